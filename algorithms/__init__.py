@@ -1,0 +1,22 @@
+"""One module is one method: `ls algorithms/*.py` is the list of methods; what they share is in `algorithms.core`."""
+
+import difflib
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from errors import InputError
+
+
+def names() -> list[str]:
+    """Return the methods there are: the modules of this folder, sorted."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+
+
+def load(name: str) -> ModuleType:
+    """Return the method's module. Raises `InputError` for an unknown name."""
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
+        cure = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(names())}"
+        raise InputError(f"algorithms: no method '{name}' (there is no file algorithms/{name}.py); {cure}")
+    return importlib.import_module(f"algorithms.{name}")

@@ -1,0 +1,1 @@
+"""What all methods share. This package knows no method by name."""

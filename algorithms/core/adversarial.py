@@ -1,0 +1,155 @@
+"""Algorithm 1, common to every adversarial method: fit a reward to tell expert from policy, then improve the policy."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.core.experience import Batch, Demonstrations, Experience, Samples, absorbing_share
+from algorithms.core.policy import GaussianPolicy
+from algorithms.core.population import Generators, adam, descend, finite
+from algorithms.core.ppo import PPO, Env, PPOConfig
+from algorithms.core.progress import Progress
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Constants of the outer loop that all adversarial methods share."""
+
+    reward_steps: int = 10  # steps on the reward per iteration
+    reward_rate: float = 3e-4  # of its Adam
+    recent: int = 1  # the policy's samples are those of this many last rollouts
+    absorbing: bool = False  # extend terminated episodes by an absorbing state: for rewards of free sign
+
+
+class Config(Protocol):
+    """What `imitate` reads of a method's own Config."""
+
+    @property
+    def loop(self) -> LoopConfig:
+        """Constants of the outer loop."""
+
+    @property
+    def ppo(self) -> PPOConfig:
+        """Constants of the inner loop."""
+
+
+def imitate(
+    Reward: Callable[[int, int, Generators, Any], nn.Module],  # noqa: N803 - a class
+    loss: Callable[[Any, Samples, Samples, Any], Tensor],
+    reward: Callable[[Any, Batch, Any], Tensor],
+    env: Env,
+    demonstrations: Demonstrations,
+    seeds: Sequence[int],
+    config: Config,
+) -> Iterator[Progress]:
+    """Train a population of imitators; never ends by itself.
+
+    A method gives `Reward(obs_size, action_size, generators, config)`, the model being learned;
+    `loss(model, expert, policy, config) -> [P]`; and `reward(model, batch, config) -> [P, N]`, which PPO maximises.
+    Both see observations standardised by the policy's running statistics, started from the expert's, and actions in
+    units of half their range. A Reward may leave `[P]` tensors in its dict `diagnostics`: they become metrics.
+    """
+    device = env.obs.device
+    ppo = PPO(env, seeds, config.ppo)
+    model = Reward(env.obs_size, env.action_size, Generators(seeds, "reward weights", device), config)
+    optimizer = adam(model.parameters(), config.loop.reward_rate)
+    expert_draws, policy_draws = (Generators(seeds, f"{source} samples", device) for source in ("expert", "policy"))
+    _start_statistics(ppo.policy, demonstrations)
+    recent: deque[Experience] = deque(maxlen=config.loop.recent)
+    iteration = env_steps = 0
+    while True:
+        experience = ppo.collect()
+        recent.append(experience)
+        expert = expert_samples(ppo.policy, demonstrations, expert_draws, config)
+        policy = policy_samples(ppo.policy, recent, policy_draws, config)
+        for _ in range(config.loop.reward_steps):
+            value = loss(model, expert, policy, config)
+            descend(optimizer, value)
+        metrics = ppo.improve(lambda e: episode_reward(model, ppo.policy, reward, e, config), experience)
+        iteration, env_steps = iteration + 1, env_steps + experience.steps
+        yield Progress(
+            iteration,
+            env_steps,
+            ppo.policy,
+            {"reward_loss": value.detach(), **metrics, **getattr(model, "diagnostics", {})},
+            {"reward loss": value.isfinite(), "reward": finite(model), "policy": finite(ppo.policy, ppo.value)},
+            {"reward": model},
+        )
+
+
+@torch.no_grad()
+def episode_reward(
+    model: nn.Module,
+    policy: GaussianPolicy,
+    reward: Callable[[Any, Batch, Any], Tensor],
+    experience: Experience,
+    config: Config,
+) -> Tensor:
+    """Return the learnt reward of every step, `[P, T, E]`.
+
+    With absorbing states a terminal step also earns what the absorbing state pays for ever after,
+    discount / (1 - discount) of its reward a step: r(s, a) + gamma r_abs / (1 - gamma).
+    """
+    batch = _standardised(policy, *_flat(experience))
+    value = reward(model, batch, config)
+    if config.loop.absorbing:
+        first = batch.take(torch.zeros_like(batch.terminal[:, :1], dtype=torch.long))
+        absorbed = reward(model, first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool)), config)
+        value = value + batch.terminal * absorbed * config.ppo.discount / (1 - config.ppo.discount)
+    return value.view_as(experience.terminal)
+
+
+@torch.no_grad()
+def expert_samples(
+    policy: GaussianPolicy, demonstrations: Demonstrations, generators: Generators, config: Config
+) -> Samples:
+    """Return the expert's transitions as the losses see them, with `log_prob` under the current policy."""
+    d, rows = demonstrations, demonstrations.rows
+    pool = (x[:rows].expand(len(generators), *x[:rows].shape) for x in (d.obs, d.action, d.next_obs, d.terminal))
+    share = absorbing_share(d.steps, d.terminals, config.ppo.discount) * config.loop.absorbing
+    return Samples(_standardised(policy, *pool), d.size, share, generators)
+
+
+@torch.no_grad()
+def policy_samples(
+    policy: GaussianPolicy, recent: Sequence[Experience], generators: Generators, config: Config
+) -> Samples:
+    """Return the transitions of the recent rollouts as the losses see them."""
+    columns = zip(*(_flat(experience) for experience in recent), strict=True)
+    batch = _standardised(policy, *(torch.cat(column, 1) for column in columns))
+    size = torch.full_like(batch.terminal[:, 0], batch.terminal.shape[1])
+    share = absorbing_share(size, batch.terminal.sum(1), config.ppo.discount) * config.loop.absorbing
+    return Samples(batch, size, share, generators)
+
+
+def _flat(experience: Experience) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    e = experience
+    return e.obs.flatten(1, 2), e.action.flatten(1, 2), e.next_obs.flatten(1, 2), e.terminal.flatten(1, 2)
+
+
+def _standardised(policy: GaussianPolicy, obs: Tensor, action: Tensor, next_obs: Tensor, terminal: Tensor) -> Batch:
+    standard = policy.normalizer(obs)
+    action = action / policy.action_scale
+    terminal = terminal.to(standard.dtype)
+    log_prob = policy.log_density(policy.mean(standard), action)
+    return Batch(standard, action, policy.normalizer(next_obs), terminal, log_prob, torch.zeros_like(terminal))
+
+
+def _start_statistics(policy: GaussianPolicy, demonstrations: Demonstrations) -> None:
+    obs = demonstrations.obs[: demonstrations.rows].expand(len(demonstrations.counts), -1, -1)
+    used = torch.arange(demonstrations.rows, device=obs.device) < demonstrations.size[:, None]
+    policy.normalizer.update(obs, used)
+
+
+def gradient_penalty(logit: Callable[[Tensor], Tensor], a: Tensor, b: Tensor, mix: Tensor) -> Tensor:
+    """Return `[P]`: mean of (|d logit / dx| - 1)^2 at random mixtures of inputs a and b `[P, N, D]`.
+
+    Gulrajani et al. 2017 (arXiv 1704.00028, equation 3); `mix` `[P, N, 1]` is uniform in [0, 1).
+    """
+    x = (mix * a + (1 - mix) * b).requires_grad_()
+    (slope,) = torch.autograd.grad(logit(x).sum(), x, create_graph=True)
+    return (slope.norm(dim=-1) - 1).square().mean(1)

@@ -1,0 +1,178 @@
+"""The inner loop of every method: proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347).
+
+Two verbs: `collect() -> Experience` and `improve(reward_function)`. The reward is a function, so that the same loop
+serves learnt rewards and, for the experts, the true one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from algorithms.core.experience import Experience
+from algorithms.core.policy import GaussianPolicy
+from algorithms.core.population import Generators, adam, descend, mlp
+
+RewardFunction = Callable[[Experience], Tensor]
+
+
+class Env(Protocol):
+    """P x E episodes stepped together. There is no reward here: a method cannot peek."""
+
+    P: int
+    E: int
+    obs_size: int
+    action_size: int
+    action_low: Tensor  # [A]
+    action_high: Tensor  # [A]
+
+    @property
+    def obs(self) -> Tensor:
+        """Return the observation to act from next, `[P, E, O]`."""
+
+    def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Act `[P, E, A]`; return the true `next_obs` `[P, E, O]`, `terminal` and `truncated` `[P, E]`."""
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Constants of the inner loop; the sources are Schulman et al. 2017 (table 3) unless a line says otherwise."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    steps: int = 256  # T of a rollout; with 16 episodes 4096 transitions, here a measured choice
+    epochs: int = 10
+    minibatches: int = 8
+    rate: float = 3e-4
+    clip: float = 0.2
+    discount: float = 0.99
+    gae: float = 0.95
+    entropy_weight: float = 0.0
+    max_norm: float = 0.5  # Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.6
+
+
+class PPO:
+    """P independent PPO learners, one network pair each."""
+
+    def __init__(self, env: Env, seeds: Sequence[int], config: PPOConfig) -> None:
+        """Draw the initial networks; `seeds[p]` alone decides learner p's random numbers."""
+        self.env, self.config = env, config
+        device = env.obs.device
+        weights = Generators(seeds, "weights", device)
+        scale = (env.action_high - env.action_low) / 2
+        self.policy = GaussianPolicy(env.obs_size, scale, config.hidden, weights)
+        self.value = mlp(env.obs_size, config.hidden, 1, weights)
+        self.optimizer = adam([*self.policy.parameters(), *self.value.parameters()], config.rate)
+        self._actions = Generators(seeds, "actions", device)
+        self._minibatches = Generators(seeds, "minibatches", device)
+        self._scale = ReturnScale(env.P, env.E, config.discount, device)
+
+    @torch.no_grad()
+    def collect(self) -> Experience:
+        """Act for T steps with the stochastic policy."""
+        env, T = self.env, self.config.steps
+        noise = self._actions.normal(T, env.E, env.action_size)
+        rows = []
+        for t in range(T):
+            obs = env.obs.float()
+            action = self.policy.act(obs, noise[:, t])
+            next_obs, terminal, truncated = env.step(action)
+            rows.append((obs, action, next_obs.float(), terminal, truncated))
+        return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
+
+    def improve(self, reward_function: RewardFunction, experience: Experience) -> dict[str, Tensor]:
+        """Take PPO's steps on one rollout under `reward_function`; return diagnostics, `[P]` each.
+
+        The running observation statistics take the rollout in afterwards, so that the policy that is improved is the
+        one that acted.
+        """
+        rows, old_entropy = self._training_rows(reward_function, experience), self.policy.entropy().detach()
+        config, size = self.config, rows.shape[1] // self.config.minibatches
+        order = self._minibatches.permutations(config.epochs, rows.shape[1])
+        flat, learner = rows.flatten(0, 1), torch.arange(len(rows), device=rows.device)[:, None] * rows.shape[1]
+        for epoch in range(config.epochs):
+            for index in (order[:, epoch] + learner).split(size, dim=1):
+                batch = flat.index_select(0, index.flatten()).view(len(rows), index.shape[1], -1)
+                descend(self.optimizer, self._loss(batch), config.max_norm)
+        self.policy.normalizer.update(experience.obs.flatten(1, 2))
+        return {"policy_entropy": old_entropy, "return_scale": self._scale.std}
+
+    def _loss(self, batch: Tensor) -> Tensor:
+        """Return the clipped surrogate plus the value error, `[P]`, on rows as `_training_rows` packs them."""
+        O, A = self.env.obs_size, self.env.action_size
+        obs, action, (old, advantage, target) = batch[..., :O], batch[..., O : O + A], batch[..., O + A :].unbind(-1)
+        ratio = (self.policy.log_density(self.policy.mean(obs), action) - old).exp()
+        clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
+        surrogate = torch.minimum(ratio * advantage, clipped * advantage).mean(1)
+        error = (self.value(obs)[..., 0] - target).square().mean(1)
+        loss = 0.5 * error - surrogate
+        return loss - self.config.entropy_weight * self.policy.entropy() if self.config.entropy_weight else loss
+
+    @torch.no_grad()
+    def _training_rows(self, reward_function: RewardFunction, experience: Experience) -> Tensor:
+        """Return `[P, T E, O + A + 3]`: normalised obs, scaled action, old log density, advantage, value target."""
+        P, T, E, _ = experience.obs.shape
+        obs = self.policy.normalizer(experience.obs.flatten(1, 2))
+        next_obs = self.policy.normalizer(experience.next_obs.flatten(1, 2))
+        action = experience.action.flatten(1, 2) / self.policy.action_scale
+        value, next_value = self.value(obs).view(P, T, E), self.value(next_obs).view(P, T, E)
+        reward = self._scale(reward_function(experience), experience.terminal | experience.truncated)
+        advantage = generalized_advantages(
+            reward, value, next_value, experience.terminal, experience.truncated, self.config.discount, self.config.gae
+        )
+        target = (advantage + value).flatten(1)
+        advantage = advantage.flatten(1)
+        advantage = (advantage - advantage.mean(1, keepdim=True)) / (advantage.std(1, keepdim=True) + 1e-8)
+        old = self.policy.log_density(self.policy.mean(obs), action)
+        return torch.cat([obs, action, torch.stack([old, advantage, target], -1)], -1)
+
+
+def generalized_advantages(
+    reward: Tensor,
+    value: Tensor,
+    next_value: Tensor,
+    terminal: Tensor,
+    truncated: Tensor,
+    discount: float,
+    gae: float,
+) -> Tensor:
+    """Return generalised advantages `[P, T, E]` (Schulman et al. 2016, arXiv 1506.02438, equation 16).
+
+    `terminal` cuts the bootstrap, a time limit (`truncated`) does not; both end the sum.
+    """
+    error = reward + discount * next_value * ~terminal - value
+    keep = discount * gae * ~(terminal | truncated)
+    advantage, following = torch.empty_like(error), torch.zeros_like(error[:, 0])
+    for t in reversed(range(error.shape[1])):
+        following = torch.addcmul(error[:, t], keep[:, t], following)
+        advantage[:, t] = following
+    return advantage
+
+
+class ReturnScale:
+    """Divides rewards by the running std of the discounted return, per learner: value targets of size one."""
+
+    def __init__(self, population: int, episodes: int, discount: float, device: torch.device) -> None:
+        self._discount, self._return = discount, torch.zeros(population, episodes, device=device)
+        self._count, self._mean, self._var = (torch.zeros(population, 1, device=device) for _ in range(3))
+
+    @property
+    def std(self) -> Tensor:
+        """Return the running std `[P]`."""
+        return self._var[:, 0].sqrt()
+
+    def __call__(self, reward: Tensor, ended: Tensor) -> Tensor:
+        """Take in rewards `[P, T, E]` of episodes that end where `ended`; return them divided by the std."""
+        returns, keep = torch.empty_like(reward), self._discount * ~ended
+        for t in range(reward.shape[1]):
+            returns[:, t] = self._return + reward[:, t]
+            self._return = returns[:, t] * keep[:, t]
+        self._merge(returns.flatten(1))
+        return reward / (self._var.sqrt()[..., None] + 1e-8)
+
+    def _merge(self, returns: Tensor) -> None:
+        n, mean, var = returns.shape[1], returns.mean(1, keepdim=True), returns.var(1, keepdim=True, correction=0)
+        total, delta = self._count + n, mean - self._mean
+        self._var = (self._count * self._var + n * var + delta.square() * self._count * n / total) / total
+        self._mean, self._count = self._mean + delta * n / total, total

@@ -1,0 +1,199 @@
+"""Minari datasets as demonstrations, and demonstrations as Minari datasets (needs the optional extra `minari`).
+
+    python -m data.minari import --dataset mujoco/hopper/expert-v0 --task Hopper-v5 --out data/demonstrations/Hopper-v5
+    python -m data.minari export --demonstrations data/demonstrations/Hopper-v5 --dataset hopper/ours-v0
+
+Datasets lie in Minari's own folder (environment variable MINARI_DATASETS_PATH); none is downloaded here. An export has
+two peculiarities, which its description repeats. Its rewards are NaN, for demonstrations have none, and zeros would
+pass for some. Its action space is unbounded, for actions are as the policy drew them, before the environment clips.
+"""
+
+import argparse
+import shlex
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+import envs
+from data import demonstrations
+from data.demonstrations import Trajectories
+from errors import InputError, one_line
+
+DESCRIPTION = (
+    "Whole trajectories for imitation. Rewards are NaN: they were not recorded. Actions are as the policy drew them; "
+    "the environment clips them to its action space, which is narrower than this dataset's."
+)
+
+
+def import_dataset(dataset: str, task: str, out: Path, every: int, seed: int, command: str) -> None:
+    """Write a local Minari dataset to `out` as demonstrations of `task`, of which every `every`-th pair is used.
+
+    An episode that ends without being terminated counts as cut by a time limit. Raises InputError if the dataset is
+    missing, damaged or does not fit the task.
+    """
+    env = envs.make(task, [0], 1)
+    episodes = _episodes(dataset, task)
+    for k, episode in enumerate(episodes):
+        for name, rows, size in (
+            ("observations", len(episode) + 1, env.obs_size),
+            ("actions", len(episode), env.action_size),
+        ):
+            shape = np.shape(getattr(episode, name))
+            if len(episode) == 0 or shape != (rows, size):
+                raise InputError(
+                    f"{dataset}: episode {k}: {name} of shape {shape}, but {task} needs ({rows}, {size}) and a step or "
+                    "more; choose a dataset of this task in its default configuration"
+                )
+    lengths = torch.tensor([len(episode) for episode in episodes])
+    trajectories = Trajectories(
+        torch.cat([torch.as_tensor(episode.observations).float() for episode in episodes]),
+        torch.cat([torch.as_tensor(episode.actions).float() for episode in episodes]),
+        lengths,
+        torch.tensor([bool(episode.terminations[-1]) for episode in episodes]),
+        demonstrations.draw_starts(lengths, every, seed),
+    )
+    returns = [float(np.sum(episode.rewards)) for episode in episodes]
+    known = bool(np.isfinite(returns).all())
+    facts = {
+        "task": task,
+        "source": f"minari: {dataset}",
+        "returns": returns if known else None,
+        "return": demonstrations.spread(returns) if known else None,
+        "seed": seed,
+        "versions": demonstrations.versions(),
+        "command": command,
+    }
+    demonstrations.write(out, trajectories, every, True, facts)
+
+
+def export_dataset(folder: Path, dataset: str) -> None:
+    """Write the whole trajectories in `folder` as a new local Minari dataset; raises InputError if it exists."""
+    minari = _minari()
+    trajectories, task = demonstrations.read(folder), demonstrations.read_card(folder)["task"]
+    path = _path(dataset)
+    if path.exists():
+        raise InputError(f"{dataset}: exists already in {path}; choose another name or version")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about an author and a link that it has not got
+            minari.create_dataset_from_buffers(
+                dataset,
+                _buffers(trajectories),
+                env=task,
+                action_space=_unbounded(trajectories.action.shape[1]),
+                algorithm_name="stochastic expert",
+                description=DESCRIPTION,
+                data_format="hdf5",
+            )
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _buffers(trajectories: Trajectories) -> list[Any]:
+    from minari.data_collector import EpisodeBuffer
+
+    steps = trajectories.lengths.tolist()
+    parts = zip(
+        trajectories.obs.double().split([T + 1 for T in steps]),  # the type of Gymnasium's observation spaces
+        trajectories.action.split(steps),
+        trajectories.terminated.tolist(),
+        strict=True,
+    )
+    return [
+        EpisodeBuffer(
+            observations=obs.numpy(),
+            actions=action.numpy(),
+            rewards=np.full(len(action), np.nan),
+            terminations=_last(len(action), terminated),
+            truncations=_last(len(action), not terminated),
+        )
+        for obs, action, terminated in parts
+    ]
+
+
+def _last(length: int, value: bool) -> np.ndarray:
+    flags = np.zeros(length, dtype=bool)
+    flags[-1] = value
+    return flags
+
+
+def _unbounded(size: int) -> Any:
+    from gymnasium.spaces import Box
+
+    return Box(-np.inf, np.inf, (size,), np.float32)
+
+
+def _episodes(dataset: str, task: str) -> Sequence[Any]:
+    minari = _minari()
+    if not _path(dataset).exists():
+        raise InputError(
+            f"{dataset}: no such Minari dataset in {_path(dataset)}; get it with `minari download {dataset}`"
+        )
+    try:
+        found = minari.load_dataset(dataset)
+        episodes = list(found)
+    except Exception as error:  # h5py and Minari raise whatever a damaged file leads to
+        reason = " ".join(str(error).split())
+        raise InputError(f"{dataset}: Minari cannot read it ({reason}); delete it and download it again") from None
+    if found.env_spec is not None and found.env_spec.id != task:
+        raise InputError(f"{dataset}: dataset of {found.env_spec.id}, not of {task}; choose one of {task}")
+    if not episodes:
+        raise InputError(f"{dataset}: no episodes in it; choose another dataset")
+    return episodes
+
+
+def _path(dataset: str) -> Path:
+    """Return where Minari keeps a dataset; raises InputError for a malformed name."""
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    try:
+        parse_dataset_id(dataset)
+    except (TypeError, ValueError):
+        raise InputError(f"dataset {dataset!r}: no Minari name; write it like mujoco/hopper/expert-v0") from None
+    return get_dataset_path(dataset)
+
+
+def _minari() -> ModuleType:
+    try:
+        import h5py  # noqa: F401 - what Minari reads its files with
+        import minari
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed; install the extra with `pip install '.[minari]'`") from None
+    return minari
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="verb", required=True)
+    importing = commands.add_parser("import", help="use a Minari dataset as demonstrations")
+    importing.add_argument("--dataset", required=True, help="its Minari name")
+    importing.add_argument("--task", required=True, help="for example Hopper-v5")
+    importing.add_argument("--out", type=Path, required=True, help="folder to write")
+    importing.add_argument("--every", type=int, default=1, help="use every n-th pair (default: all)")
+    importing.add_argument("--seed", type=int, default=0, help="of the random first pairs")
+    exporting = commands.add_parser("export", help="write demonstrations as a Minari dataset")
+    exporting.add_argument("--demonstrations", type=Path, required=True, help="their folder")
+    exporting.add_argument("--dataset", required=True, help="the new Minari name")
+    args = parser.parse_args()
+    if args.verb == "export":
+        export_dataset(args.demonstrations, args.dataset)
+        return
+    if args.every < 1:
+        raise InputError(f"--every {args.every}: must be a whole number from 1 on")
+    command = shlex.join(["python", "-m", "data.minari", *sys.argv[1:]])
+    import_dataset(args.dataset, args.task, args.out, args.every, args.seed, command)
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,103 @@
+"""P x E copies of one task, stepped together, with autoreset."""
+
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.physics import Physics
+from envs.state import State
+
+BLOCK = 64  # steps whose start states are drawn at once
+STREAM = 0x5E5E7  # keeps reset noise apart from whatever else is drawn from the same seed
+
+
+class Step(NamedTuple):
+    """What one step returned. P learners, E parallel episodes, O observation."""
+
+    next_obs: Tensor  # [P, E, O] the true successor, also where the episode ended
+    reward: Tensor  # [P, E]
+    terminal: Tensor  # [P, E] bool: the task ended the episode; nothing comes after
+    truncated: Tensor  # [P, E] bool: the time limit did; may coincide with terminal, as in Gymnasium
+
+
+class BatchEnv:
+    """Equal to P x E Gymnasium environments of the task, each inside `ClipAction`, that reset themselves when they end.
+
+    Without `ClipAction`, Gymnasium charges the control cost for the action as given while MuJoCo clips it: for actions
+    outside the action space the rewards differ. Non-finite actions act as 0. Floats are 64 bit on the native engine;
+    for equal rewards give Gymnasium 64-bit actions too, or it computes the control cost in 32 bit.
+
+    Attributes: `task` (module), `P`, `E`, `obs_size`, `action_size`, `action_low` and `action_high` [A], `horizon`,
+    `obs` [P, E, O] to act from next, `elapsed` [P, E] steps since the episode began. Nothing returned is changed later.
+    """
+
+    def __init__(self, task: ModuleType, physics: Physics, seeds: Sequence[int], episodes: int) -> None:
+        self.task = task
+        self.P, self.E = len(seeds), episodes
+        self._physics = physics
+        self._state = State(**{k: v.view(self.P, self.E, *v.shape[1:]) for k, v in physics.state().items()})
+        like = self._state.qpos
+        # Rounded to 32 bits like Gymnasium's action space, or Humanoid's +-0.4 would be clipped at another place.
+        limits = torch.from_numpy(physics.model.actuator_ctrlrange.astype(np.float32)).to(like)
+        self.action_low, self.action_high = limits.unbind(-1)
+        self.action_size = len(limits)
+        self.horizon: int = task.HORIZON
+        qpos0 = torch.from_numpy(physics.model.qpos0.copy()).to(like)
+        self._starts = _start_states(task, qpos0, physics.model.nv, seeds, episodes)
+        self.reset()
+        self.obs_size = self.obs.shape[-1]
+
+    def reset(self) -> Tensor:
+        """Begin new episodes everywhere; returns `obs`."""
+        return self.set_state(*next(self._starts))
+
+    def set_state(self, qpos: Tensor, qvel: Tensor) -> Tensor:
+        """Begin new episodes from these states, [P, E, nq] and [P, E, nv]; returns `obs`."""
+        self.elapsed = torch.zeros(self.P, self.E, dtype=torch.int64, device=self._state.qpos.device)
+        self._restart(torch.ones_like(self.elapsed, dtype=torch.bool), qpos, qvel)
+        return self.obs
+
+    def step(self, action: Tensor, active: Tensor | None = None) -> Step:
+        """Apply `action` [P, E, A] for one environment step.
+
+        Worlds where `active` [P, E] is False stand still and cost no physics: their rows are finite, mean nothing,
+        and never say that an episode ended.
+        """
+        action = action.to(self.action_low).nan_to_num(0.0, 0.0, 0.0).clamp(self.action_low, self.action_high)
+        before, after = self._state.clone(), self._state
+        self._physics.step(action.flatten(0, 1), None if active is None else active.flatten())
+        terminal = self.task.terminal(after)
+        elapsed = self.elapsed + (1 if active is None else active)
+        truncated = elapsed >= self.horizon
+        if active is not None:
+            terminal, truncated = terminal & active, truncated & active
+        step = Step(self.task.observation(after), self.task.reward(before, after, action), terminal, truncated)
+        ended = terminal | truncated
+        self.elapsed = elapsed * ~ended
+        self._restart(ended, *next(self._starts))
+        return step
+
+    def _restart(self, which: Tensor, qpos: Tensor, qvel: Tensor) -> None:
+        self._physics.reset(which.flatten(), qpos.flatten(0, 1), qvel.flatten(0, 1))
+        self.obs = self.task.observation(self._state)
+
+
+def _start_states(
+    task: ModuleType, qpos0: Tensor, nv: int, seeds: Sequence[int], episodes: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each coming step a start state for every world, [P, E, nq] and [P, E, nv], used where an episode ends.
+
+    Most are never used; in return a learner's draws depend on its seed and the step alone.
+    """
+    generators = [
+        torch.Generator().manual_seed(int(np.random.SeedSequence([STREAM, seed]).generate_state(1, np.uint64)[0] >> 1))
+        for seed in seeds
+    ]
+    shape = (BLOCK, episodes, len(qpos0) + nv)
+    while True:
+        uniform = torch.stack([torch.rand(shape, generator=g, dtype=torch.float64) for g in generators], dim=1)
+        yield from zip(*task.reset(uniform.to(qpos0), qpos0), strict=True)

@@ -1,0 +1,21 @@
+"""Physics engines: W worlds of one model, behind three verbs."""
+
+from typing import Protocol
+
+import mujoco
+from torch import Tensor
+
+
+class Physics(Protocol):
+    """What `BatchEnv` asks of an engine. Masks `which` are [W] bool; floats have the engine's type."""
+
+    model: mujoco.MjModel
+
+    def state(self) -> dict[str, Tensor]:
+        """The fields of all worlds, [W, ...] each: the same memory every time, overwritten by the other two verbs."""
+
+    def reset(self, which: Tensor, qpos: Tensor, qvel: Tensor) -> None:
+        """Put the worlds in `which` into a start state: their rows of `qpos` [W, nq] and `qvel` [W, nv]."""
+
+    def step(self, ctrl: Tensor, which: Tensor | None = None) -> None:
+        """Advance all worlds, or those in `which`, by one environment step under `ctrl` [W, nu]."""

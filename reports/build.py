@@ -1,0 +1,128 @@
+"""One page that shows a profile's results.
+
+    python -m reports.build --params params.yaml
+
+writes reports/<profile>/report.html with figures/ and tables/, and beside it provenance.html. The report is a pure
+function of the results, so that DVC can hash it. Who computed them, when and how fast is not: that stands in
+provenance.html, which no DVC stage tracks.
+"""
+
+import argparse
+import base64
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from errors import InputError, one_line
+from reports import figures, inputs, style, tables
+from reports.inputs import Inputs
+from results import schema
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+PAGE_DPI = 114  # CSS pixels per inch of figure
+UNRECORDED = "not recorded on this machine"
+
+
+def build(given: Inputs) -> Path:
+    """Write the report, its figures, its tables and the provenance; the report's path."""
+    folder = given.design.root / "reports" / given.design.profile
+    shown = tables.tables(given)
+    for name, table in shown.items():
+        tables.write(table, folder / "tables", name)
+    plots = figures.plots(given)
+    images = {name: figures.write(plot, folder / "figures", name) for name, plot in plots.items()}
+    page = TEMPLATES.get_template("report.html.j2").render(
+        given=given,
+        design=given.design,
+        methods=[style.label(name) for name in given.design.algorithms],
+        steps=style.steps,
+        numeric=tables.numeric,
+        summary=shown.pop("summary"),
+        tables=shown,
+        failures=tables.failures(given),
+        plots=plots,
+        images={name: _image(png) for name, png in images.items()},
+        command=_command(given),
+        versions=_versions(given),
+        collected=Path(os.path.relpath(given.design.results, folder)).as_posix(),
+    )
+    schema.write_bytes(folder / "report.html", page.encode())
+    schema.write_bytes(folder / "provenance.html", _provenance(given).encode())
+    return folder / "report.html"
+
+
+def _image(png: bytes) -> dict[str, Any]:
+    """A PNG to put into the page, and its width there: text of figures is a little smaller than the page's."""
+    pixels = int.from_bytes(png[16:20], "big")
+    return {"base64": base64.b64encode(png).decode(), "width": round(pixels / style.DPI * PAGE_DPI)}
+
+
+def _command(given: Inputs) -> str:
+    """What remakes a figure, from the project's root."""
+    params = os.path.relpath(given.params.resolve(), given.design.root.resolve())
+    return f"python -m reports.figures --params {shlex.quote(params)} --only"
+
+
+def _versions(given: Inputs) -> list[tuple[str, str]]:
+    """Each program's versions over all cells: one, unless a profile was computed on several machines."""
+    versions: dict[str, set[str]] = {}
+    for cell in given.cells.values():
+        for program, version in cell["versions"].items():
+            versions.setdefault(program, set()).add(str(version))
+    return [(program, ", ".join(sorted(found))) for program, found in sorted(versions.items())]
+
+
+def _provenance(given: Inputs) -> str:
+    """A page of what each cell's sidecar says; cells computed elsewhere may have none."""
+    algorithms = ["reference", *given.design.algorithms]
+    rows = [_sidecar(given, task, algorithm) for task in given.design.tasks for algorithm in algorithms]
+    columns = ["Cell", "Commit", "Machine", "Wall time", "Steps per second", "Started", "Command"]
+    return TEMPLATES.get_template("provenance.html.j2").render(
+        profile=given.design.profile, columns=columns, rows=rows, unrecorded=UNRECORDED
+    )
+
+
+def _sidecar(given: Inputs, task: str, algorithm: str) -> list[str]:
+    name = f"{task} / {algorithm if algorithm == 'reference' else style.label(algorithm)}"
+    path = given.design.results / "provenance" / task / f"{algorithm}.json"
+    if not path.exists():
+        return [name]
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{path}: truncated or altered; delete it (no result depends on it)") from None
+
+    def text(key: str) -> str:
+        return str(facts.get(key) or UNRECORDED)
+
+    return [
+        name,
+        text("commit")[:12] + (" (with uncommitted changes)" if facts.get("dirty") else ""),
+        f"{text('machine')}, {text('cpu')}, {text('cores')} cores, {text('threads')} threads",
+        f"{facts['wall_s'] / 60:.1f} min" if "wall_s" in facts else UNRECORDED,
+        f"{facts['env_steps_per_s']:,.0f}" if facts.get("env_steps_per_s") else UNRECORDED,
+        text("started"),
+        text("command"),
+    ]
+
+
+def main() -> None:
+    """Build the report of a profile."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="of the profile")
+    print(build(inputs.read(parser.parse_args().params)))
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,361 @@
+"""Every figure of the report, each made alone from the collected results.
+
+    python -m reports.figures --params params.yaml --only learning_curves
+
+writes reports/<profile>/figures/<name>.pdf and .png. Without --only, all of them.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from errors import InputError, one_line
+from reports import inputs, style
+from reports.inputs import Inputs
+from results import schema, statistics
+
+LOWEST, HIGHEST = -0.5, 1.5  # scores beyond are drawn at the edge of a panel
+FAILED: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.8, "linestyle": "none"}
+KINDS = ("pdf", "png")
+
+
+class Plot(NamedTuple):
+    """A figure to draw: title, caption, the collected files it shows, and whether it is about training, not results."""
+
+    draw: Callable[[], Figure]
+    title: str
+    caption: str
+    data: tuple[str, ...]
+    diagnostic: bool = False
+
+
+def plots(given: Inputs) -> dict[str, Plot]:
+    """All figures of a report by name, in reading order."""
+    named = {
+        "score_against_trajectories": Plot(
+            partial(score_against_trajectories, given),
+            "Score against number of trajectories",
+            "Final score against the number of expert trajectories, as figure 1(a) of Ho & Ermon (2016). Small "
+            "markers: one learner (seed) each, the mean return of its final deterministic episodes. Large markers: "
+            "their mean, with its 95 % stratified-bootstrap interval. Hollow markers: published means (GAIL, table "
+            "3), scored by the paper's own random and expert policies."
+            + _notes(given, given.learners, given.published),
+            ("evaluations.csv", "learners.csv"),
+        ),
+        "learning_curves": Plot(
+            partial(learning_curves, given),
+            "Learning curves",
+            "Score against environment steps per learner. Thin lines: one learner (seed) each; bold: their "
+            "interquartile mean. A method that takes no environment steps (BC) is a level line, evaluated once."
+            + _notes(given, given.curves),
+            ("evaluations.csv", "learners.csv"),
+        ),
+        "performance_profile": Plot(
+            partial(performance_profile, given),
+            "Performance profile",
+            "Share of learners, over all tasks and numbers of trajectories, whose final score lies above a threshold; "
+            "higher is better. Bands: 95 % stratified-bootstrap intervals, pointwise. Failed learners count as score "
+            "0.",
+            ("evaluations.csv", "learners.csv"),
+        ),
+    }
+    trained = set(given.training["algorithm"])
+    for algorithm in (name for name in given.design.algorithms if name in trained):
+        named[f"training_{algorithm}"] = Plot(
+            partial(training, given, algorithm),
+            f"Training of {style.label(algorithm)}",
+            f"What {style.label(algorithm)} logs while it trains, by task. Thin lines: one learner (seed) each; bold: "
+            "their median, per number of trajectories. The vertical range holds all but the outermost 1 % of values.",
+            ("training.csv",),
+            diagnostic=True,
+        )
+    return named
+
+
+def _notes(given: Inputs, *shown: pd.DataFrame) -> str:
+    """What all figures of scores have in common, for their captions."""
+    notes = (
+        " Lines at 1 and 0: the deterministic expert and the random policy, measured; dash-dotted: the stochastic "
+        "expert that gave the demonstrations."
+    )
+    if any(((frame["score"] < LOWEST) | (frame["score"] > HIGHEST)).any() for frame in shown):
+        notes += f" Scores below −{-LOWEST} or above {HIGHEST} lie outside: lines are cut, points are triangles."
+    if (given.learners["status"] == "failed").any():
+        notes += " Crosses: learners that failed; they count as score 0."
+    return notes
+
+
+def score_against_trajectories(given: Inputs) -> Figure:
+    """Ho & Ermon 2016, figure 1(a): one panel per task, every seed a point."""
+    tasks = given.design.tasks
+    figure, axes = _grid(len(tasks), min(3, len(tasks)), height=2.6)
+    for ax, task in zip(axes, tasks, strict=True):
+        _trajectories_panel(ax, given, task)
+        ax.set_title(task + _short(given, task))
+        _score_axis(ax, given, task, (given.learners, given.published))
+    _outer_labels(axes, min(3, len(tasks)), "expert trajectories", "score")
+    figure.align_ylabels()
+    published = [Line2D([], [], marker="o", mfc="none", mec="#444444", linestyle="none", label="published")]
+    _legend(figure, given, markers=True, more=published if len(given.published) else [])
+    return figure
+
+
+def _trajectories_panel(ax: Axes, given: Inputs, task: str) -> None:
+    algorithms = given.design.algorithms
+    numbers = given.numbers(task)
+    published = given.published[given.published["task"] == task]
+    ticks = sorted({*numbers, *published["demonstrations"]})  # evenly spaced: 1, 4, 16 would crowd on a linear axis
+    place = {number: i for i, number in enumerate(ticks)}
+    slot = 0.8 / len(algorithms)
+    colours, markers = style.colours(algorithms), style.markers(algorithms)
+    for i, algorithm in enumerate(algorithms):
+        shift = slot * (i + 0.5) - 0.4
+        means = []
+        for number in numbers:
+            rows = given.stratum(task, algorithm, number)
+            means.append(statistics.mean([rows["score"].to_numpy()], np.random.default_rng(0)))
+            _points(ax, place[number] + shift + 0.3 * slot, rows, colours[algorithm])
+        x = np.array([place[number] for number in numbers]) + shift - 0.15 * slot
+        value, low, high = np.array(means).T
+        ax.plot(x, value, color=colours[algorithm], linewidth=1.1, alpha=0.6, zorder=3)
+        ax.vlines(x, low, high, color=colours[algorithm], linewidth=1.8, zorder=4)
+        _mark(ax, x, value, markers[algorithm], color=colours[algorithm], mec="white", ms=6, zorder=5)
+        paper = published[published["algorithm"] == algorithm]
+        at = paper["demonstrations"].map(place).to_numpy(float) + shift - 0.15 * slot
+        hollow = {"mfc": "none", "mec": colours[algorithm], "ms": 8, "mew": 1.1}
+        _mark(ax, at, paper["score"].to_numpy(), markers[algorithm], zorder=6, **hollow)
+    ax.set_xticks(range(len(ticks)), [str(number) for number in ticks])
+    ax.set_xlim(-0.55, len(ticks) - 0.45)
+    ax.grid(visible=False, axis="x")
+
+
+def _points(ax: Axes, x: float, rows: pd.DataFrame, colour: str) -> None:
+    """Every learner of a stratum: a dot, or a cross if it failed."""
+    failed = rows["status"] == "failed"
+    score = rows.loc[~failed, "score"].to_numpy()
+    _mark(ax, np.full(len(score), x), score, "o", color=colour, alpha=0.5, ms=3.4, mew=0, zorder=2)
+    ax.plot(np.full(failed.sum(), x), rows.loc[failed, "score"], color=colour, zorder=6, **FAILED)
+
+
+def _mark(ax: Axes, x: np.ndarray, score: np.ndarray, marker: str, **look: Any) -> None:
+    """Markers without a line; a score out of range is a triangle at the edge, pointing out."""
+    for shape, which in (
+        (marker, (score >= LOWEST) & (score <= HIGHEST)),
+        ("v", score < LOWEST),
+        ("^", score > HIGHEST),
+    ):
+        ax.plot(x[which], score[which].clip(LOWEST, HIGHEST), marker=shape, linestyle="none", **look)
+
+
+def learning_curves(given: Inputs) -> Figure:
+    """Score against environment steps: a row per task, a column per number of demonstrations."""
+    panels = [(task, number) for task in given.design.tasks for number in given.numbers(task)]
+    most = max(len(given.numbers(task)) for task in given.design.tasks)
+    columns = most if most > 1 else min(3, len(panels))
+    places = _places(panels, columns) if most > 1 else list(range(len(panels)))
+    figure, axes = _grid(max(places) + 1, columns, keep=places)
+    for ax, (task, number) in zip(axes, panels, strict=True):
+        for algorithm in given.design.algorithms:
+            _curves(ax, given, task, algorithm, number)
+        ax.set_title(f"{task}{_short(given, task)}\n{number} {_trajectories(number)}")
+        ax.xaxis.set_major_formatter(style.steps_formatter())
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        _score_axis(ax, given, task, (given.curves,))
+    _outer_labels(axes, columns, "environment steps per learner", "score", places)
+    figure.align_ylabels()
+    _legend(figure, given, markers=False)
+    return figure
+
+
+def _places(panels: Sequence[tuple[str, int]], columns: int) -> list[int]:
+    """Where each panel stands in the grid when every task starts a new row."""
+    rows = {task: i for i, task in enumerate(dict.fromkeys(task for task, _ in panels))}
+    seen = dict.fromkeys(rows, 0)
+    places = []
+    for task, _ in panels:
+        places.append(rows[task] * columns + seen[task])
+        seen[task] += 1
+    return places
+
+
+def _curves(ax: Axes, given: Inputs, task: str, algorithm: str, number: int) -> None:
+    colour = style.colours(given.design.algorithms)[algorithm]
+    final = given.stratum(task, algorithm, number).set_index("seed")
+    rows = given.curves
+    rows = rows[(rows["task"] == task) & (rows["algorithm"] == algorithm) & (rows["demonstrations"] == number)]
+    table = rows.pivot(index="env_steps", columns="seed", values="score").reindex(columns=final.index)
+    if (table.index == 0).all():
+        for value in final["score"]:
+            ax.axhline(value, color=colour, linewidth=0.7, alpha=0.45, zorder=2)
+        ax.axhline(
+            float(statistics.interquartile_mean(final["score"].to_numpy())), color=colour, linewidth=2.2, zorder=4
+        )
+        return
+    for seed, failed in (final["status"] == "failed").items():
+        line = table[seed].dropna()
+        ax.plot(line.index, line, color=colour, linewidth=0.8, alpha=0.5, zorder=2)
+        if failed:
+            ax.plot([final.at[seed, "env_steps"]], [0.0], color=colour, zorder=6, **FAILED)
+            table[seed] = table[seed].fillna(0.0)
+    ax.plot(table.index, statistics.interquartile_mean(table.to_numpy()), color=colour, linewidth=2.2, zorder=4)
+
+
+def performance_profile(given: Inputs) -> Figure:
+    """Share of learners above each score, over all strata."""
+    figure = Figure(figsize=(6.4, 3.8))
+    ax = figure.subplots()
+    top = float(np.clip(given.learners["score"].max() + 0.05, 1.1, HIGHEST))
+    thresholds = np.round(np.arange(-0.1, top + 0.005, 0.01), 2)
+    for algorithm, colour in _coloured(given):
+        strata = given.strata(algorithm)
+        value, low, high = statistics.performance_profile(strata, thresholds, np.random.default_rng(0))
+        ax.plot(thresholds, value, color=colour, linewidth=2, drawstyle="steps-post", label=style.label(algorithm))
+        ax.fill_between(thresholds, low, high, color=colour, alpha=0.15, linewidth=0, step="post")
+    ax.axvline(1, label="expert", **style.EXPERT)
+    ax.axvline(0, label="random", **style.RANDOM)
+    ax.set_xlim(thresholds[0], thresholds[-1])
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_xlabel("score threshold (0 = random, 1 = expert)")
+    ax.set_ylabel("share of learners above it")
+    figure.legend(loc="outside right center")
+    return figure
+
+
+def training(given: Inputs, algorithm: str) -> Figure:
+    """What a method logs: a row per metric, a column per task, one colour per number of demonstrations."""
+    rows = given.training[given.training["algorithm"] == algorithm]
+    rows = rows[np.isfinite(rows["value"])]
+    axis = "env_steps" if (rows["env_steps"] > 0).any() else "iteration"
+    metrics, tasks = list(dict.fromkeys(rows["metric"])), given.design.tasks
+    figure, axes = _grid(len(metrics) * len(tasks), len(tasks), height=1.75)
+    for i, (ax, (metric, task)) in enumerate(zip(axes, product(metrics, tasks), strict=True)):
+        panel = rows[(rows["metric"] == metric) & (rows["task"] == task)]
+        numbers = given.numbers(task)
+        for number, shade in zip(numbers, style.shades(len(numbers)), strict=True):
+            table = panel[panel["demonstrations"] == number].pivot(index=axis, columns="seed", values="value")
+            ax.plot(table.index, table, color=shade, linewidth=0.6, alpha=0.4)
+            ax.plot(table.index, table.median(axis=1), color=shade, linewidth=1.8, label=f"{number} traj.")
+        if len(panel):
+            low, high = np.quantile(panel["value"], [0.01, 0.99])
+            room = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
+            ax.set_ylim(low - room, high + room)
+        if i < len(tasks):
+            ax.set_title(task + _short(given, task), pad=18)
+            look = {"fontsize": 8, "handlelength": 1.0, "handletextpad": 0.4, "columnspacing": 0.9}
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=len(numbers), **look)
+        if i % len(tasks) == 0:
+            ax.set_ylabel(metric.replace("_", " "))
+        if axis == "env_steps":
+            ax.xaxis.set_major_formatter(style.steps_formatter())
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        if i >= len(axes) - len(tasks):
+            ax.set_xlabel("environment steps per learner" if axis == "env_steps" else "iteration")
+    figure.align_ylabels()
+    return figure
+
+
+def _coloured(given: Inputs) -> Iterator[tuple[str, str]]:
+    colours = style.colours(given.design.algorithms)
+    return ((algorithm, colours[algorithm]) for algorithm in given.design.algorithms)
+
+
+def _trajectories(number: int) -> str:
+    return "trajectory" if number == 1 else "trajectories"
+
+
+def _short(given: Inputs, task: str) -> str:
+    return " (short budget)" if given.design.budget[task].short_budget else ""
+
+
+def _grid(
+    count: int, columns: int, height: float = style.PANEL_HEIGHT, keep: Sequence[int] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` places in `columns`; only those in `keep` (all) get a panel."""
+    rows = -(-count // columns)
+    figure = Figure(figsize=(style.PANEL_WIDTH * columns + 0.3, height * rows + 0.6))
+    places = range(count) if keep is None else keep
+    return figure, [figure.add_subplot(rows, columns, place + 1) for place in places]
+
+
+def _score_axis(ax: Axes, given: Inputs, task: str, shown: Sequence[pd.DataFrame]) -> None:
+    """Reference lines, and a range that holds every shown score of the task but for outliers."""
+    scores = given.references.loc[task]
+    stochastic = statistics.score(scores["expert-stochastic"], scores["random"], scores["expert"])
+    ax.axhline(1, zorder=1, **style.EXPERT)
+    ax.axhline(0, zorder=1, **style.RANDOM)
+    ax.axhline(stochastic, zorder=1, **style.STOCHASTIC)
+    values = pd.concat([frame.loc[frame["task"] == task, "score"] for frame in shown])
+    ax.set_ylim(max(min(values.min(), 0), LOWEST) - 0.08, min(max(values.max(), 1), HIGHEST) + 0.08)
+
+
+def _outer_labels(axes: Sequence[Axes], columns: int, x: str, y: str, places: Sequence[int] | None = None) -> None:
+    """Label the left column and the lowest panel of each column only."""
+    places = range(len(axes)) if places is None else places
+    for ax, place in zip(axes, places, strict=True):
+        if place % columns == 0:
+            ax.set_ylabel(y)
+        if place + columns not in places:
+            ax.set_xlabel(x)
+
+
+def _legend(figure: Figure, given: Inputs, markers: bool, more: Sequence[Line2D] = ()) -> None:
+    """Above the panels: methods first, then what they are held against on a row of its own."""
+    shapes = style.markers(given.design.algorithms)
+    methods = [
+        Line2D([], [], color=colour, linewidth=2, marker=shapes[name] if markers else None, label=style.label(name))
+        for name, colour in _coloured(given)
+    ]
+    others = [
+        Line2D([], [], label="expert", **style.EXPERT),
+        Line2D([], [], label="expert, stochastic", **style.STOCHASTIC),
+        Line2D([], [], label="random", **style.RANDOM),
+        *more,
+    ]
+    if (given.learners["status"] == "failed").any():
+        others.append(Line2D([], [], color="#444444", label="failed", **FAILED))
+    columns = min(max(2, int(figure.get_figwidth() / 1.5)), max(len(methods), len(others)))
+    blank = Line2D([], [], linestyle="none", label=" ")
+    rows = [row + [blank] * (-len(row) % columns) for row in (methods, others)]
+    handles = np.array(rows[0] + rows[1], dtype=object).reshape(-1, columns)
+    # a legend fills column by column
+    figure.legend(handles=list(handles.T.flat), loc="outside upper center", ncols=columns)
+
+
+def write(plot: Plot, folder: Path, name: str) -> bytes:
+    """Draw a figure into folder/<name>.pdf and .png; its PNG for the page."""
+    figure = plot.draw()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, the same in every kind
+    rendered = {kind: style.render(figure, kind) for kind in KINDS}
+    for kind, data in rendered.items():
+        schema.write_bytes(folder / f"{name}.{kind}", data)
+    return rendered["png"]
+
+
+def main() -> None:
+    """Write one figure, or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="of the profile")
+    parser.add_argument("--only", metavar="NAME", help="this figure alone")
+    arguments = parser.parse_args()
+    given = inputs.read(arguments.params)
+    known = plots(given)
+    if arguments.only and arguments.only not in known:
+        raise InputError(f"--only {arguments.only}: no such figure; choose from {', '.join(known)}")
+    for name in [arguments.only] if arguments.only else known:
+        write(known[name], given.design.root / "reports" / given.design.profile / "figures", name)
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,102 @@
+"""The experimental design: one profile's params.yaml, read and checked."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from errors import InputError
+
+Seed = Annotated[int, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Evaluation(_Strict):
+    """How policies are evaluated: with their mean action, on episodes of their own."""
+
+    episodes: PositiveInt  # of the final evaluation, per learner
+    points: PositiveInt  # evaluations during training, the final one included
+    episodes_during_training: PositiveInt  # at each of the others
+
+
+class Budget(_Strict):
+    """What a learner may use on one task."""
+
+    env_steps: PositiveInt  # per learner
+    episodes: PositiveInt  # in parallel, per learner
+    demonstrations: Annotated[list[PositiveInt], Field(min_length=1)]  # numbers of the expert's trajectories
+    short_budget: bool = False  # too short for a verdict on a method; the report says so on the task's rows
+
+
+class Design(_Strict):
+    """One profile. `root` and `folder` are paths as seen from the working folder."""
+
+    root: Path
+    folder: Path
+    profile: str
+    tasks: Annotated[list[str], Field(min_length=1)]
+    algorithms: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    evaluation: Evaluation
+    budget: dict[str, Budget]
+    overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
+    allow_weak_expert: bool = False
+
+    @property
+    def results(self) -> Path:
+        """Return the folder of the profile's results."""
+        return self.root / "results" / self.profile
+
+    def cell(self, task: str, algorithm: str) -> Path:
+        """Return the folder of one cell."""
+        return self.results / "cells" / task / algorithm
+
+    def learners(self, task: str) -> list[tuple[int, int]]:
+        """Return the (number of demonstrations, seed) of every learner of a cell, in order."""
+        return [(n, seed) for n in self.budget[task].demonstrations for seed in self.seeds]
+
+
+def load(path: Path) -> Design:
+    """Read and check a params.yaml; raises `InputError` naming the file, the key and the cure."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; name a profile's params.yaml with --params") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected keys such as tasks, algorithms, seeds; found {type(content).__name__}")
+    try:
+        root = Path(str(content.get("root", ".")))
+        design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        given = "" if first["type"] == "missing" else f" (found {first['input']!r})"
+        raise InputError(f"{path}: {key}: {_CURES.get(first['type'], first['msg'])}{given}") from None
+    _check_keys(path, design)
+    return design
+
+
+_CURES = {
+    "extra_forbidden": "no such key; correct or remove it",
+    "missing": "missing; add it",
+}
+
+
+def _check_keys(path: Path, design: Design) -> None:
+    for table, names in (("budget", design.budget), ("overrides", design.overrides)):
+        for name in names:
+            if name not in design.tasks:
+                raise InputError(f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); correct it")
+    for task in design.tasks:
+        if task not in design.budget:
+            raise InputError(f"{path}: budget.{task}: missing; add the task's budget")
+    for key in ("tasks", "algorithms", "seeds"):
+        values = getattr(design, key)
+        if len(set(values)) < len(values):
+            raise InputError(f"{path}: {key}: {values} names one twice; remove it")

@@ -1,0 +1,65 @@
+"""Where a number comes from: versions (part of the results), and machine, time and commit (beside them)."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from envs.physics.native import default_threads
+from results.design import Design
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a number rests on."""
+    return {"python": platform.python_version()} | {p: version(p) for p in ("torch", "mujoco", "gymnasium")}
+
+
+def sidecar(started: datetime, seconds: float, env_steps: int) -> dict[str, Any]:
+    """Return where, when and how a cell was computed; kept beside the results, whose hash it would change."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "command": " ".join(["python", "-m", "results.run", *sys.argv[1:]]),
+        "machine": platform.node(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": default_threads(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "wall_s": round(seconds, 1),
+        "env_steps_per_s": round(env_steps / seconds, 1),
+        "started": started.isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def describe(
+    design: Design, task: str, algorithm: str, config: dict[str, Any], demonstrations_sha256: str | None
+) -> dict[str, Any]:
+    """Return cell.json: what the cell's numbers rest on."""
+    return {
+        "task": task,
+        "algorithm": algorithm,
+        "versions": versions(),
+        "engine": "native",
+        "device": "cpu",
+        "config": config,
+        "budget": design.budget[task].model_dump(),
+        "demonstrations_sha256": demonstrations_sha256,
+    }

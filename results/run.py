@@ -1,0 +1,91 @@
+"""Run one cell: one method on one task, all seeds and numbers of demonstrations at once.
+
+`python -m results.run --params params.yaml --task Hopper-v5 --algorithm gail`
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+import algorithms
+import envs
+from algorithms.core.experience import Demonstrations
+from algorithms.core.progress import Progress
+from data import demonstrations as data
+from envs.monitor import Monitor
+from errors import one_line
+from progress import Ticker
+from results import provenance, schema
+from results.cell import Cell
+from results.design import Design, load
+from results.names import check_names
+from results.overrides import configure
+
+
+def train(cell: Cell, method: ModuleType, config: Any, demonstrations: Demonstrations, env: envs.BatchEnv) -> Progress:
+    """Train until the budget is used or the method ends; evaluate on the way and at the end."""
+    design, budget = cell.design, cell.design.budget[cell.task]
+    points = design.evaluation.points
+    due = [budget.env_steps * k // points for k in range(1, points)]
+    monitor = Monitor(env)
+    learners = [f"{n}/{seed}" for n, seed in cell.learners]
+    with Ticker(f"{cell.algorithm} {cell.task}", budget.env_steps, learners) as ticker:
+        done = 0
+        for progress in method.train(monitor, demonstrations, [seed for _, seed in cell.learners], config):
+            episodes = monitor.take_episodes()
+            cell.record(progress, episodes)
+            ticker.advance(progress.env_steps - done, episodes)
+            done = progress.env_steps
+            if done >= budget.env_steps or len(cell.failed) == len(cell.learners):
+                break
+            if due and done >= due[0]:
+                due = [point for point in due if point > done]
+                cell.evaluate(progress, design.evaluation.episodes_during_training)
+    cell.evaluate(progress, design.evaluation.episodes)
+    return progress
+
+
+def run(design: Design, params: Path, task: str, algorithm: str) -> None:
+    """Train, evaluate and write one cell."""
+    method, cell = algorithms.load(algorithm), Cell(design, task, algorithm)
+    config = configure(method, design.overrides.get(task, {}), params, task)
+    env = envs.make(task, [seed for _, seed in cell.learners], design.budget[task].episodes)
+    folder = design.root / "data" / "demonstrations" / task
+    demonstrations = data.load(folder, task, [n for n, _ in cell.learners], env=env)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    progress = train(cell, method, config, demonstrations, env)
+    seconds = time.perf_counter() - clock
+    sha256 = data.read_card(folder)["sha256"]
+    cell.save(progress, provenance.describe(design, task, algorithm, dataclasses.asdict(config), sha256))
+    schema.write_json(
+        provenance.sidecar(started, seconds, progress.env_steps * len(cell.learners)),
+        design.results / "provenance" / task / f"{algorithm}.json",
+    )
+    for line in cell.failures():
+        print(line, file=sys.stderr)
+
+
+def main() -> None:
+    """Run the cell named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--algorithm", required=True)
+    arguments = parser.parse_args()
+    design = load(arguments.params)
+    check_names(design, arguments.params, arguments.task, arguments.algorithm)
+    # One thread for the small networks: more of them wait for each other, and for the physics, longer than they gain.
+    torch.set_num_threads(1)
+    run(design, arguments.params, arguments.task, arguments.algorithm)
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,127 @@
+"""What the results' files hold: columns and dtypes of every CSV, keys of `cell.json`, and safe reading and writing.
+
+Bytes are a pure function of the values (floats by shortest round trip, no times), so DVC's hashes change only when
+results do. Files appear whole or not at all: they are written beside their place and moved over it.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from errors import InputError
+
+Schema = dict[str, str]
+
+LEARNER: Schema = {"task": "str", "algorithm": "str", "demonstrations": "int64", "seed": "int64"}
+
+# One row per evaluation episode. env_steps: true environment steps used for training so far (0: none, as BC).
+# The largest env_steps of a learner is its final evaluation. Returns are sums of the task's own reward.
+EVALUATIONS: Schema = LEARNER | {
+    "env_steps": "int64",
+    "episode": "int64",
+    "episode_return": "float64",
+    "episode_length": "int64",
+    "terminated": "bool",
+}
+# Long form: one row per learner, iteration and metric of the method.
+TRAINING: Schema = LEARNER | {"iteration": "int64", "env_steps": "int64", "metric": "str", "value": "float64"}
+# One row per learner; reason is empty where status is ok.
+LEARNERS: Schema = LEARNER | {"status": "str", "iteration": "int64", "env_steps": "int64", "reason": "str"}
+
+STATUSES = ("ok", "failed")
+REFERENCES = ("random", "expert", "expert-stochastic")  # algorithm in the rows of a task's `reference` cell
+
+# cell.json: what a cell's numbers rest on. versions: gymnasium, mujoco, torch, python.
+# budget: env_steps, episodes, demonstrations, short_budget. demonstrations_sha256: null for the reference cell.
+CELL: dict[str, type | tuple[type, ...]] = {
+    "task": str,
+    "algorithm": str,
+    "versions": dict,
+    "engine": str,
+    "device": str,
+    "config": dict,
+    "budget": dict,
+    "demonstrations_sha256": (str, type(None)),
+}
+
+CURE = "restore it with `dvc checkout` or make it again with `dvc repro`"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, through a temporary file in the same folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)  # mkstemp makes files only their owner can read
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_csv(frame: pd.DataFrame, path: Path, schema: Schema) -> None:
+    """Write `frame` as CSV after checking that its columns and dtypes are exactly `schema`'s (else ValueError)."""
+    found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
+    if list(found.items()) != list(schema.items()):
+        raise ValueError(f"{path}: columns {found}, expected {schema}")
+    _refuse_holes(frame, schema)
+    write_bytes(path, frame.to_csv(index=False, lineterminator="\n", na_rep="nan").encode())
+
+
+def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
+    """Read what `write_csv` wrote; InputError, naming file and cure, if it is missing, truncated or malformed."""
+    try:
+        with open(path, "rb") as file:
+            header = file.readline().decode().strip()
+            if header != ",".join(schema):
+                raise ValueError(f"its columns are {header or 'missing'}, expected {','.join(schema)}")
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                raise ValueError("its last line is cut off")
+        floats = {column: ["nan"] for column, dtype in schema.items() if dtype == "float64"}
+        frame = pd.read_csv(
+            path,
+            dtype=schema,
+            keep_default_na=False,
+            na_values=floats,
+            index_col=False,
+            encoding="utf-8",
+        )
+        _refuse_holes(frame, schema)
+        return frame
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {CURE}") from None
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: truncated or altered ({reason}); {CURE}") from None
+
+
+def _refuse_holes(frame: pd.DataFrame, schema: Schema) -> None:
+    holes = [column for column, dtype in schema.items() if dtype != "float64" and frame[column].hasnans]
+    if holes:
+        raise ValueError(f"missing values in {', '.join(holes)}")
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write JSON with sorted keys; NaN and infinity are refused (ValueError)."""
+    write_bytes(path, (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def read_cell(path: Path) -> dict[str, Any]:
+    """Read a `cell.json`; a missing or malformed file or key is an InputError naming the file, the key and the cure."""
+    try:
+        cell = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {CURE}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: truncated or altered ({error}); {CURE}") from None
+    for key, kind in CELL.items():
+        if not isinstance(cell, dict) or not isinstance(cell.get(key, ...), kind):
+            raise InputError(f"{path}: no proper {key!r}; {CURE}")
+    return cell

@@ -1,0 +1,16 @@
+"""Every test starts from the same seeds and computes on one thread, so none depends on its neighbours."""
+
+import random
+
+import numpy
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeds():
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)

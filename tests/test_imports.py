@@ -1,0 +1,189 @@
+"""The import rules of CONTRIBUTING.md ("Who may import whom"), read from the syntax trees so that nothing runs."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {"results.run", "results.reference", "results.collect", "reports.build"}
+NOT_ALGORITHMS = ("data", "results", "reports", "studies")
+HEAVY = ("torch", "mujoco", "safetensors.torch")
+
+
+class Module(NamedTuple):
+    path: Path
+    tree: ast.Module
+    package: str
+
+
+def modules_of(root: Path) -> dict[str, Module]:
+    """Every module of the project by its dotted name; tests and benchmarks may import what they like."""
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        if parts[0].startswith(".") or parts[0] in ("tests", "benchmarks"):
+            continue
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        package = name if is_package else name.rpartition(".")[0]
+        found[name] = Module(path.relative_to(root), ast.parse(path.read_text()), package)
+    return found
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING"
+
+
+def running(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes except what only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if not is_type_checking(node):
+            yield node
+            yield from running(node)
+
+
+def names(module: Module) -> Iterator[str]:
+    """Every dotted name a module imports, inside functions and by `import_module` too; `from a import b` is `a.b`."""
+    for node in running(module.tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = module.package.split(".")[: module.package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+
+
+def parents(name: str) -> list[str]:
+    """`a.b.c` -> `a.b.c`, `a.b`, `a`: importing the first runs all three."""
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(package in parents(name) for package in packages)
+
+
+def imported(name: str, modules: dict[str, Module]) -> set[str]:
+    """The project's own modules that a module imports by name."""
+    closest = (next((p for p in parents(target) if p in modules), None) for target in names(modules[name]))
+    return {target for target in closest if target}
+
+
+def reach(start: str, modules: dict[str, Module]) -> set[str]:
+    """All modules that run when `start` is imported."""
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        name = todo.pop()
+        if name in modules and name not in seen:
+            seen.add(name)
+            todo += [p for target in imported(name, modules) | {name} for p in parents(target)]
+    return seen
+
+
+def methods_of(modules: dict[str, Module]) -> list[str]:
+    return [
+        name for name in modules if name.startswith("algorithms.") and modules[name].path.parent.name == "algorithms"
+    ]
+
+
+def said_by(module: Module) -> set[str]:
+    """Strings, and dotted names such as `algorithms.gail`, in a module's code."""
+    nodes = list(ast.walk(module.tree))
+    strings = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return strings | {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
+
+
+def violations(root: Path) -> list[str]:
+    modules = modules_of(root)
+    methods = [name for name in methods_of(modules) if not name.endswith(".core")]
+    stems = {name.rpartition(".")[2] for name in methods}
+    found = []
+    for name, module in modules.items():
+        own = imported(name, modules)
+        if name in methods:
+            found += [f"{module.path}: a method imports {t}" for t in own if not within(t, "algorithms.core")]
+        if within(name, "algorithms.core"):
+            said = said_by(module) & (stems | set(methods))
+            found += [f"{module.path}: core names the method {t}" for t in said | (own & set(methods))]
+        if within(name, "algorithms"):
+            found += [f"{module.path}: algorithms import {t}" for t in own if within(t, *NOT_ALGORITHMS)]
+        if within(name, "reports"):
+            for via in reach(name, modules):
+                heavy = [t for t in names(modules[via]) if within(t, *HEAVY)]
+                found += [f"{module.path}: reports import {t} through {modules[via].path}" for t in heavy]
+        found += [f"{module.path}: imports the command {t}" for t in own & COMMANDS]
+    return sorted(set(found))
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+
+
+SOUND = {
+    "algorithms/__init__.py": "",
+    "algorithms/gail.py": "from algorithms.core import policy\nfrom algorithms.core.policy import Policy",
+    "algorithms/bc.py": "import torch\nimport algorithms.core.policy",
+    "algorithms/core/__init__.py": '"""What gail and bc share."""',
+    "algorithms/core/policy.py": "import torch\nfrom .. import core\nclass Policy: ...",
+    "data/experts.py": "from algorithms.core import policy\nif __name__ == '__main__': ...",
+    "results/run.py": "import algorithms.gail\nif __name__ == '__main__': ...",
+    "results/schema.py": "import pandas",
+    "results/table.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\nfrom . import schema",
+    "reports/build.py": "from results import table\nif __name__ == '__main__': ...",
+    "tests/test_run.py": "import results.run",
+}
+
+
+def test_the_project_keeps_its_import_rules():
+    modules = modules_of(ROOT)
+    assert {"algorithms.core.policy", "results.run", "reports.build"} <= set(modules)
+    assert violations(ROOT) == []
+
+
+def test_a_sound_tree_passes(tmp_path):
+    write(tmp_path, SOUND)
+    assert violations(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "complaint"),
+    [
+        ("algorithms/gail.py", "from algorithms import bc", "a method imports algorithms.bc"),
+        ("algorithms/gail.py", "from .bc import loss", "a method imports algorithms.bc"),
+        ("algorithms/gail.py", "def f():\n    import algorithms.bc as x", "a method imports algorithms.bc"),
+        ("algorithms/gail.py", "import results.schema", "a method imports results.schema"),
+        ("algorithms/core/policy.py", "from ..gail import loss", "core names the method algorithms.gail"),
+        ("algorithms/core/policy.py", "wide = lambda name: name == 'gail'", "core names the method gail"),
+        ("algorithms/core/policy.py", "load('algorithms.gail')", "core names the method algorithms.gail"),
+        ("algorithms/core/policy.py", "from results import schema", "algorithms import results.schema"),
+        ("algorithms/core/policy.py", "import data.experts", "algorithms import data.experts"),
+        ("algorithms/core/policy.py", "__import__('data.experts')", "algorithms import data.experts"),
+        ("reports/style.py", "import torch.nn", "reports import torch.nn through reports/style.py"),
+        ("reports/style.py", "from safetensors import torch", "reports import safetensors.torch through"),
+        ("results/schema.py", "def load():\n    import mujoco", "reports import mujoco through results/schema.py"),
+        ("results/__init__.py", "import torch", "reports import torch through results/__init__.py"),
+        ("results/schema.py", "from results.run import learn", "imports the command results.run"),
+        ("studies/transfer.py", "from reports import build", "imports the command reports.build"),
+    ],
+)
+def test_a_planted_violation_is_caught(tmp_path, path, text, complaint):
+    write(tmp_path, SOUND | {path: text})
+    assert any(complaint in found for found in violations(tmp_path)), violations(tmp_path)
+
+
+def test_importing_reports_brings_in_neither_torch_nor_mujoco():
+    """What the syntax trees cannot show: what third-party packages import."""
+    imports = "; ".join(f"import {name}" for name in modules_of(ROOT) if within(name, "reports"))
+    check = "import sys; sys.exit(', '.join({'torch', 'mujoco'} & set(sys.modules)) or None)"
+    done = subprocess.run([sys.executable, "-c", f"{imports}; {check}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,345 @@
+import dataclasses
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from errors import InputError
+from reports import build, figures, inputs, style, tables
+from results.collect import collect
+from results.design import load
+from tests import synthetic
+
+ROOT = Path(__file__).parent.parent
+PLOTS = ["score_against_trajectories", "learning_curves", "performance_profile", "training_bc", "training_gail"]
+TABLES = ["summary", "aggregate", "improvement", "returns", "references", "learners"]
+
+
+def command(module, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory):
+    """A collected profile in which one learner failed."""
+    path = synthetic.design(tmp_path_factory.mktemp("project"))
+    folder = synthetic.fill(path)
+    synthetic.fail(folder, "Hopper-v5", "gail", 11, 2, "not finite: loss_1 & <b>more</b> 100 %")
+    collect(load(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def given(params):
+    return inputs.read(params)
+
+
+@pytest.fixture(scope="module")
+def report(given):
+    return build.build(given)
+
+
+class Page(html.parser.HTMLParser):
+    """Ids, links and visible text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.sources, self.open, self.text = [], [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [given["href"]] if "href" in given else []
+        self.sources += [given["src"]] if "src" in given else []
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_page_is_whole_and_stands_alone(report):
+    text = report.read_text()
+    page = Page(text)
+    assert page.open == []
+    assert len(page.sources) == len(PLOTS)
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert not re.search(r"https?://|@import|<script|url\(", text)
+
+
+def test_every_link_leads_somewhere(report):
+    page = Page(report.read_text())
+    assert len(page.links) > 20
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids
+        else:
+            assert (report.parent / link).is_file(), link
+
+
+def test_page_says_what_a_reader_must_know(report):
+    page = Page(report.read_text())
+    for name in PLOTS:
+        assert f"python -m reports.figures --params params.yaml --only {name}" in page.text
+    assert "Short budget." in page.text
+    assert "Hopper-v5 (short budget)" in page.text
+    assert "InvertedPendulum-v5 (short budget)" not in page.text
+    assert "not finite: loss_1 & <b>more</b> 100 %" in page.text  # escaped: seen as text
+    assert "1 failed" in page.text
+    assert "gymnasium 1.4.0" in page.text
+
+
+def test_all_files_are_there(report):
+    found = {path.relative_to(report.parent).as_posix() for path in report.parent.rglob("*.*")}
+    expected = {"report.html", "provenance.html"}
+    expected |= {f"figures/{name}.{kind}" for name in PLOTS for kind in ("pdf", "png")}
+    expected |= {f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "tex")}
+    assert found == expected
+
+
+def test_building_again_gives_the_same_bytes_but_for_provenance(params, given, report):
+    before = {path: path.read_bytes() for path in report.parent.rglob("*.*")}
+    provenance = report.parent / "provenance.html"
+    assert before.pop(provenance).decode().count("not recorded on this machine") == 6
+    facts = {"commit": "0123456789abcdef", "dirty": True, "machine": "there", "cpu": "x86", "cores": 2, "threads": 1}
+    facts |= {"wall_s": 90.0, "env_steps_per_s": 6000.4, "started": "then", "command": "python -m results.run"}
+    sidecar = given.design.results / "provenance" / "Hopper-v5" / "gail.json"
+    sidecar.parent.mkdir(parents=True)
+    sidecar.write_text(json.dumps(facts))
+    done = command("reports.build", "--params", params)
+    assert (done.returncode, done.stderr) == (0, "")
+    for path, data in before.items():
+        assert path.read_bytes() == data, path
+        assert b"CreationDate" not in data
+    page = provenance.read_text()
+    assert page.count("not recorded on this machine") == 5
+    for text in ("0123456789ab (with uncommitted changes)", "there, x86, 2 cores, 1 threads", "1.5 min", "6,000"):
+        assert text in page
+
+
+def test_one_figure_alone_is_the_same_figure(params, report):
+    files = [report.parent / "figures" / f"performance_profile.{kind}" for kind in ("pdf", "png")]
+    before = [path.read_bytes() for path in files]
+    other = report.parent / "figures" / "learning_curves.png"
+    kept = other.read_bytes()
+    for path in (*files, other):
+        path.unlink()
+    done = command("reports.figures", "--params", params, "--only", "performance_profile")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.read_bytes() for path in files] == before
+    assert not other.exists()
+    other.write_bytes(kept)
+
+
+def test_failed_learner_counts_as_random(given):
+    rows = given.stratum("Hopper-v5", "gail", 11).set_index("seed")
+    assert rows.at[2, "score"] == 0
+    assert rows.at[2, "episode_return"] == given.references.at["Hopper-v5", "random"]
+    row = tables.returns(given).data.set_index(["task", "demonstrations", "algorithm"]).loc[("Hopper-v5", 11, "gail")]
+    assert (row["learners"], row["failed"]) == (3, 1)
+    assert row["score_mean"] == pytest.approx((rows.at[0, "score"] + rows.at[1, "score"]) / 3)
+
+
+def test_returns_table_is_the_data(given):
+    data = tables.returns(given).data
+    assert len(data) == 2 * 2 * 2
+    episodes = given.episodes
+    for row in data[data["failed"] == 0].itertuples():
+        mine = episodes[
+            (episodes["task"] == row.task)
+            & (episodes["algorithm"] == row.algorithm)
+            & (episodes["demonstrations"] == row.demonstrations)
+        ]
+        mine = mine[mine["env_steps"] == mine["env_steps"].max()]
+        means = mine.groupby("seed")["episode_return"].mean()
+        assert row.return_mean == pytest.approx(means.mean())
+        assert row.return_sd == pytest.approx(means.std(ddof=1))
+        random, expert = given.references.loc[row.task, ["random", "expert"]]
+        assert row.score_mean == pytest.approx((means.mean() - random) / (expert - random))
+        assert row.score_low <= row.score_mean <= row.score_high
+        assert row.short_budget == (row.task == "Hopper-v5")
+
+
+def test_published_numbers_stand_beside_ours(given):
+    """Hopper, 4 trajectories, GAIL: 3614.22; that paper's random policy 14.47 and expert 3571.38."""
+    data = tables.returns(given).data.set_index(["task", "demonstrations", "algorithm"]).sort_index()
+    row = data.loc[("Hopper-v5", 4, "gail")]
+    assert row["published_return"] == 3614.22
+    assert row["published_runs"] == 1
+    assert row["published_score"] == pytest.approx((3614.22 - 14.47) / (3571.38 - 14.47))
+    assert data.loc[("Hopper-v5", 4, "bc"), "published_score"] == pytest.approx((50.57 - 14.47) / (3571.38 - 14.47))
+    assert data.loc["InvertedPendulum-v5", "published_score"].isna().all()
+
+
+def test_published_reacher_is_the_row_without_entropy_bonus(tmp_path):
+    budget = {"Reacher-v5": {"env_steps": 1000, "episodes": 4, "demonstrations": [4, 11, 18]}}
+    path = synthetic.design(tmp_path, tasks=["Reacher-v5"], budget=budget)
+    published = inputs._published(load(path))
+    gail = published[published["algorithm"] == "gail"].set_index("demonstrations")
+    assert gail["episode_return"].to_dict() == {4: -67.23, 11: -6.06, 18: -8.25}
+
+
+def test_csv_tables_hold_numbers(report):
+    for name in TABLES:
+        frame = pd.read_csv(report.parent / "tables" / f"{name}.csv")
+        assert len(frame)
+        numbers = [column for column in frame if column.startswith(("score", "return", "probability", "low", "high"))]
+        assert all(frame[column].dtype.kind == "f" for column in numbers)
+
+
+def test_latex_has_no_character_that_breaks_it(report):
+    for name in TABLES:
+        text = (report.parent / "tables" / f"{name}.tex").read_text()
+        assert text.isascii()
+        body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+        columns = len(re.search(r"\\begin{tabular}{([lr]+)}", text)[1])
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(rows) > 1
+        assert all(len(re.findall(r"(?<!\\)&", row)) == columns - 1 for row in rows)
+        assert not re.search(r"(?<!\\)[_%#]", text)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
+def test_latex_compiles(report, tmp_path):
+    files = "\n".join(rf"\input{{{report.parent}/tables/{name}}}" for name in TABLES)
+    source = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{files}\end{{document}}"
+    (tmp_path / "all.tex").write_text(source)
+    done = subprocess.run(
+        ["pdflatex", "-halt-on-error", "all.tex"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_escaping():
+    assert tables.escape("ebm_gan 95 % & #1 {x} ~^ 1 ± 2, −3 → 4") == (
+        r"ebm\_gan 95 \% \& \#1 \{x\} \textasciitilde{}\textasciicircum{} 1 $\pm$ 2, $-$3 $\to$ 4"
+    )
+    assert tables.escape("a\\b") == r"a\textbackslash{}b"
+
+
+def test_colours_are_fixed_and_new_methods_get_their_own():
+    alone, beside = style.colours(["gail", "mine"]), style.colours(["bc", "airl", "gail", "mine", "other"])
+    assert alone["gail"] == beside["gail"]
+    assert alone["mine"] == beside["mine"]
+    assert len(set(beside.values())) == len(beside)
+    shapes = style.markers(["mine", "other"])
+    assert len(set(shapes.values())) == len(shapes)
+
+
+def test_numbers_are_written_short():
+    assert [style.steps(n) for n in (0, 500, 20000, 1_500_000, 25e6)] == ["0", "500", "20k", "1.5M", "25M"]
+    assert style.label("ebm_gan") == "EBM-GAN"
+
+
+def texts(figure):
+    return {text.get_text() for ax in figure.axes for text in (ax.title, ax.xaxis.label, ax.yaxis.label)}
+
+
+def test_figure_1a_shows_every_seed_and_the_published_points(given):
+    figure = figures.score_against_trajectories(given)
+    hopper = figure.axes[1]
+    assert texts(figure) >= {"Hopper-v5 (short budget)", "InvertedPendulum-v5", "score", "expert trajectories"}
+    shown = np.concatenate([line.get_ydata() for line in hopper.lines])
+    for algorithm in ("bc", "gail"):
+        for number in (4, 11):
+            assert np.isin(given.stratum("Hopper-v5", algorithm, number)["score"], shown).all()
+    hollow = [line for line in hopper.lines if line.get_markerfacecolor() == "none" and len(line.get_ydata())]
+    assert sum(len(line.get_ydata()) for line in hollow) == 8  # BC and GAIL at 4, 11, 18, 25
+    crosses = [line for line in hopper.lines if line.get_marker() == "x" and len(line.get_ydata())]
+    assert [list(line.get_ydata()) for line in crosses] == [[0.0]]
+
+
+def test_learning_curves_have_a_panel_per_task_and_number_of_demonstrations(given):
+    figure = figures.learning_curves(given)
+    assert [ax.get_title() for ax in figure.axes] == [
+        "InvertedPendulum-v5\n1 trajectory",
+        "InvertedPendulum-v5\n4 trajectories",
+        "Hopper-v5 (short budget)\n4 trajectories",
+        "Hopper-v5 (short budget)\n11 trajectories",
+    ]
+    bold = [line for line in figure.axes[0].lines if line.get_linewidth() > 2]
+    assert len(bold) == 2
+    steps, score = bold[1].get_data()
+    assert list(steps) == [6667, 13333, 20000]
+    final = given.stratum("InvertedPendulum-v5", "gail", 1)["score"]
+    assert score[-1] == pytest.approx(final.mean())  # three seeds: a quarter of three is none
+
+
+def test_score_far_outside_is_a_triangle_at_the_edge(given):
+    learners = given.learners.copy()
+    where = (learners["task"] == "Hopper-v5") & (learners["algorithm"] == "bc") & (learners["demonstrations"] == 4)
+    learners.loc[where, "score"] = [-7.0, 0.5, 0.6]
+    ax = figures.score_against_trajectories(dataclasses.replace(given, learners=learners)).axes[1]
+    down = [line for line in ax.lines if line.get_marker() == "v" and len(line.get_ydata())]
+    assert {tuple(line.get_ydata()) for line in down} == {(figures.LOWEST,)}
+    assert ax.get_ylim()[0] < figures.LOWEST
+
+
+def test_every_figure_has_caption_and_its_data_exist(given):
+    for name, plot in figures.plots(given).items():
+        assert plot.caption.endswith("."), name
+        assert all((given.design.results / file).is_file() for file in plot.data)
+
+
+def test_a_profile_with_one_of_everything(tmp_path):
+    """One task, seed, method and number of demonstrations: no interval, but a report."""
+    path = synthetic.design(
+        tmp_path,
+        tasks=["Reacher-v5"],
+        algorithms=["my_method"],
+        seeds=[7],
+        budget={"Reacher-v5": {"env_steps": 1000, "episodes": 4, "demonstrations": [3]}},
+    )
+    synthetic.fill(path)
+    collect(load(path))
+    text = Page(build.build(inputs.read(path)).read_text()).text
+    assert "MY-METHOD on 1 MuJoCo task\n" in text
+    assert "[–,\u00a0–]" in text
+    assert "nan" not in text
+
+
+def test_missing_input_is_one_line(tmp_path):
+    path = synthetic.design(tmp_path)
+    synthetic.fill(path)
+    for module in ("reports.build", "reports.figures"):
+        done = command(module, "--params", path)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        assert "evaluations.csv: missing" in done.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_results_of_another_design_are_refused(tmp_path):
+    path = synthetic.design(tmp_path)
+    synthetic.fill(path)
+    collect(load(path))
+    with pytest.raises(InputError, match=r"learners\.csv: lacks learners of InvertedPendulum-v5, bc, 1 demo"):
+        inputs.read(synthetic.design(tmp_path, seeds=[0, 1, 2, 3]))
+
+
+def test_unknown_figure_is_one_line(params):
+    done = command("reports.figures", "--params", params, "--only", "learning_curve")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: --only learning_curve: no such figure; choose from score_against_trajectories"
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_reports_load_neither_torch_nor_mujoco():
+    code = "import sys, reports.build, results.collect; sys.exit(bool({'torch', 'mujoco', 'envs'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
