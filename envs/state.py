@@ -1,5 +1,6 @@
 """The words a task file is written in: the state it reads, and noise made from uniform numbers."""
 
+from math import sqrt
 from types import SimpleNamespace
 
 import torch
@@ -20,5 +21,5 @@ def box(uniform: Tensor, scale: float) -> Tensor:
 
 def normal(uniform: Tensor, scale: float) -> Tensor:
     """Normal with this standard deviation, by the inverse distribution function."""
-    smallest = torch.finfo(uniform.dtype).eps / 2  # a uniform number may be 0, whose normal is -inf
-    return torch.special.ndtri(uniform.clamp(min=smallest)) * scale
+    centred = box(uniform, 1.0).clamp(min=torch.finfo(uniform.dtype).eps - 1.0)  # -1 would become -inf
+    return torch.erfinv(centred) * (scale * sqrt(2.0))

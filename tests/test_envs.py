@@ -8,6 +8,7 @@ import torch
 
 import envs
 from envs.monitor import Monitor
+from envs.state import normal
 from errors import InputError
 
 TASKS = envs.names()
@@ -209,3 +210,11 @@ def test_monitor_hides_the_reward():
     sizes = {"P", "E", "obs_size", "action_size", "action_low", "action_high", "horizon"}
     assert public == sizes | {"obs", "step", "take_rewards", "take_episodes"}
     assert torch.equal(monitor.obs, twin.obs)
+
+
+def test_normal_noise():
+    uniform = torch.tensor([0.0, 0.02275013194817921, 0.5, 0.8413447460685429, 1 - 2**-53], dtype=torch.float64)
+    low, *middle, high = normal(uniform, 0.1).tolist()
+    assert middle == pytest.approx([-0.2, 0.0, 0.1])
+    assert -1 < low < -0.5  # the smallest uniform number is 0: finite all the same
+    assert 0.5 < high < 1

@@ -19,7 +19,7 @@ import envs
 
 TASKS = envs.names()
 STEPS = 1100  # more than every horizon
-P, E = 2, 2
+P, E = 3, 1
 TOLERANCE = 1e-9
 CONTACT_TASKS = ["Ant-v5", "Humanoid-v5"]  # observe the contact forces
 
