@@ -6,66 +6,63 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.live import Live
+from rich.text import Text
 
-PLAIN_EVERY = 15.0  # seconds between the lines of a log
+FIRST_LINE = 2.0  # seconds until a log's first line,
+PLAIN_EVERY = 15.0  # and between the lines after it
 RECENT = 10  # episodes of a learner that its shown return averages
 
 
 class Ticker:
     """Shows how a population trains. `total` counts environment steps per learner."""
 
-    def __init__(self, title: str, total: int, learners: Sequence[object]) -> None:
-        self._title, self._total, self._done = title, total, 0
+    def __init__(self, title: str, total: int, learners: Sequence[object], console: Console | None = None) -> None:
+        self._title, self._total, self._done, self._unit = title, total, 0, "steps"
         self._recent: list[list[float]] = [[] for _ in learners]
-        self._started = self._printed = time.monotonic()
-        self._console = Console(file=sys.stderr)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._row = self._bar.add_task(title, total=total, state="")
+        self._started = time.monotonic()
+        self._next_line = self._started + FIRST_LINE
+        # Without force_terminal, FORCE_COLOR would put control codes into logs.
+        self._console = console or Console(file=sys.stderr, force_terminal=sys.stderr.isatty())
+        self._live = Live(console=self._console, get_renderable=lambda: Text(str(self)), transient=True)
 
     def __enter__(self) -> "Ticker":
         """Begin to show."""
-        self._bar.start()
+        if self._console.is_interactive:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End with one plain line that stays."""
-        self._bar.stop()
+        self._live.stop()
         self._print()
 
-    def advance(self, steps: int, episodes: Iterable[tuple[int, float, int]] = ()) -> None:
-        """Count `steps` more per learner and the (learner, episode_return, length) of finished training episodes."""
-        self._done += steps
+    def advance(self, count: int, episodes: Iterable[tuple[int, float, int]] = (), unit: str = "steps") -> None:
+        """Count more per learner, and the (learner, episode_return, length) of finished training episodes.
+
+        A method that uses no environment step counts another unit; how many there will be is not known then.
+        """
+        self._done, self._unit = self._done + count, unit
         for learner, episode_return, _ in episodes:
             self._recent[learner] = [*self._recent[learner][1 - RECENT :], episode_return]
-        if self._console.is_terminal:
-            self._bar.update(self._row, completed=self._done, state=self._state())
-        elif time.monotonic() - self._printed >= PLAIN_EVERY:
+        if not self._console.is_interactive and time.monotonic() >= self._next_line:
             self._print()
 
-    def _state(self) -> str:
-        speed = self._done * len(self._recent) / max(time.monotonic() - self._started, 1e-9)
+    def __str__(self) -> str:
+        """Return the line."""
+        elapsed = time.monotonic() - self._started
+        speed = self._done / max(elapsed, 1e-9)
+        if self._unit != "steps":
+            return f"{self._title}: {self._done:,} {self._unit}, {speed:,.0f} {self._unit}/s, {elapsed:.0f} s so far"
+        left = f"{max(elapsed * (self._total / self._done - 1), 0):.0f}" if self._done else "?"
         returns = " ".join(f"{sum(r) / len(r):.0f}" if r else "-" for r in self._recent)
-        return f"{speed:,.0f} steps/s  return {returns}"
+        return (
+            f"{self._title}: {self._done:,}/{self._total:,} steps per learner, "
+            f"{speed * len(self._recent):,.0f} steps/s in all, {elapsed:.0f} s so far, {left} s left, return {returns}"
+        )
 
     def _print(self) -> None:
-        self._printed = time.monotonic()
-        elapsed = self._printed - self._started
-        left = elapsed * (self._total / self._done - 1) if self._done else float("nan")
-        print(
-            f"{self._title}: {self._done:,}/{self._total:,} steps per learner, {self._state()}, "
-            f"{elapsed:.0f} s so far, {max(left, 0):.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._next_line = time.monotonic() + PLAIN_EVERY
+        print(self, file=self._console.file, flush=True)

@@ -326,7 +326,7 @@ def demonstrate(task: str, params: Path, allow_weak_expert: bool, command: str) 
     if missing := [key for key in EXPERT if key not in expert]:
         raise InputError(f"experts/{task}/card.json: {missing[0]}: missing; train the expert again")
     if not allow_weak_expert:
-        refuse_weak(task, expert)
+        refuse_weak(params.parent / "experts" / task / CARD, expert, "pass --allow-weak-expert")
     trajectories, returns = roll_out(policy, task, plan)
     facts = {
         "task": task,
@@ -341,20 +341,25 @@ def demonstrate(task: str, params: Path, allow_weak_expert: bool, command: str) 
     write(params.parent / "demonstrations" / task, trajectories, plan.every, plan.whole, facts)
 
 
-def refuse_weak(task: str, expert: Mapping[str, Any]) -> None:
-    """Raise InputError unless the expert's card shows it to be better than random.
+def refuse_weak(card: Path, expert: Mapping[str, Any], consent: str) -> None:
+    """Raise InputError unless the returns of `expert`, which stand in `card`, show it to be better than random.
 
     Its stochastic mean return must exceed random's by two standard errors of their difference, and its deterministic
-    mean must exceed random's, or no score is defined.
+    mean must exceed random's, or no score is defined. `consent` is how the user takes a weak one all the same.
     """
-    stochastic, random = expert["return_stochastic"], expert["random"]
-    error = math.hypot(*(x["std"] / math.sqrt(x["episodes"]) for x in (stochastic, random)))
-    bar = random["mean"] + 2 * error
-    for key, least in (("return_stochastic", bar), ("return_deterministic", random["mean"])):
-        if not expert[key]["mean"] > least:  # nor NaN
+    try:
+        (stochastic, stochastic_error), (deterministic, _), (random, random_error) = (
+            (expert[key]["mean"], expert[key]["std"] / math.sqrt(expert[key]["episodes"]))
+            for key in ("return_stochastic", "return_deterministic", "random")
+        )
+    except (KeyError, TypeError):
+        raise InputError(f"{card}: the expert's and random's returns: missing or no numbers; {CURE}") from None
+    bar = random + 2 * math.hypot(stochastic_error, random_error)
+    for key, mean, least in (("return_stochastic", stochastic, bar), ("return_deterministic", deterministic, random)):
+        if not mean > least:  # nor NaN
             raise InputError(
-                f"experts/{task}/card.json: {key}: mean {expert[key]['mean']:.4g} is not clearly above random "
-                f"({random['mean']:.4g}; bar {least:.4g}); train a better expert, or pass --allow-weak-expert"
+                f"{card}: {key}: mean {mean:.4g} is not clearly above random ({random:.4g}; bar {least:.4g}); "
+                f"train a better expert, or {consent}"
             )
 
 

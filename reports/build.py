@@ -111,7 +111,7 @@ def _sidecar(given: Inputs, task: str, algorithm: str) -> list[str]:
         f"{text('machine')}, {text('cpu')}, {text('cores')} cores, {text('threads')} threads",
         f"{facts['wall_s'] / 60:.1f} min" if "wall_s" in facts else UNRECORDED,
         f"{facts['env_steps_per_s']:,.0f}" if facts.get("env_steps_per_s") else UNRECORDED,
-        text("started"),
+        text("started").replace("T", " "),
         text("command"),
     ]
 

@@ -8,7 +8,6 @@ writes reports/<profile>/figures/<name>.pdf and .png. Without --only, all of the
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,10 @@ from results import schema, statistics
 LOWEST, HIGHEST = -0.5, 1.5  # scores beyond are drawn at the edge of a panel
 FAILED: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.8, "linestyle": "none"}
 KINDS = ("pdf", "png")
+PUBLISHED = (
+    " Hollow marks: published means (GAIL, table 3), scored by that paper's own random and expert policies; on "
+    "locomotion each is a single training run."
+)
 
 
 class Plot(NamedTuple):
@@ -45,10 +48,10 @@ def plots(given: Inputs) -> dict[str, Plot]:
         "score_against_trajectories": Plot(
             partial(score_against_trajectories, given),
             "Score against number of trajectories",
-            "Final score against the number of expert trajectories, as figure 1(a) of Ho & Ermon (2016). Small "
-            "markers: one learner (seed) each, the mean return of its final deterministic episodes. Large markers: "
-            "their mean, with its 95 % stratified-bootstrap interval. Hollow markers: published means (GAIL, table "
-            "3), scored by the paper's own random and expert policies."
+            "Final score against the number of expert trajectories, as figure 1(a) of Ho & Ermon (2016). Small marks: "
+            "one learner (seed) each, the mean return of its final deterministic episodes. Large marks: their mean, "
+            "with its 95 % stratified-bootstrap interval."
+            + (PUBLISHED if len(given.published) else "")
             + _notes(given, given.learners, given.published),
             ("evaluations.csv", "learners.csv"),
         ),
@@ -64,8 +67,8 @@ def plots(given: Inputs) -> dict[str, Plot]:
             partial(performance_profile, given),
             "Performance profile",
             "Share of learners, over all tasks and numbers of trajectories, whose final score lies above a threshold; "
-            "higher is better. Bands: 95 % stratified-bootstrap intervals, pointwise. Failed learners count as score "
-            "0.",
+            "higher is better. Bands: 95 % stratified-bootstrap intervals, pointwise. Failed learners count as "
+            "score 0.",
             ("evaluations.csv", "learners.csv"),
         ),
     }
@@ -75,7 +78,8 @@ def plots(given: Inputs) -> dict[str, Plot]:
             partial(training, given, algorithm),
             f"Training of {style.label(algorithm)}",
             f"What {style.label(algorithm)} logs while it trains, by task. Thin lines: one learner (seed) each; bold: "
-            "their median, per number of trajectories. The vertical range holds all but the outermost 1 % of values.",
+            "their median, per number of trajectories. The vertical range holds all but the outermost 1 % of values; "
+            "values that are not finite are left out.",
             ("training.csv",),
             diagnostic=True,
         )
@@ -167,7 +171,7 @@ def learning_curves(given: Inputs) -> Figure:
     for ax, (task, number) in zip(axes, panels, strict=True):
         for algorithm in given.design.algorithms:
             _curves(ax, given, task, algorithm, number)
-        ax.set_title(f"{task}{_short(given, task)}\n{number} {_trajectories(number)}")
+        ax.set_title(f"{task}\n{number} {_trajectories(number)}{_short(given, task)}")
         ax.xaxis.set_major_formatter(style.steps_formatter())
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         _score_axis(ax, given, task, (given.curves,))
@@ -232,36 +236,44 @@ def performance_profile(given: Inputs) -> Figure:
 
 
 def training(given: Inputs, algorithm: str) -> Figure:
-    """What a method logs: a row per metric, a column per task, one colour per number of demonstrations."""
+    """What a method logs: a row per metric, a column per task (three abreast), a colour per number of trajectories."""
     rows = given.training[given.training["algorithm"] == algorithm]
-    rows = rows[np.isfinite(rows["value"])]
     axis = "env_steps" if (rows["env_steps"] > 0).any() else "iteration"
     metrics, tasks = list(dict.fromkeys(rows["metric"])), given.design.tasks
-    figure, axes = _grid(len(metrics) * len(tasks), len(tasks), height=1.75)
-    for i, (ax, (metric, task)) in enumerate(zip(axes, product(metrics, tasks), strict=True)):
-        panel = rows[(rows["metric"] == metric) & (rows["task"] == task)]
-        numbers = given.numbers(task)
-        for number, shade in zip(numbers, style.shades(len(numbers)), strict=True):
-            table = panel[panel["demonstrations"] == number].pivot(index=axis, columns="seed", values="value")
-            ax.plot(table.index, table, color=shade, linewidth=0.6, alpha=0.4)
-            ax.plot(table.index, table.median(axis=1), color=shade, linewidth=1.8, label=f"{number} traj.")
-        if len(panel):
-            low, high = np.quantile(panel["value"], [0.01, 0.99])
-            room = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
-            ax.set_ylim(low - room, high + room)
-        if i < len(tasks):
+    columns = min(3, len(tasks))
+    places = {
+        (task, metric): (i // columns * len(metrics) + j) * columns + i % columns
+        for i, task in enumerate(tasks)
+        for j, metric in enumerate(metrics)
+    }
+    figure, axes = _grid(max(places.values()) + 1, columns, height=1.75, keep=list(places.values()))
+    for ax, (task, metric) in zip(axes, places, strict=True):
+        _training_panel(ax, given, rows[(rows["metric"] == metric) & (rows["task"] == task)], task, axis)
+        if metric == metrics[0]:
             ax.set_title(task + _short(given, task), pad=18)
             look = {"fontsize": 8, "handlelength": 1.0, "handletextpad": 0.4, "columnspacing": 0.9}
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=len(numbers), **look)
-        if i % len(tasks) == 0:
-            ax.set_ylabel(metric.replace("_", " "))
-        if axis == "env_steps":
-            ax.xaxis.set_major_formatter(style.steps_formatter())
-        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        if i >= len(axes) - len(tasks):
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=len(given.numbers(task)), **look)
+        if metric == metrics[-1]:
             ax.set_xlabel("environment steps per learner" if axis == "env_steps" else "iteration")
+        if places[task, metric] % columns == 0:
+            ax.set_ylabel(metric.replace("_", " "))
     figure.align_ylabels()
     return figure
+
+
+def _training_panel(ax: Axes, given: Inputs, rows: pd.DataFrame, task: str, axis: str) -> None:
+    numbers = given.numbers(task)
+    for number, shade in zip(numbers, style.shades(len(numbers)), strict=True):
+        table = rows[rows["demonstrations"] == number].pivot_table("value", axis, "seed", aggfunc="last")
+        ax.plot(table.index, table, color=shade, linewidth=0.6, alpha=0.4)
+        ax.plot(table.index, table.median(axis=1), color=shade, linewidth=1.8, label=f"{number} traj.")
+    if len(rows):
+        low, high = np.quantile(rows["value"], [0.01, 0.99])
+        room = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
+        ax.set_ylim(low - room, high + room)
+    if axis == "env_steps":
+        ax.xaxis.set_major_formatter(style.steps_formatter())
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
 def _coloured(given: Inputs) -> Iterator[tuple[str, str]]:
@@ -282,7 +294,8 @@ def _grid(
 ) -> tuple[Figure, list[Axes]]:
     """A figure with `count` places in `columns`; only those in `keep` (all) get a panel."""
     rows = -(-count // columns)
-    figure = Figure(figsize=(style.PANEL_WIDTH * columns + 0.3, height * rows + 0.6))
+    width = min(style.PANEL_WIDTH, style.WIDTH / columns)
+    figure = Figure(figsize=(width * columns + 0.3, height * rows + 0.6))
     places = range(count) if keep is None else keep
     return figure, [figure.add_subplot(rows, columns, place + 1) for place in places]
 

@@ -23,10 +23,11 @@ PUBLISHED_NAMES = {"gail (entropy 0)": "gail"}
 class Inputs:
     """Collected results and what every figure and table derives from them.
 
-    params: the profile's params.yaml as given. curves: one row per learner and evaluation. learners: one row per
-    learner, with its final evaluation; a failed learner delivers no policy and counts as the random one (score 0), so
-    that dropping out never flatters a method. references: mean returns per task of random, expert, expert-stochastic.
-    published: GAIL's table 3 under our names, with scores by its own random and expert policies.
+    params: the profile's params.yaml as given. training: what is finite of it. curves: one row per learner and
+    evaluation. learners: one row per learner, with its final evaluation; a failed learner delivers no policy and counts
+    as the random one (score 0): leaving it out would flatter its method. references: mean returns per task of
+    random, expert, expert-stochastic. published: GAIL's table 3 under our names, with scores by its own random and
+    expert policies.
     """
 
     params: Path
@@ -74,7 +75,7 @@ def read(params: Path) -> Inputs:
         params=params,
         design=design,
         episodes=evaluations,
-        training=training,
+        training=training[np.isfinite(training["value"])],
         curves=curves[curves["algorithm"].isin(design.algorithms)],
         learners=_final(learners[learners["algorithm"].isin(design.algorithms)], curves, references),
         references=references,

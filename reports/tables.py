@@ -362,7 +362,8 @@ def _score(value: float) -> str:
 
 
 def _estimate(value: float, low: float, high: float) -> str:
-    return f"{_score(value)} [{_score(low)},\u00a0{_score(high)}]"
+    """A single seed has no interval."""
+    return _score(value) + (f" [{_score(low)},\u00a0{_score(high)}]" if np.isfinite(low) else "")
 
 
 def _number(value: float) -> str:
@@ -374,7 +375,7 @@ def _number(value: float) -> str:
 
 
 def _spread(mean: float, sd: float) -> str:
-    return f"{_number(mean)} ± {_number(sd)}"
+    return _number(mean) + (f" ± {_number(sd)}" if np.isfinite(sd) else "")
 
 
 def _published(score: float, sd: float, runs: float) -> str:

@@ -1,5 +1,6 @@
 """The experimental design: one profile's params.yaml, read and checked."""
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,37 +67,46 @@ def load(path: Path) -> Design:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: missing; name a profile's params.yaml with --params") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct it") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected keys such as tasks, algorithms, seeds; found {type(content).__name__}")
+        raise InputError(
+            f"{path}: expected keys such as tasks, algorithms, seeds; found {type(content).__name__}; write them"
+        )
     try:
         root = Path(str(content.get("root", ".")))
         design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        given = "" if first["type"] == "missing" else f" (found {first['input']!r})"
-        raise InputError(f"{path}: {key}: {_CURES.get(first['type'], first['msg'])}{given}") from None
+        raise InputError(f"{path}: {_explain(error)}") from None
     _check_keys(path, design)
     return design
 
 
-_CURES = {
-    "extra_forbidden": "no such key; correct or remove it",
-    "missing": "missing; add it",
-}
+def _explain(error: ValidationError) -> str:
+    """Return key, mistake and cure of the first unknown key, or else of whatever is wrong first."""
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key is missing as well
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key}: missing; add it"
+    if first["type"] == "extra_forbidden":
+        known = [name for model in (Design, Evaluation, Budget) for name in model.model_fields]
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        return f"{key}: no such key; {f'did you mean {close[0]!r}?' if close else 'remove it'}"
+    return f"{key}: {first['msg']} (found {first['input']!r}); correct it"
 
 
 def _check_keys(path: Path, design: Design) -> None:
     for table, names in (("budget", design.budget), ("overrides", design.overrides)):
         for name in names:
             if name not in design.tasks:
-                raise InputError(f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); correct it")
+                raise InputError(
+                    f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); correct either"
+                )
     for task in design.tasks:
         if task not in design.budget:
             raise InputError(f"{path}: budget.{task}: missing; add the task's budget")
-    for key in ("tasks", "algorithms", "seeds"):
-        values = getattr(design, key)
+    lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "algorithms", "seeds")}
+    lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
+    for key, values in lists.items():
         if len(set(values)) < len(values):
             raise InputError(f"{path}: {key}: {values} names one twice; remove it")

@@ -1,6 +1,7 @@
 """Per-task constants of params.yaml, put into a method's Config."""
 
 import dataclasses
+import difflib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,19 +17,30 @@ def configure(method: ModuleType, overrides: dict[str, Any], path: Path, task: s
     """
     config = method.Config()
     for name, value in overrides.items():
-        if not any(_has(module.Config(), name) for module in map(algorithms.load, algorithms.names())):
-            raise InputError(f"{path}: overrides.{task}.{name}: no method's Config has this constant; correct the name")
-        if _has(config, name):
-            config = _replaced(config, name.split("."), value, f"{path}: overrides.{task}.{name}")
+        where = f"{path}: overrides.{task}.{name}"
+        if name in _constants(config):
+            config = _replaced(config, name.split("."), value, where)
+        else:
+            _check_known(name, where)
     return config
 
 
-def _has(config: Any, name: str) -> bool:
-    for part in name.split("."):
-        if not dataclasses.is_dataclass(config) or not hasattr(config, part):
-            return False
-        config = getattr(config, part)
-    return True
+def _constants(config: Any) -> list[str]:
+    """Return the dotted names of a Config's constants."""
+    names = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        nested = _constants(value) if dataclasses.is_dataclass(value) else []
+        names += [f"{field.name}.{name}" for name in nested] or [field.name]
+    return names
+
+
+def _check_known(name: str, where: str) -> None:
+    known = {constant for method in algorithms.names() for constant in _constants(algorithms.load(method).Config())}
+    if name not in known:
+        close = difflib.get_close_matches(name, sorted(known), n=1)
+        cure = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"
+        raise InputError(f"{where}: no method's Config has this constant; {cure}")
 
 
 def _replaced(config: Any, parts: list[str], value: Any, where: str) -> Any:
@@ -39,6 +51,13 @@ def _replaced(config: Any, parts: list[str], value: Any, where: str) -> Any:
     else:
         value = tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value
         value = float(value) if isinstance(old, float) and type(value) is int else value
-        if type(value) is not type(old):
-            raise InputError(f"{where}: {value!r} is not of type {type(old).__name__}; correct the value")
+        if not _alike(value, old):
+            cure = "correct it (YAML takes 3e-4 for text, 3.0e-4 for a number)"
+            raise InputError(f"{where}: {value!r} is no {type(old).__name__} like {old!r}; {cure}")
     return dataclasses.replace(config, **{first: value})
+
+
+def _alike(value: Any, old: Any) -> bool:
+    if isinstance(value, tuple) and isinstance(old, tuple):
+        return set(map(type, value)) <= set(map(type, old))
+    return type(value) is type(old)

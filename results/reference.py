@@ -11,6 +11,7 @@ import torch
 import envs
 from algorithms.core.policy import GaussianPolicy
 from data import experts
+from data.demonstrations import CARD, refuse_weak
 from envs.episodes import play
 from errors import one_line
 from files import replacing
@@ -48,7 +49,10 @@ def main() -> None:
     design, task = load(arguments.params), arguments.task
     check_names(design, arguments.params, task)
     torch.set_num_threads(1)
-    policy, _ = experts.load(task, design.root / "data" / "experts" / task)
+    folder = design.root / "data" / "experts" / task
+    policy, card = experts.load(task, folder)
+    if not design.allow_weak_expert:
+        refuse_weak(folder / CARD, card, f"set allow_weak_expert: true in {arguments.params}")
     evaluations = measure(design, task, policy)
     learners = [
         {"task": task, "algorithm": name, "demonstrations": 0, "seed": SEED}

@@ -21,6 +21,7 @@ from algorithms.core.progress import Progress
 from data import demonstrations as data
 from envs.monitor import Monitor
 from errors import one_line
+from files import check_writable
 from progress import Ticker
 from results import provenance, schema
 from results.cell import Cell
@@ -37,12 +38,15 @@ def train(cell: Cell, method: ModuleType, config: Any, demonstrations: Demonstra
     monitor = Monitor(env)
     learners = [f"{n}/{seed}" for n, seed in cell.learners]
     with Ticker(f"{cell.algorithm} {cell.task}", budget.env_steps, learners) as ticker:
-        done = 0
+        done = iterations = 0
         for progress in method.train(monitor, demonstrations, [seed for _, seed in cell.learners], config):
-            episodes = monitor.take_episodes()
+            episodes, _ = monitor.take_episodes(), monitor.take_rewards()  # untaken rewards would pile up
             cell.record(progress, episodes)
-            ticker.advance(progress.env_steps - done, episodes)
-            done = progress.env_steps
+            if progress.env_steps:
+                ticker.advance(progress.env_steps - done, episodes)
+            else:
+                ticker.advance(progress.iteration - iterations, unit="iterations")
+            done, iterations = progress.env_steps, progress.iteration
             if done >= budget.env_steps or len(cell.failed) == len(cell.learners):
                 break
             if due and done >= due[0]:
@@ -55,15 +59,20 @@ def train(cell: Cell, method: ModuleType, config: Any, demonstrations: Demonstra
 def run(design: Design, params: Path, task: str, algorithm: str) -> None:
     """Train, evaluate and write one cell."""
     method, cell = algorithms.load(algorithm), Cell(design, task, algorithm)
-    config = configure(method, design.overrides.get(task, {}), params, task)
+    # Every task's, so that a mistake shows in the first cell already.
+    configs = {name: configure(method, design.overrides.get(name, {}), params, name) for name in design.tasks}
+    config = configs[task]
     env = envs.make(task, [seed for _, seed in cell.learners], design.budget[task].episodes)
     folder = design.root / "data" / "demonstrations" / task
-    demonstrations = data.load(folder, task, [n for n, _ in cell.learners], env=env)
+    card, demonstrations = data.read_card(folder), data.load(folder, task, [n for n, _ in cell.learners], env=env)
+    if "expert" in card and not design.allow_weak_expert:  # whose returns an imported dataset does not tell
+        data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {params}")
+    check_writable(design.cell(task, algorithm).parent)
     started, clock = datetime.now(UTC), time.perf_counter()
     progress = train(cell, method, config, demonstrations, env)
     seconds = time.perf_counter() - clock
-    sha256 = data.read_card(folder)["sha256"]
-    cell.save(progress, provenance.describe(design, task, algorithm, dataclasses.asdict(config), sha256))
+    description = provenance.describe(design, task, algorithm, dataclasses.asdict(config), card["sha256"])
+    cell.save(progress, description)
     schema.write_json(
         provenance.sidecar(started, seconds, progress.env_steps * len(cell.learners)),
         design.results / "provenance" / task / f"{algorithm}.json",

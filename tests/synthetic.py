@@ -21,8 +21,8 @@ ANY = (0.0, 100.0, 90.0)
 QUALITY = {"bc": 0.4, "gail": 1.0, "airl": 0.9}  # final score with many demonstrations; others 0.7
 
 
-def design(root: Path, **changes: Any) -> Path:
-    """Write root/params.yaml of a small profile called `made-up`; its path."""
+def design(folder: Path, **changes: Any) -> Path:
+    """Write folder/params.yaml of a small profile called `made-up`; its path."""
     params = {
         "root": ".",
         "profile": "made-up",
@@ -37,15 +37,15 @@ def design(root: Path, **changes: Any) -> Path:
         "overrides": {},
         **changes,
     }
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    return root / "params.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    return folder / "params.yaml"
 
 
 def fill(params_file: Path) -> Path:
     """Write every cell that params.yaml asks for; the folder of the profile's results."""
     params = yaml.safe_load(params_file.read_text())
-    folder = params_file.parent / "results" / params["profile"]
+    folder = params_file.parent / params["root"] / "results" / params["profile"]
     for task in params["tasks"]:
         for algorithm in ["reference", *params["algorithms"]]:
             _cell(folder / "cells" / task / algorithm, params, task, algorithm)

@@ -52,7 +52,8 @@ class GaussianPolicy(nn.Module):
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "GaussianPolicy":
         """Rebuild a population from its `state_dict()`; the sizes are those of the tensors."""
-        weights = [tensors[k] for k in sorted(tensors) if k.startswith("mean.") and k.endswith(".weight")]
+        layers = sorted(int(k.split(".")[1]) for k in tensors if k.startswith("mean.") and k.endswith(".weight"))
+        weights = [tensors[f"mean.{layer}.weight"] for layer in layers]
         population, obs_size, _ = weights[0].shape
         hidden = [w.shape[2] for w in weights[:-1]]
         unseeded = Generators([0] * population, "weights", weights[0].device)  # overwritten at once

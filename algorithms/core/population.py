@@ -10,6 +10,7 @@ Axis letters in shape comments: P learners, E parallel episodes, T time, N flat 
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,12 +73,33 @@ class Linear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
+class Tanh(nn.Module):
+    """The hyperbolic tangent as 2 sigmoid(2 x) - 1, equal to 1e-7: on a CPU `torch.tanh` takes four times as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape."""
+        return _Tanh.apply(x)
+
+
+class _Tanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.sigmoid(2 * x).mul_(2).sub_(1)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward(slope, y)  # differentiable again, for gradient penalties
+
+
 def mlp(
     n_in: int,
     hidden: Sequence[int],
     n_out: int,
     generators: Generators,
-    activation: Callable[[], nn.Module] = nn.Tanh,
+    activation: Callable[[], nn.Module] = Tanh,
     last_gain: float = 1.0,
 ) -> nn.Sequential:
     """Return P multilayer perceptrons, `[P, N, n_in] -> [P, N, n_out]`."""

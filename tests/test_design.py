@@ -1,0 +1,229 @@
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import algorithms
+from algorithms import bc, gail
+from errors import InputError, one_line
+from results import run
+from results.design import load
+from results.names import check_names
+from results.overrides import configure
+from tests import synthetic
+
+ROOT = Path(__file__).parents[1]
+TASK = "InvertedPendulum-v5"
+
+
+def refused(params, action):
+    """The one line that an `InputError` says, which names the file."""
+    with pytest.raises(InputError) as caught:
+        action()
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{params}: ")
+    return line.removeprefix(f"{params}: ")
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    """Write params.yaml with some keys changed and return what reading it complains of."""
+
+    def say(**changes):
+        params = synthetic.design(tmp_path, **changes)
+        return refused(params, lambda: load(params))
+
+    return say
+
+
+def test_a_good_design(tmp_path):
+    params = synthetic.design(tmp_path, root="..", seeds=[3, 1])
+    design = load(params)
+    assert design.folder == tmp_path
+    assert design.cell("Hopper-v5", "gail") == tmp_path / ".." / "results" / "made-up" / "cells" / "Hopper-v5" / "gail"
+    assert design.learners("Hopper-v5") == [(4, 3), (4, 1), (11, 3), (11, 1)]
+    assert design.budget["Hopper-v5"].short_budget
+    assert not design.budget[TASK].short_budget
+    assert not design.allow_weak_expert
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "paper"])
+def test_our_own_designs(folder):
+    params = folder / "params.yaml"
+    design = load(params)
+    for task in design.tasks:
+        check_names(design, params, task)
+        for algorithm in design.algorithms:
+            configure(algorithms.load(algorithm), design.overrides.get(task, {}), params, task)
+    assert design.root.resolve() == ROOT
+    given = yaml.safe_load(params.read_text())
+    assert (ROOT / given["folder"]).resolve() == folder  # what dvc.yaml hands to the commands
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tasks": "Hopper-v5"}, "tasks: Input should be a valid list (found 'Hopper-v5')"),
+        ({"tasks": []}, "tasks: List should have at least 1 item"),
+        ({"tasks": [TASK, "Hoper-v5"]}, "budget.Hopper-v5: not one of tasks (InvertedPendulum-v5, Hoper-v5); correct"),
+        ({"tasks": [TASK, "Hopper-v5", "Swimmer-v5"]}, "budget.Swimmer-v5: missing; add"),
+        ({"tasks": [TASK, "Hopper-v5", TASK]}, "tasks: ['InvertedPendulum-v5', 'Hopper-v5', 'InvertedPendulum-v5']"),
+        ({"algorithms": ["bc", "bc"]}, "algorithms: ['bc', 'bc'] names one twice; remove it"),
+        ({"algorithms": [1]}, "algorithms.0: Input should be a valid string (found 1); correct it"),
+        ({"seeds": [0, 1, 0]}, "seeds: [0, 1, 0] names one twice; remove it"),
+        ({"seeds": [0, -1]}, "seeds.1: Input should be greater than or equal to 0 (found -1); correct it"),
+        ({"seeds": [0, 1.0]}, "seeds.1: Input should be a valid integer (found 1.0); correct it"),
+        ({"seeds": [0, True]}, "seeds.1: Input should be a valid integer (found True); correct it"),
+        ({"sedes": [0]}, "sedes: no such key; did you mean 'seeds'?"),
+        ({"zzz": 1}, "zzz: no such key; remove it"),
+        ({"evaluation": {"episodes": 4, "points": 3}}, "evaluation.episodes_during_training: missing; add it"),
+        (
+            {"evaluation": {"episodes": "4", "points": 3, "episodes_during_training": 2}},
+            "evaluation.episodes: Input should be a valid integer (found '4'); correct it",
+        ),
+        (
+            {"evaluation": {"episodes": 4, "ponts": 3, "episodes_during_training": 2}},
+            "evaluation.ponts: no such key; did you mean 'points'?",
+        ),
+        ({"overrides": None}, "overrides: Input should be a valid dictionary (found None); correct it"),
+        ({"overrides": {"Hoper-v5": {"batch": 1}}}, "overrides.Hoper-v5: not one of tasks"),
+        ({"overrides": {"Hopper-v5": 3}}, "overrides.Hopper-v5: Input should be a valid dictionary (found 3)"),
+        ({"profile": 3}, "profile: Input should be a valid string (found 3); correct it"),
+        ({"allow_weak_expert": "yes"}, "allow_weak_expert: Input should be a valid boolean (found 'yes'); correct it"),
+    ],
+)
+def test_wrong_keys_and_values(wrong, changes, said):
+    assert wrong(**changes).startswith(said)
+
+
+@pytest.mark.parametrize("key", ["profile", "tasks", "algorithms", "seeds", "evaluation", "budget", "overrides"])
+def test_a_missing_key(tmp_path, key):
+    params = synthetic.design(tmp_path)
+    content = yaml.safe_load(params.read_text())
+    params.write_text(yaml.safe_dump({k: v for k, v in content.items() if k != key}))
+    assert refused(params, lambda: load(params)) == f"{key}: missing; add it"
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"env_steps": "1e5"}, "budget.Hopper-v5.env_steps: Input should be a valid integer (found '1e5'); correct it"),
+        ({"env_steps": 0}, "budget.Hopper-v5.env_steps: Input should be greater than 0 (found 0); correct it"),
+        ({"demonstrations": [4, 4]}, "budget.Hopper-v5.demonstrations: [4, 4] names one twice; remove it"),
+        ({"demonstrations": [0]}, "budget.Hopper-v5.demonstrations.0: Input should be greater than 0"),
+        ({"demonstrations": 4}, "budget.Hopper-v5.demonstrations: Input should be a valid list (found 4)"),
+        ({"episode": 4}, "budget.Hopper-v5.episode: no such key; did you mean 'episodes'?"),
+        ({"short_budget": 1}, "budget.Hopper-v5.short_budget: Input should be a valid boolean (found 1); correct it"),
+    ],
+)
+def test_wrong_budgets(tmp_path, wrong, entry, said):
+    good = {"env_steps": 1000, "episodes": 2, "demonstrations": [4]}
+    load(synthetic.design(tmp_path, tasks=["Hopper-v5"], budget={"Hopper-v5": good}))
+    assert wrong(tasks=["Hopper-v5"], budget={"Hopper-v5": good | entry}).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"tasks: [Hopper-v5\nseeds: [0]", "not valid YAML (while parsing a flow sequence"),
+        (b"\xff\xfe\x00", "not valid YAML ("),
+        (b"", "expected keys such as tasks, algorithms, seeds; found NoneType; write them"),
+        (b"[Hopper-v5]", "expected keys such as tasks, algorithms, seeds; found list; write them"),
+    ],
+)
+def test_text_that_is_no_design(tmp_path, text, said):
+    (tmp_path / "params.yaml").write_bytes(text)
+    assert refused(tmp_path / "params.yaml", lambda: load(tmp_path / "params.yaml")).startswith(said)
+
+
+def test_a_missing_file(tmp_path):
+    params = tmp_path / "parms.yaml"
+    assert refused(params, lambda: load(params)) == "missing; name a profile's params.yaml with --params"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "methods", "said"),
+    [
+        (["Hoper-v5"], ["bc"], "tasks: task 'Hoper-v5' does not exist; did you mean 'Hopper-v5'?"),
+        (["Hopper-v4"], ["bc"], "tasks: task 'Hopper-v4' does not exist; did you mean 'Hopper-v5'?"),
+        (
+            [TASK],
+            ["bc", "gial"],
+            "algorithms: no method 'gial' (there is no file algorithms/gial.py); did you mean 'gail'",
+        ),
+        ([TASK], ["core"], "algorithms: no method 'core' (there is no file algorithms/core.py); choose from bc, "),
+        ([TASK], ["__init__"], "algorithms: no method '__init__'"),
+    ],
+)
+def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
+    budget = {task: {"env_steps": 1, "episodes": 1, "demonstrations": [1]} for task in tasks}
+    params = synthetic.design(tmp_path, tasks=tasks, algorithms=methods, budget=budget)
+    design = load(params)
+    assert said in refused(params, lambda: check_names(design, params, tasks[0]))
+
+
+@pytest.mark.parametrize(
+    ("task", "algorithm", "said"),
+    [
+        ("Hoper-v5", "gail", "--task Hoper-v5: not one of tasks in {} (InvertedPendulum-v5, Hopper-v5)"),
+        ("Swimmer-v5", "gail", "--task Swimmer-v5: not one of tasks in {}"),
+        ("Hopper-v5", "gial", "--algorithm gial: not one of algorithms in {} (bc, gail)"),
+    ],
+)
+def test_the_command_line_names_what_is_not_in_the_design(tmp_path, monkeypatch, capsys, task, algorithm, said):
+    params = synthetic.design(tmp_path)
+    command = ["run", "--params", str(params), "--task", task, "--algorithm", algorithm]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped, one_line():
+        run.main()
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: " + said.format(params))
+
+
+def overridden(method, **constants):
+    return configure(method, constants, Path("params.yaml"), "Hopper-v5")
+
+
+def test_overrides_reach_into_nested_constants_and_leave_the_rest():
+    config = overridden(gail, **{"ppo.discount": 0.9999, "ppo.hidden": [8], "gradient_penalty": 2, "batch": 7})
+    assert config == gail.Config(
+        batch=7, gradient_penalty=2.0, ppo=dataclasses.replace(gail.Config().ppo, discount=0.9999, hidden=(8,))
+    )
+    assert type(config.gradient_penalty) is float
+
+
+def test_a_constant_of_another_method_only_is_passed_over():
+    assert overridden(bc, **{"ppo.discount": 0.9999}) == bc.Config()
+    assert overridden(gail, train_share=0.5) == gail.Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ppo.discont", 0.9, "no method's Config has this constant; did you mean 'ppo.discount'?"),
+        ("discount", 0.9, "no method's Config has this constant; did you mean 'ppo.discount'?"),
+        ("ppo", 0.9, "no method's Config has this constant"),
+        ("ppo.discount.more", 0.9, "no method's Config has this constant"),
+        ("__doc__", "x", "no method's Config has this constant"),
+        ("ppo.discount", "9e-1", "'9e-1' is no float like 0.99; correct it (YAML takes 3e-4 for text"),
+        ("ppo.discount", True, "True is no float like 0.99; correct it"),
+        ("ppo.steps", 256.0, "256.0 is no int like 256; correct it"),
+        ("ppo.steps", None, "None is no int like 256; correct it"),
+        ("loop.absorbing", 1, "1 is no bool like False; correct it"),
+        ("hidden", 64, "64 is no tuple like (64, 64); correct it"),
+        ("hidden", [64, "64"], "(64, '64') is no tuple like (64, 64); correct it"),
+    ],
+)
+def test_wrong_overrides(name, value, said):
+    params = Path("params.yaml")
+    line = refused(params, lambda: overridden(gail, **{name: value}))
+    assert line.startswith(f"overrides.Hopper-v5.{name}: {said}")
+
+
+def test_an_override_of_a_later_task_is_checked_in_the_first_cell(tmp_path):
+    params = synthetic.design(tmp_path, overrides={"Hopper-v5": {"bacth": 3}})
+    line = refused(params, lambda: run.run(load(params), params, TASK, "gail"))
+    assert line.startswith("overrides.Hopper-v5.bacth: no method's Config has this constant; did you mean 'batch'?")

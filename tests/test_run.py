@@ -1,0 +1,408 @@
+"""The commands of one cell, on a tiny profile: real demonstrations, real physics, learners that learn nothing yet."""
+
+import errno
+import json
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from algorithms import gail
+from errors import one_line
+from results import collect, reference, run, schema
+from results.design import load
+
+ROOT = Path(__file__).parents[1]
+TASK = "InvertedPendulum-v5"
+PARAMS = {
+    "root": ".",
+    "folder": ".",
+    "profile": "tiny",
+    "tasks": [TASK],
+    "algorithms": ["bc", "gail"],
+    "seeds": [0, 3],
+    "evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2},
+    "budget": {TASK: {"env_steps": 350, "episodes": 2, "demonstrations": [1, 2]}},
+    "overrides": {
+        TASK: {
+            "batch": 16,
+            "steps": 30,  # of BC
+            "validate_every": 10,
+            "loop.reward_steps": 1,
+            "ppo.steps": 32,  # 64 transitions an iteration, so six of them
+            "ppo.epochs": 1,
+            "ppo.minibatches": 2,
+        }
+    },
+}
+LEARNERS = [(1, 0), (1, 3), (2, 0), (2, 3)]
+CELL_FILES = ["cell.json", "evaluations.csv", "learners.csv", "policies.safetensors", "training.csv"]
+
+
+def project(folder, **changes):
+    """A folder with the data of one task and a params.yaml, of which this returns the path."""
+    for kind in ("demonstrations", "experts"):
+        shutil.copytree(ROOT / "data" / kind / TASK, folder / "data" / kind / TASK, dirs_exist_ok=True)
+    params = folder / "params.yaml"
+    params.write_text(yaml.safe_dump(PARAMS | changes))
+    return params
+
+
+def command(module, params, *options, task=TASK):
+    """Run a command as its module's last lines do; the exit code."""
+    arguments = [module.__name__, "--params", str(params), *options]
+    arguments += ["--task", task] if module is not collect else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", arguments)
+        try:
+            with one_line():
+                module.main()
+        except SystemExit as stopped:
+            return stopped.code
+    return 0
+
+
+def train(params, algorithm):
+    return command(run, params, "--algorithm", algorithm)
+
+
+def cell(params, algorithm):
+    return load(params).cell(TASK, algorithm)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def evaluations(params, algorithm):
+    return schema.read_csv(cell(params, algorithm) / "evaluations.csv", schema.EVALUATIONS)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A profile of which everything has run once."""
+    params = project(tmp_path_factory.mktemp("finished"))
+    assert [train(params, "bc"), train(params, "gail"), command(reference, params), command(collect, params)] == [0] * 4
+    return params
+
+
+@pytest.mark.parametrize("algorithm", ["bc", "gail", "reference"])
+def test_a_cell_holds_what_the_schema_says(finished, algorithm):
+    folder = cell(finished, algorithm)
+    expected = [name for name in CELL_FILES if algorithm != "reference" or name != "policies.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == expected
+    card = schema.read_cell(folder / "cell.json")
+    assert set(card) == set(schema.CELL)
+    assert (card["task"], card["algorithm"], card["engine"]) == (TASK, algorithm, "native")
+    assert set(card["versions"]) == {"python", "torch", "mujoco", "gymnasium"}
+    assert card["budget"] == PARAMS["budget"][TASK] | {"short_budget": False}
+    if algorithm == "reference":
+        assert card["demonstrations_sha256"] is None
+    else:
+        artefact = json.loads((finished.parent / "data" / "demonstrations" / TASK / "card.json").read_text())
+        assert card["demonstrations_sha256"] == artefact["sha256"]
+        assert card["config"]["batch"] == 16
+    if algorithm == "gail":
+        assert card["config"]["ppo"]["steps"] == 32
+        assert card["config"]["ppo"]["clip"] == 0.2
+
+
+@pytest.mark.parametrize(("algorithm", "points"), [("bc", {0: 4}), ("gail", {128: 2, 256: 2, 384: 4})])
+def test_every_learner_is_evaluated_at_every_point(finished, algorithm, points):
+    rows = evaluations(finished, algorithm)
+    found = rows.groupby(["demonstrations", "seed", "env_steps"])["episode"].agg(list).to_dict()
+    assert found == {
+        (*learner, env_steps): list(range(episodes)) for learner in LEARNERS for env_steps, episodes in points.items()
+    }
+    assert rows["episode_length"].between(1, 1000).all()
+    # One a step, except the step that ends the episode.
+    assert (rows["episode_return"] == rows["episode_length"] - rows["terminated"]).all()
+    assert (rows["terminated"] | (rows["episode_length"] == 1000)).all()
+
+
+def test_the_reference_cell_measures_random_and_expert(finished):
+    rows = evaluations(finished, "reference")
+    means = rows.groupby("algorithm")["episode_return"].agg(["size", "mean"])
+    assert means["size"].to_dict() == dict.fromkeys(schema.REFERENCES, 4)
+    assert means["mean"]["random"] < 50
+    assert means["mean"]["expert"] == 1000
+    learners = schema.read_csv(cell(finished, "reference") / "learners.csv", schema.LEARNERS)
+    assert set(learners["algorithm"]) == set(schema.REFERENCES)
+
+
+def test_training_and_learners_tables(finished):
+    training = schema.read_csv(cell(finished, "gail") / "training.csv", schema.TRAINING)
+    assert set(training["metric"]) >= {"reward_loss", "policy_entropy", "episode_return", "episode_length"}
+    loss = training[training["metric"] == "reward_loss"]
+    assert len(loss) == len(LEARNERS) * 6
+    assert set(zip(loss["iteration"], loss["env_steps"], strict=True)) == {(i, 64 * i) for i in range(1, 7)}
+    for algorithm, end in (("bc", (30, 0)), ("gail", (6, 384))):
+        learners = schema.read_csv(cell(finished, algorithm) / "learners.csv", schema.LEARNERS)
+        assert list(zip(learners["demonstrations"], learners["seed"], strict=True)) == LEARNERS
+        assert set(zip(learners["iteration"], learners["env_steps"], strict=True)) == {end}
+        assert set(learners["status"]) == {"ok"}
+        assert set(learners["reason"]) == {""}
+
+
+def test_policies_and_rewards_are_saved(finished):
+    tensors = safetensors.torch.load((cell(finished, "gail") / "policies.safetensors").read_bytes())
+    assert {name.split(".")[0] for name in tensors} == {"policy", "reward"}
+    assert all(len(tensor) == len(LEARNERS) for name, tensor in tensors.items() if name.endswith("weight"))
+
+
+def test_collected_tables_hold_every_cell(finished):
+    collected = schema.read_csv(load(finished).results / "evaluations.csv", schema.EVALUATIONS)
+    assert len(collected) == sum(len(evaluations(finished, name)) for name in ("reference", "bc", "gail"))
+    assert set(json.loads((load(finished).results / "cells.json").read_text())) == {
+        f"{TASK}/{name}" for name in ("reference", "bc", "gail")
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["bc", "gail", "reference"])
+def test_the_same_cell_twice_gives_the_same_bytes(finished, tmp_path, monkeypatch, algorithm):
+    params = project(tmp_path)
+    monkeypatch.setenv("THREEFOLD_THREADS", "1")  # the number of cores changes nothing either
+    torch.rand(3)  # nor does whatever was drawn before
+    assert (command(reference, params) if algorithm == "reference" else train(params, algorithm)) == 0
+    assert contents(cell(params, algorithm)) == contents(cell(finished, algorithm))
+
+
+def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):
+    sidecar = load(finished).results / "provenance" / TASK / "gail.json"
+    facts = json.loads(sidecar.read_text())
+    assert facts["wall_s"] > 0
+    assert facts["env_steps_per_s"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", facts["started"])
+    assert facts["command"].startswith("python -m results.run --params ")
+    for algorithm in ("bc", "gail", "reference"):
+        text = b"".join(data for name, data in contents(cell(finished, algorithm)).items() if "safetensors" not in name)
+        for secret in (facts["started"][:10], facts["machine"], facts["cpu"], str(finished.parent)):
+            assert secret.encode() not in text
+
+
+def spoil(which, after):
+    """GAIL's training with the loss of some learners NaN from an iteration on."""
+    calls = []
+
+    def loss(model, expert, policy, config):
+        value = gail.loss(model, expert, policy, config)
+        calls.append(None)
+        return torch.where(torch.tensor(which) & (len(calls) >= after), torch.nan, value)
+
+    return partial(gail.imitate, gail.Reward, loss, gail.reward)
+
+
+def test_a_learner_that_fails_is_recorded_and_its_neighbours_do_not_notice(finished, tmp_path, monkeypatch, capsys):
+    params = project(tmp_path)
+    monkeypatch.setattr(gail, "train", spoil([False, True, False, False], after=3))
+    assert train(params, "gail") == 0
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "failed: gail InvertedPendulum-v5, 1 demonstrations, seed 3, iteration 3: not finite: reward loss"
+    )
+    learners = schema.read_csv(cell(params, "gail") / "learners.csv", schema.LEARNERS)
+    assert learners[["status", "iteration", "env_steps", "reason"]].to_numpy().tolist() == [
+        ["failed", 3, 192, "not finite: reward loss"] if learner == (1, 3) else ["ok", 6, 384, ""]
+        for learner in LEARNERS
+    ]
+    for name, columns in (("evaluations", schema.EVALUATIONS), ("training", schema.TRAINING)):
+        before, after = (schema.read_csv(cell(p, "gail") / f"{name}.csv", columns) for p in (finished, params))
+        theirs = (before["demonstrations"] == 1) & (before["seed"] == 3)
+        late = before["env_steps"] >= 192
+        assert after.equals(before[~(theirs & late)].reset_index(drop=True))  # bit by bit
+    assert train(params, "bc") == command(reference, params) == command(collect, params) == 0  # a failure is no hole
+
+
+def test_a_cell_whose_learners_all_fail_ends_and_is_recorded(tmp_path, monkeypatch, capsys):
+    params = project(tmp_path, algorithms=["gail"])
+    monkeypatch.setattr(gail, "train", spoil([True] * 4, after=2))
+    assert train(params, "gail") == command(reference, params) == command(collect, params) == 0
+    learners = schema.read_csv(cell(params, "gail") / "learners.csv", schema.LEARNERS)
+    assert set(zip(learners["status"], learners["iteration"], strict=True)) == {("failed", 2)}
+    assert len(evaluations(params, "gail")) == 0
+    assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]) == 4
+
+
+# Wrong input: one line on stderr, exit code 2, no cell.
+
+
+def refused(params, capsys, *said, algorithm="gail", module=run):
+    capsys.readouterr()
+    assert (train(params, algorithm) if module is run else command(module, params)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    for part in said:
+        assert part in line
+    assert not load(params).results.exists() or not any(load(params).results.rglob("*.*"))
+
+
+@pytest.fixture
+def params(tmp_path):
+    return project(tmp_path)
+
+
+@pytest.fixture
+def demonstrations(params):
+    return params.parent / "data" / "demonstrations" / TASK
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
+def test_demonstrations_truncated_or_altered(params, demonstrations, capsys, damage):
+    path = demonstrations / "trajectories.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    refused(params, capsys, f"{path}: truncated or altered", "restore it from git")
+
+
+def test_demonstrations_missing(params, demonstrations, capsys):
+    shutil.rmtree(demonstrations)
+    refused(params, capsys, f"{demonstrations}: missing; make it with")
+
+
+def test_demonstrations_of_another_task(params, capsys):
+    task = "InvertedDoublePendulum-v5"
+    params = project(params.parent, tasks=[task], budget={task: PARAMS["budget"][TASK]}, overrides={})
+    data = params.parent / "data" / "demonstrations"
+    (data / TASK).rename(data / task)
+    assert command(run, params, "--algorithm", "gail", task=task) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{data / task / 'card.json'}: task: demonstrations of {TASK}, not of {task}; name" in line
+
+
+def test_demonstrations_of_another_shape(params, demonstrations, capsys):
+    edit(demonstrations / "card.json", obs_size=5)
+    refused(params, capsys, "expected", "[", demonstrations.name)
+
+
+def test_more_demonstrations_than_there_are(params, demonstrations, capsys):
+    budget = {TASK: PARAMS["budget"][TASK] | {"demonstrations": [4, 26]}}
+    params = project(params.parent, budget=budget)
+    refused(
+        params, capsys, str(demonstrations / "card.json"), "trajectories: 26 asked for, there are 25; ask for 1 to 25"
+    )
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def weaken(params):
+    """Make the expert's cards say that it is as good as random."""
+    data = params.parent / "data"
+    expert = json.loads((data / "experts" / TASK / "card.json").read_text())
+    edit(data / "experts" / TASK / "card.json", return_stochastic=expert["random"])
+    weak = json.loads((data / "demonstrations" / TASK / "card.json").read_text())["expert"]
+    edit(data / "demonstrations" / TASK / "card.json", expert=weak | {"return_stochastic": expert["random"]})
+
+
+@pytest.mark.parametrize(("module", "kind"), [(run, "demonstrations"), (reference, "experts")])
+def test_an_expert_no_better_than_random_is_refused_unless_asked_for(params, capsys, module, kind):
+    weaken(params)
+    card = params.parent / "data" / kind / TASK / "card.json"
+    said = f"{card}: return_stochastic: mean 4.84 is not clearly above random (4.84; bar 6.072); train a better expert"
+    refused(params, capsys, f"{said}, or set allow_weak_expert: true in {params}", algorithm="bc", module=module)
+    params.write_text(yaml.safe_dump(PARAMS | {"allow_weak_expert": True}))
+    assert (train(params, "bc") if module is run else command(reference, params)) == 0
+
+
+@pytest.mark.parametrize("expert", [{}, None, {"return_stochastic": {"mean": "high"}}])
+def test_an_experts_summary_that_is_none(params, demonstrations, capsys, expert):
+    edit(demonstrations / "card.json", expert=expert)
+    refused(
+        params, capsys, f"{demonstrations / 'card.json'}: the expert's and random's returns: missing or no numbers;"
+    )
+
+
+def test_demonstrations_that_tell_nothing_of_their_expert_are_taken(params, demonstrations):
+    path = demonstrations / "card.json"
+    card = json.loads(path.read_text())
+    del card["expert"]  # as an imported dataset's
+    path.write_text(json.dumps(card))
+    assert train(params, "bc") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("policy.safetensors", "sha256 differs from the card's"), ("card.json", "not valid JSON")],
+)
+def test_an_altered_expert(params, capsys, name, said):
+    path = params.parent / "data" / "experts" / TASK / name
+    path.write_bytes(path.read_bytes()[:-1000])
+    refused(params, capsys, f"{path}: {said}", "remake it", module=reference)
+
+
+# An output folder that cannot take the cell. Modes do not bind root, so a file stands in the folder's way.
+
+
+@pytest.mark.parametrize("module", [run, reference])
+def test_an_output_folder_that_cannot_be_made(params, capsys, monkeypatch, module):
+    (params.parent / "results").write_text("a file")
+    monkeypatch.setattr(run, "train", None)  # it is noticed before any training
+    refused(params, capsys, f"{params.parent / 'results'}", "choose a writable folder", module=module)
+
+
+def test_a_read_only_output_folder(params, capsys, monkeypatch):
+    def read_only(*arguments, dir, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/x")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr(run, "train", None)
+    refused(
+        params, capsys, f"{cell(params, 'gail').parent}/x: Permission denied; free space or choose a writable folder"
+    )
+
+
+LIMITED = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+runpy.run_module("results.run", run_name="__main__")
+"""
+
+
+def test_a_full_disk(finished, params):
+    """A limit on the size of files stands in for the disk's: the weights exceed it, when the tables are written."""
+    sizes = {name: len(data) for name, data in contents(cell(finished, "bc")).items()}
+    assert sizes.pop("policies.safetensors") > max(sizes.values()) + 1000
+    command = [sys.executable, "-c", LIMITED.format(max(sizes.values()) + 500)]
+    command += ["--params", str(params), "--task", TASK, "--algorithm", "bc"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    *progress, line = done.stderr.splitlines()
+    assert line == f"error: {cell(params, 'bc')}: File too large; free space or choose a writable folder"
+    assert all(said.startswith(f"bc {TASK}: ") for said in progress)
+    assert list(load(params).results.rglob("*")) == [load(params).results / "cells", cell(params, "bc").parent]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_cell_that_cannot_be_written_leaves_the_old_one(finished, params, monkeypatch, capsys, number):
+    shutil.copytree(cell(finished, "bc"), cell(params, "bc"))
+    writes = []
+
+    def write(path, data):
+        writes.append(path)
+        if len(writes) > number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr(schema, "write_bytes", write)
+    assert train(params, "bc") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == f"error: {cell(params, 'bc')}: No space left on device; free space or choose a writable folder"
+    assert contents(cell(params, "bc")) == contents(cell(finished, "bc"))
+    assert [path.name for path in cell(params, "bc").parent.iterdir()] == ["bc"]
+
+
+def test_the_command_as_a_user_starts_it(params):
+    arguments = ["--params", str(params), "--task", TASK, "--algorithm", "gial"]
+    command = [sys.executable, "-m", "results.run", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"error: --algorithm gial: not one of algorithms in {params} (bc, gail)\n"

@@ -1,0 +1,53 @@
+"""A task of a few lines for the tests of learners, and demonstrations of it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from algorithms.core.experience import Demonstrations
+from algorithms.core.population import Generators
+
+HORIZON = 12
+
+
+class Puck:
+    """A puck on a line, pushed by the action; it ends beyond +-1. Offers what a method may use of an env, no more."""
+
+    def __init__(self, seeds: Sequence[int], episodes: int) -> None:
+        self.P, self.E, self.obs_size, self.action_size = len(seeds), episodes, 2, 1
+        self.action_low, self.action_high = torch.tensor([-2.0]).double(), torch.tensor([2.0]).double()
+        self._starts, self._elapsed = Generators(seeds, "starts"), torch.zeros(self.P, episodes)
+        self._state = self._start()
+
+    @property
+    def obs(self) -> Tensor:
+        return self._state
+
+    def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        push = action.double().nan_to_num(0.0, 0.0, 0.0).clamp(self.action_low, self.action_high)[..., 0]
+        position, speed = self._state.unbind(-1)
+        speed = 0.9 * speed + 0.1 * push
+        next_obs = torch.stack([position + speed, speed], -1)
+        elapsed = self._elapsed + 1
+        terminal, truncated = next_obs[..., 0].abs() > 1, elapsed >= HORIZON
+        ended = terminal | truncated
+        self._elapsed = elapsed * ~ended
+        self._state = torch.where(ended[..., None], self._start(), next_obs)
+        return next_obs, terminal, truncated
+
+    def _start(self) -> Tensor:
+        return self._starts.uniform(self.E, 2).double() - 0.5
+
+
+def demonstrations(counts: Sequence[int]) -> Demonstrations:
+    """Six trajectories of whoever pushes the puck back to the middle, every pair of them; two count as terminated."""
+    g, lengths = torch.Generator().manual_seed(0), torch.tensor([9, 12, 5, 12, 7, 12])
+    ended = torch.tensor([True, False, True, False, False, False])
+    trajectory = torch.arange(6).repeat_interleave(lengths)
+    obs = torch.rand(len(trajectory), 2, generator=g) - 0.5
+    action = -(obs * torch.tensor([2.0, 4.0])).sum(1, keepdim=True) + 0.3 * torch.randn(len(obs), 1, generator=g)
+    speed = 0.9 * obs[:, 1:] + 0.1 * action
+    terminal = ended[trajectory] & (trajectory != trajectory.roll(-1))
+    next_obs = torch.cat([obs[:, :1] + speed, speed], 1)
+    return Demonstrations(obs, action, next_obs, terminal, trajectory, lengths, ended, counts)
