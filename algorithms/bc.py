@@ -28,10 +28,10 @@ class Config:
     """Constants of BC. Sources: the paper's section 6 and its authors' code."""
 
     hidden: tuple[int, ...] = (64, 64)  # departure
-    train_share: float = 0.7
-    batch: int = 128
-    rate: float = 1e-3
-    steps: int = 20_001
+    train_share: float = 0.7  # paper
+    batch: int = 128  # authors' code
+    rate: float = 1e-3  # of Adam; authors' code
+    steps: int = 20_001  # authors' code
     validate_every: int = 100  # steps between looks at the validation likelihood
 
 
@@ -60,7 +60,7 @@ def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config
     alive = finite(policy)
     for p, kept in zip(policy.parameters(), best_parameters, strict=True):
         p.data.copy_(kept)
-    yield Progress(config.steps, 0, policy, {"validation_log_likelihood": best}, {"policy": alive})
+    yield Progress(config.steps, 0, policy, {"best_validation_log_likelihood": best}, {"policy": alive})
 
 
 def copies(policy: GaussianPolicy) -> list[Tensor]:

@@ -128,7 +128,7 @@ def test_each_learner_keeps_its_best_parameters_on_validation():
     assert len(set(best.tolist())) > 1
     assert best.min() > 0
     assert best.max() < 20
-    assert torch.equal(last.metrics["validation_log_likelihood"], scores.max(0).values)
+    assert torch.equal(last.metrics["best_validation_log_likelihood"], scores.max(0).values)
     for i, p in itertools.product(range(len(kept)), range(3)):
         assert torch.equal(kept[i][p], looks[best[p]][1][i][p])
         assert not torch.equal(kept[0][p], looks[-1][1][0][p])
@@ -154,7 +154,7 @@ def test_a_learner_that_becomes_nan_is_reported_and_the_others_end_as_without_it
     for a, b in zip(sound[-1][1], spoilt[-1][1], strict=True):
         assert torch.equal(a[[0, 2]], b[[0, 2]])
     looks = torch.stack([p.metrics["validation_log_likelihood"][1] for p, _ in spoilt[:2]])
-    assert spoilt[-1][0].metrics["validation_log_likelihood"][1] == looks.max()  # its best from before
+    assert spoilt[-1][0].metrics["best_validation_log_likelihood"][1] == looks.max()  # its best from before
 
 
 def test_it_uses_no_environment_step():

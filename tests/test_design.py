@@ -153,7 +153,7 @@ def test_a_missing_file(tmp_path):
             ["bc", "gial"],
             "algorithms: no method 'gial' (there is no file algorithms/gial.py); did you mean 'gail'",
         ),
-        ([TASK], ["core"], "algorithms: no method 'core' (there is no file algorithms/core.py); choose from bc, "),
+        ([TASK], ["core"], "algorithms: no method 'core' (there is no file algorithms/core.py); "),
         ([TASK], ["__init__"], "algorithms: no method '__init__'"),
     ],
 )
@@ -204,7 +204,6 @@ def test_a_constant_of_another_method_only_is_passed_over():
     ("name", "value", "said"),
     [
         ("ppo.discont", 0.9, "no method's Config has this constant; did you mean 'ppo.discount'?"),
-        ("discount", 0.9, "no method's Config has this constant; did you mean 'ppo.discount'?"),
         ("ppo", 0.9, "no method's Config has this constant"),
         ("ppo.discount.more", 0.9, "no method's Config has this constant"),
         ("__doc__", "x", "no method's Config has this constant"),

@@ -1,4 +1,4 @@
-"""The chain itself, on a tiny profile in a copy of the project: real `dvc repro`, from the demonstrations to the report."""
+"""The chain itself, on a tiny profile in a copy of the project: real `dvc repro`, from demonstrations to report."""
 
 import os
 import re
@@ -23,13 +23,12 @@ PARAMS = {
     "budget": {TASK: {"env_steps": 64, "episodes": 2, "demonstrations": [1]}},
     "overrides": {TASK: {"batch": 16, "steps": 3, "ppo.steps": 32, "ppo.epochs": 1, "ppo.minibatches": 1}},
 }
+STAGES = sorted([f"reference@{TASK}", f"run@{TASK}-bc", f"run@{TASK}-gail", "collect", "report"])
 
 
 def shell(folder, *command):
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # of `python` in dvc.yaml
-        "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "site"),
-        "DVC_GLOBAL_CONFIG_DIR": str(folder / ".dvc" / "global"),
         "MPLBACKEND": "Agg",
     }
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -59,19 +58,75 @@ def commit(folder):
     shell(folder, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "a commit")
 
 
-def change(folder, **changes):
-    params = folder / "params.yaml"
-    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | changes))
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The project with a tiny profile of which everything has run."""
+    """The project with a tiny profile of which nothing has run."""
     folder = tmp_path_factory.mktemp("project")
     copy(folder)
     (folder / "dvc.lock").unlink(missing_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     commit(folder)
-    stages = [f"reference@{TASK}", f"run@{TASK}-bc", f"run@{TASK}-gail", "collect", "report"]
-    assert repro(folder) == sorted(stages)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc")))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def finished(project):
+    """The project with a tiny profile of which everything has run."""
+    assert repro(project) == STAGES
+    return project
+
+
+def test_experts_and_demonstrations_come_with_the_clone(project):
+    """If this fails, data/dvc.lock is not that of the files beside it: `dvc repro` would train the experts again."""
+    assert repro(project, "--dry") == STAGES
+
+
+def test_the_full_grid_is_ready_to_run(project):
+    params = yaml.safe_load((project / "paper" / "params.yaml").read_text())
+    names = ["reference@{}", *(f"run@{{}}-{algorithm}" for algorithm in params["algorithms"])]
+    cells = [name.format(task) for task in params["tasks"] for name in names]
+    assert repro(project / "paper", "--dry") == sorted([*cells, "collect", "report"])
+
+
+def test_the_profiles_share_one_chain():
+    chain = (ROOT / "dvc.yaml").read_bytes()
+    profiles = [path.parent for path in ROOT.glob("*/params.yaml") if path.parent.name != "data"]
+    assert ROOT / "paper" in profiles
+    assert all((folder / "dvc.yaml").read_bytes() == chain for folder in profiles)
+
+
+@pytest.mark.slow
+def test_the_chain_ends_in_a_report_and_git_sees_the_lock_alone(finished):
+    assert TASK in (finished / "reports" / "tiny" / "report.html").read_text()
+    assert list((finished / "reports" / "tiny" / "figures").glob("*.pdf"))
+    assert shell(finished, "git", "status", "--porcelain") == "?? dvc.lock\n"
+
+
+@pytest.mark.slow
+def test_a_second_time_does_nothing(finished):
+    assert repro(finished) == []
+
+
+@pytest.mark.slow
+def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
+    """The new one is CONTRIBUTING's, so that what it teaches is known to work."""
+    method = finished / "algorithms" / "gail.py"
+    text = method.read_text()
+    edited = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
+    assert edited != text
+    method.write_text(edited)
+    assert repro(finished, "--dry") == [f"run@{TASK}-gail"]  # what comes after depends on what comes out
+
+    method.write_text(text)
+    page = (finished / "CONTRIBUTING.md").read_text()
+    (example,) = re.findall(r"^```python title=algorithms/example.py\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
+    (finished / "algorithms" / "example.py").write_text(example)
+    (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"algorithms": ["bc", "gail", "example"]}))
+    assert repro(finished, "--dry") == ["collect", f"run@{TASK}-example"]
+
+    method.write_text(edited)
+    assert repro(finished) == ["collect", "report", f"run@{TASK}-example", f"run@{TASK}-gail"]
+    learners = (finished / "results" / "tiny" / "learners.csv").read_text()
+    assert f"{TASK},example,1,0,ok," in learners

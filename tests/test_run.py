@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -21,7 +22,7 @@ from results.design import load
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
-PARAMS = {
+PARAMS: dict[str, Any] = {
     "root": ".",
     "folder": ".",
     "profile": "tiny",
