@@ -18,5 +18,5 @@ def load(name: str) -> ModuleType:
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=1)
         cure = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(names())}"
-        raise InputError(f"algorithms: no method '{name}' (there is no file algorithms/{name}.py); {cure}")
+        raise InputError(f"no method '{name}' (there is no file algorithms/{name}.py); {cure}")
     return importlib.import_module(f"algorithms.{name}")

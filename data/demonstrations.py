@@ -39,6 +39,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 import envs
+from algorithms.core import experience
 from algorithms.core.experience import Demonstrations
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
@@ -138,14 +139,19 @@ def load(
     lengths, terminated, starts = arrays["lengths"], arrays["terminated"], arrays["starts"]
     trajectory, time = _used(lengths, starts, card["every"])
     if card["whole"]:
-        obs, action, next_obs = Trajectories(**arrays).used(card["every"])
+        trajectories = Trajectories(**arrays)
+        obs, action, next_obs = trajectories.used(card["every"])
+        last = torch.zeros(int(lengths.sum()), dtype=torch.bool)
+        last[lengths.cumsum(0) - 1] = terminated
+        whole = experience.Transitions(*(column.to(device) for column in (*trajectories.transitions(), last)))
     else:
         obs, action, next_obs = arrays["obs"], arrays["action"], arrays["next_obs"]
+        whole = None
     terminal = terminated[trajectory] & (time == lengths[trajectory] - 1)
     obs, action, next_obs, terminal, trajectory, lengths, terminated = (
         column.to(device) for column in (obs, action, next_obs, terminal, trajectory, lengths, terminated)
     )
-    return Demonstrations(obs, action, next_obs, terminal, trajectory, lengths, terminated, counts)
+    return Demonstrations(obs, action, next_obs, terminal, trajectory, lengths, terminated, counts, whole)
 
 
 def read(folder: Path) -> Trajectories:

@@ -9,6 +9,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 import envs
+from algorithms.core.ppo import one_torch_thread
 from algorithms.core.progress import Progress
 from envs.episodes import Episodes, play
 from files import replacing
@@ -58,7 +59,8 @@ class Cell:
     def evaluate(self, progress: Progress, episodes: int) -> None:
         """Play deterministic episodes and record them."""
         seeds = [EVALUATION_SEEDS + seed for _, seed in self.learners]
-        played = play(envs.make(self.task, seeds, episodes), progress.policy)
+        with one_torch_thread():
+            played = play(envs.make(self.task, seeds, episodes), progress.policy)
         for learner in range(len(self.learners)):
             if learner not in self.failed:
                 self.evaluations += rows(self.key(learner), progress.env_steps, played, learner)

@@ -131,7 +131,7 @@ def _mixtures(cards: dict[str, dict[str, Any]]) -> Iterator[str]:
             if value != expected:
                 yield (
                     f"cells/{name}/cell.json: {key} {value}, but {expected} in {other}; "
-                    f"make the task's cells again alike: `dvc repro --force`"
+                    f"make both again, each with `dvc repro -f -s <its stage>`"
                 )
 
 

@@ -33,6 +33,33 @@ class Budget(_Strict):
     short_budget: bool = False  # too short for a verdict on a method; the report says so on the task's rows
 
 
+class Connection(_Strict):
+    """The size of studies.connection."""
+
+    energies: PositiveInt  # random ones
+    points: Annotated[list[PositiveInt], Field(min_length=1)]  # of the data, in a sample
+    repeats: PositiveInt  # samples that the bias of an estimate is averaged over
+
+
+class Density(_Strict):
+    """The size of studies.density."""
+
+    targets: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    steps: PositiveInt
+    batch: PositiveInt  # points of each source in a step
+    records: PositiveInt  # looks at the learners during training, the last included
+    points: Annotated[list[PositiveInt], Field(min_length=1)]  # of each source, in a sample that estimates log Z
+    repeats: PositiveInt  # samples that the spread of an estimate is taken over
+
+
+class Studies(_Strict):
+    """The theory, measured; a profile may leave it out."""
+
+    connection: Connection
+    density: Density
+
+
 class Design(_Strict):
     """One profile. `root` and `folder` are paths as seen from the working folder."""
 
@@ -45,6 +72,7 @@ class Design(_Strict):
     evaluation: Evaluation
     budget: dict[str, Budget]
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
+    studies: Studies | None = None
     allow_weak_expert: bool = False
 
     @property

@@ -20,6 +20,7 @@ from algorithms.core.experience import Demonstrations
 from algorithms.core.progress import Progress
 from data import demonstrations as data
 from envs.monitor import Monitor
+from envs.physics.native import default_threads
 from errors import one_line
 from files import check_writable
 from progress import Ticker
@@ -28,6 +29,9 @@ from results.cell import Cell
 from results.design import Design, load
 from results.names import check_names
 from results.overrides import configure
+
+# The networks are small: a second thread gains a fifth of a cell's time, many more only wait for each other.
+LEARNING_THREADS = 4
 
 
 def train(cell: Cell, method: ModuleType, config: Any, demonstrations: Demonstrations, env: envs.BatchEnv) -> Progress:
@@ -90,8 +94,7 @@ def main() -> None:
     arguments = parser.parse_args()
     design = load(arguments.params)
     check_names(design, arguments.params, arguments.task, arguments.algorithm)
-    # One thread for the small networks: more of them wait for each other, and for the physics, longer than they gain.
-    torch.set_num_threads(1)
+    torch.set_num_threads(min(default_threads(), LEARNING_THREADS))
     run(design, arguments.params, arguments.task, arguments.algorithm)
 
 

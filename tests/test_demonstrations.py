@@ -183,9 +183,23 @@ def test_single_pairs_load_like_whole_trajectories(tmp_path, command):
     pairs = demonstrations.load(folder, TASK, [1, 6])
     assert (folder / ARRAYS).stat().st_size < size
     for name, value in vars(whole).items():
-        assert torch.equal(getattr(pairs, name), value), name
+        if name != "_whole":
+            assert torch.equal(getattr(pairs, name), value), name
     with refused(CARD, "whole"):
         demonstrations.read(folder)
+    with refused("whole"):
+        pairs.whole()
+
+
+def test_whole_trajectories_are_loaded_beside_the_pairs(tmp_path):
+    """For each learner all that any of them uses."""
+    folder = write_tiny(tmp_path / "d")
+    obs, action, next_obs, terminal = demonstrations.load(folder, TASK, [1, 2]).whole()
+    for p in range(2):
+        assert obs[p, :, 0].tolist() == action[p, :, 0].tolist() == [0, 1, 2, 3, 4, 100, 101]
+        assert next_obs[p, :, 0].tolist() == [1, 2, 3, 4, 5, 101, 102]
+        assert terminal[p].tolist() == [False] * 4 + [True, False, False]
+    assert demonstrations.load(folder, TASK, [1, 1]).whole().obs.shape == (2, 5, 2)
 
 
 # --- the artefact

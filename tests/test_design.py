@@ -150,8 +150,8 @@ def test_a_missing_file(tmp_path):
         (["Hopper-v4"], ["bc"], "tasks: task 'Hopper-v4' does not exist; did you mean 'Hopper-v5'?"),
         (
             [TASK],
-            ["bc", "gial"],
-            "algorithms: no method 'gial' (there is no file algorithms/gial.py); did you mean 'gail'",
+            ["bc", "gaill"],
+            "algorithms: no method 'gaill' (there is no file algorithms/gaill.py); did you mean 'gail'",
         ),
         ([TASK], ["core"], "algorithms: no method 'core' (there is no file algorithms/core.py); "),
         ([TASK], ["__init__"], "algorithms: no method '__init__'"),
@@ -161,7 +161,7 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     budget = {task: {"env_steps": 1, "episodes": 1, "demonstrations": [1]} for task in tasks}
     params = synthetic.design(tmp_path, tasks=tasks, algorithms=methods, budget=budget)
     design = load(params)
-    assert said in refused(params, lambda: check_names(design, params, tasks[0]))
+    assert refused(params, lambda: check_names(design, params, tasks[0])).startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ TASK = "InvertedPendulum-v5"
 PARAMS = {
     "root": ".",
     "folder": ".",
-    "profile": "tiny",
+    "profile": "quick",
     "tasks": [TASK],
     "algorithms": ["bc", "gail"],
     "seeds": [0],
@@ -99,8 +99,8 @@ def test_the_profiles_share_one_chain():
 
 @pytest.mark.slow
 def test_the_chain_ends_in_a_report_and_git_sees_the_lock_alone(finished):
-    assert TASK in (finished / "reports" / "tiny" / "report.html").read_text()
-    assert list((finished / "reports" / "tiny" / "figures").glob("*.pdf"))
+    assert TASK in (finished / "reports" / "quick" / "report.html").read_text()
+    assert list((finished / "reports" / "quick" / "figures").glob("*.pdf"))
     assert shell(finished, "git", "status", "--porcelain") == "?? dvc.lock\n"
 
 
@@ -117,16 +117,16 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     edited = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
     assert edited != text
     method.write_text(edited)
-    assert repro(finished, "--dry") == [f"run@{TASK}-gail"]  # what comes after depends on what comes out
+    assert repro(finished, "--dry") == [f"run@{TASK}-gail"]  # what follows depends on what comes out of it
 
     method.write_text(text)
     page = (finished / "CONTRIBUTING.md").read_text()
     (example,) = re.findall(r"^```python title=algorithms/example.py\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
     (finished / "algorithms" / "example.py").write_text(example)
     (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"algorithms": ["bc", "gail", "example"]}))
-    assert repro(finished, "--dry") == ["collect", f"run@{TASK}-example"]
+    assert repro(finished, "--dry") == ["collect", "report", f"run@{TASK}-example"]
 
     method.write_text(edited)
     assert repro(finished) == ["collect", "report", f"run@{TASK}-example", f"run@{TASK}-gail"]
-    learners = (finished / "results" / "tiny" / "learners.csv").read_text()
+    learners = (finished / "results" / "quick" / "learners.csv").read_text()
     assert f"{TASK},example,1,0,ok," in learners

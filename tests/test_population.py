@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from algorithms.core.population import Generators, Linear, Normalizer, adam, clip_gradients, descend, finite, mlp
+from tests.toy import linears
 
 SEEDS = [3, 11, 4]
 
@@ -13,7 +14,7 @@ SEEDS = [3, 11, 4]
 def separate(population: nn.Sequential) -> list[nn.Sequential]:
     """The learners' networks, each of torch's own layers."""
     learners = []
-    for p in range(len(population[0].weight)):
+    for p in range(len(linears(population)[0].weight)):
         layers = []
         for layer in population:
             if not isinstance(layer, Linear):
@@ -26,10 +27,14 @@ def separate(population: nn.Sequential) -> list[nn.Sequential]:
     return learners
 
 
-def equal(population: nn.Sequential, learners: list[nn.Sequential], **tolerance: float) -> None:
+def equal(population: nn.Sequential, learners: list[nn.Sequential], rtol: float, atol: float) -> None:
     for ours, theirs in zip(separate(population), learners, strict=True):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-            torch.testing.assert_close(a, b, **tolerance)
+            torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
+
+
+def gradients(network: nn.Sequential) -> list[torch.Tensor]:
+    return [p.grad for p in network.parameters() if p.grad is not None]
 
 
 DRAWS = {
@@ -88,12 +93,12 @@ def test_linear_and_mlp_equal_separate_layers():
 
 def test_initial_weights_are_orthogonal_of_the_gain_asked_for():
     network = mlp(5, (8,), 2, Generators(SEEDS, "weights"), last_gain=0.01)
-    for layer, gain in ((network[0], 2**0.5), (network[2], 0.01)):
+    for layer, gain in zip(linears(network), (2**0.5, 0.01), strict=True):
         values = torch.linalg.svdvals(layer.weight.detach())
         torch.testing.assert_close(values, torch.full_like(values, gain))
         assert not layer.bias.any()
     alone = mlp(5, (8,), 2, Generators([11], "weights"))
-    assert torch.equal(network[0].weight[1], alone[0].weight[0])
+    assert torch.equal(linears(network)[0].weight[1], linears(alone)[0].weight[0])
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -143,9 +148,9 @@ def test_gradients_are_clipped_learner_by_learner():
     for p, own in enumerate(learners):
         (own(x[p]).square().sum() * scale[p]).backward()
         norms.append(nn.utils.clip_grad_norm_(own.parameters(), max_norm))
-        for layer, theirs in ((network[0], own[0]), (network[2], own[2])):
-            torch.testing.assert_close(layer.weight.grad[p], theirs.weight.grad.T, rtol=1e-5, atol=1e-7)
-            torch.testing.assert_close(layer.bias.grad[p, 0], theirs.bias.grad, rtol=1e-5, atol=1e-7)
+        for ours, theirs in zip(gradients(network), gradients(own), strict=True):
+            expected = theirs.T if theirs.dim() == 2 else theirs[None]
+            torch.testing.assert_close(ours[p], expected, rtol=1e-5, atol=1e-7)
     assert norms[0] < max_norm < norms[1] < norms[2]
 
 
@@ -187,7 +192,7 @@ def test_a_nan_loss_spoils_its_own_learner_only(max_norm):
 def test_finite_looks_at_every_parameter_of_every_module():
     first, second = (mlp(2, (3,), 1, Generators(SEEDS, stream)) for stream in ("a", "b"))
     assert finite(first, second).tolist() == [True, True, True]
-    second[2].bias.data[2] = float("inf")
-    first[0].weight.data[0, 1, 2] = float("nan")
+    linears(second)[1].bias.data[2] = float("inf")
+    linears(first)[0].weight.data[0, 1, 2] = float("nan")
     assert finite(first, second).tolist() == [False, True, False]
     assert finite(second).tolist() == [True, True, False]

@@ -190,7 +190,7 @@ def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):
 
 def spoil(which, after):
     """GAIL's training with the loss of some learners NaN from an iteration on."""
-    calls = []
+    calls: list[None] = []
 
     def loss(model, expert, policy, config):
         value = gail.loss(model, expert, policy, config)

@@ -1,12 +1,12 @@
-"""A task of a few lines for the tests of learners, and demonstrations of it."""
+"""A task of a few lines for the tests of learners, demonstrations of it, and a look into networks."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from algorithms.core.experience import Demonstrations
-from algorithms.core.population import Generators
+from algorithms.core.population import Generators, Linear
 
 HORIZON = 12
 
@@ -15,7 +15,8 @@ class Puck:
     """A puck on a line, pushed by the action; it ends beyond +-1. Offers what a method may use of an env, no more."""
 
     def __init__(self, seeds: Sequence[int], episodes: int) -> None:
-        self.P, self.E, self.obs_size, self.action_size = len(seeds), episodes, 2, 1
+        self.P, self.E, self.horizon = len(seeds), episodes, HORIZON
+        self.obs_size, self.action_size = 2, 1
         self.action_low, self.action_high = torch.tensor([-2.0]).double(), torch.tensor([2.0]).double()
         self._starts, self._elapsed = Generators(seeds, "starts"), torch.zeros(self.P, episodes)
         self._state = self._start()
@@ -30,7 +31,7 @@ class Puck:
         speed = 0.9 * speed + 0.1 * push
         next_obs = torch.stack([position + speed, speed], -1)
         elapsed = self._elapsed + 1
-        terminal, truncated = next_obs[..., 0].abs() > 1, elapsed >= HORIZON
+        terminal, truncated = next_obs[..., 0].abs() > 1, elapsed >= self.horizon
         ended = terminal | truncated
         self._elapsed = elapsed * ~ended
         self._state = torch.where(ended[..., None], self._start(), next_obs)
@@ -51,3 +52,8 @@ def demonstrations(counts: Sequence[int]) -> Demonstrations:
     terminal = ended[trajectory] & (trajectory != trajectory.roll(-1))
     next_obs = torch.cat([obs[:, :1] + speed, speed], 1)
     return Demonstrations(obs, action, next_obs, terminal, trajectory, lengths, ended, counts)
+
+
+def linears(network: nn.Sequential) -> list[Linear]:
+    """The affine layers of a network, in order."""
+    return [layer for layer in network if isinstance(layer, Linear)]

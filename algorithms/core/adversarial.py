@@ -3,16 +3,18 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.core.experience import Batch, Demonstrations, Experience, Samples, absorbing_share
+from algorithms.core.experience import Batch, Demonstrations, Experience, Samples, Transitions, absorbing_share
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
 from algorithms.core.ppo import PPO, Env, PPOConfig
 from algorithms.core.progress import Progress
+from algorithms.core.trajectories import Window
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class LoopConfig:
     reward_rate: float = 3e-4  # of its Adam
     recent: int = 1  # the policy's samples are those of this many last rollouts
     absorbing: bool = False  # extend terminated episodes by an absorbing state: for rewards of free sign
+    trajectories: bool = False  # the loss draws whole ones: keep the policies of the recent rollouts too
 
 
 class Config(Protocol):
@@ -51,24 +54,37 @@ def imitate(
     A method gives `Reward(obs_size, action_size, generators, config)`, the model being learned;
     `loss(model, expert, policy, config) -> [P]`; and `reward(model, batch, config) -> [P, N]`, which PPO maximises.
     Both see observations standardised by the policy's running statistics, started from the expert's, and actions in
-    units of half their range. A Reward may leave `[P]` tensors in its dict `diagnostics`: they become metrics.
+    units of half their range. A Reward may leave `[P]` tensors in its dict `diagnostics`: they become metrics. One
+    without parameters has its loss called once an iteration, to solve for whatever it holds; one may also have a method
+    `prepare(expert, policy, config)`, called before the steps of each iteration. Neither sees gradients.
     """
     device = env.obs.device
     ppo = PPO(env, seeds, config.ppo)
     model = Reward(env.obs_size, env.action_size, Generators(seeds, "reward weights", device), config)
-    optimizer = adam(model.parameters(), config.loop.reward_rate)
+    prepare = getattr(model, "prepare", None)
+    parameters = list(model.parameters())
+    optimizer = adam(parameters, config.loop.reward_rate) if parameters else None
     expert_draws, policy_draws = (Generators(seeds, f"{source} samples", device) for source in ("expert", "policy"))
     _start_statistics(ppo.policy, demonstrations)
     recent: deque[Experience] = deque(maxlen=config.loop.recent)
+    window = Window(config.loop.recent, demonstrations) if config.loop.trajectories else None
     iteration = env_steps = 0
     while True:
         experience = ppo.collect()
         recent.append(experience)
         expert = expert_samples(ppo.policy, demonstrations, expert_draws, config)
         policy = policy_samples(ppo.policy, recent, policy_draws, config)
-        for _ in range(config.loop.reward_steps):
-            value = loss(model, expert, policy, config)
-            descend(optimizer, value)
+        if window:
+            window.append(experience, ppo.policy)
+            _offer_trajectories(window, expert, policy, ppo.policy, env.horizon if config.loop.absorbing else None)
+        if prepare:
+            with torch.no_grad():
+                prepare(expert, policy, config)
+        for _ in range(config.loop.reward_steps if optimizer else 1):
+            with torch.set_grad_enabled(optimizer is not None):
+                value = loss(model, expert, policy, config)
+            if optimizer:
+                descend(optimizer, value)
         metrics = ppo.improve(lambda e: episode_reward(model, ppo.policy, reward, e, config), experience)
         iteration, env_steps = iteration + 1, env_steps + experience.steps
         yield Progress(
@@ -76,7 +92,8 @@ def imitate(
             env_steps,
             ppo.policy,
             {"reward_loss": value.detach(), **metrics, **getattr(model, "diagnostics", {})},
-            {"reward loss": value.isfinite(), "reward": finite(model), "policy": finite(ppo.policy, ppo.value)},
+            {"reward loss": value.isfinite(), "policy": finite(ppo.policy, ppo.value)}
+            | ({"reward": finite(model)} if parameters else {}),
             {"reward": model},
         )
 
@@ -94,7 +111,7 @@ def episode_reward(
     With absorbing states a terminal step also earns what the absorbing state pays for ever after,
     discount / (1 - discount) of its reward a step: r(s, a) + gamma r_abs / (1 - gamma).
     """
-    batch = _standardised(policy, *_flat(experience))
+    batch = _standardised(policy, experience.transitions())
     value = reward(model, batch, config)
     if config.loop.absorbing:
         first = batch.take(torch.zeros_like(batch.terminal[:, :1], dtype=torch.long))
@@ -108,10 +125,10 @@ def expert_samples(
     policy: GaussianPolicy, demonstrations: Demonstrations, generators: Generators, config: Config
 ) -> Samples:
     """Return the expert's transitions as the losses see them, with `log_prob` under the current policy."""
-    d, rows = demonstrations, demonstrations.rows
-    pool = (x[:rows].expand(len(generators), *x[:rows].shape) for x in (d.obs, d.action, d.next_obs, d.terminal))
+    d = demonstrations
+    pool = Transitions(*(x.expand(len(generators), *x.shape) for x in (d.obs, d.action, d.next_obs, d.terminal)))
     share = absorbing_share(d.steps, d.terminals, config.ppo.discount) * config.loop.absorbing
-    return Samples(_standardised(policy, *pool), d.size, share, generators)
+    return Samples(_standardised(policy, pool), d.size, share, generators, partial(_conditional, policy))
 
 
 @torch.no_grad()
@@ -119,24 +136,31 @@ def policy_samples(
     policy: GaussianPolicy, recent: Sequence[Experience], generators: Generators, config: Config
 ) -> Samples:
     """Return the transitions of the recent rollouts as the losses see them."""
-    columns = zip(*(_flat(experience) for experience in recent), strict=True)
-    batch = _standardised(policy, *(torch.cat(column, 1) for column in columns))
+    columns = zip(*(experience.transitions() for experience in recent), strict=True)
+    batch = _standardised(policy, Transitions(*(torch.cat(column, 1) for column in columns)))
     size = torch.full_like(batch.terminal[:, 0], batch.terminal.shape[1])
     share = absorbing_share(size, batch.terminal.sum(1), config.ppo.discount) * config.loop.absorbing
-    return Samples(batch, size, share, generators)
+    return Samples(batch, size, share, generators, partial(_conditional, policy))
 
 
-def _flat(experience: Experience) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    e = experience
-    return e.obs.flatten(1, 2), e.action.flatten(1, 2), e.next_obs.flatten(1, 2), e.terminal.flatten(1, 2)
+def _offer_trajectories(
+    window: Window, expert: Samples, policy: Samples, acting: GaussianPolicy, horizon: int | None
+) -> None:
+    for samples, episodes in ((expert, window.expert()), (policy, window.policy())):
+        samples.whole = partial(episodes.draw, see=partial(_standardised, acting), horizon=horizon)
 
 
-def _standardised(policy: GaussianPolicy, obs: Tensor, action: Tensor, next_obs: Tensor, terminal: Tensor) -> Batch:
-    standard = policy.normalizer(obs)
-    action = action / policy.action_scale
-    terminal = terminal.to(standard.dtype)
-    log_prob = policy.log_density(policy.mean(standard), action)
-    return Batch(standard, action, policy.normalizer(next_obs), terminal, log_prob, torch.zeros_like(terminal))
+def _conditional(policy: GaussianPolicy, obs: Tensor) -> tuple[Tensor, Tensor]:
+    fixed = {name: p.detach() for name, p in policy.mean.named_parameters()}
+    return torch.func.functional_call(policy.mean, fixed, (obs,)), policy.log_std.detach()
+
+
+@torch.no_grad()
+def _standardised(policy: GaussianPolicy, rows: Transitions) -> Batch:
+    obs, action = policy.normalizer(rows.obs), rows.action / policy.action_scale
+    terminal = rows.terminal.to(obs.dtype)
+    log_prob = policy.log_density(policy.mean(obs), action)
+    return Batch(obs, action, policy.normalizer(rows.next_obs), terminal, log_prob, torch.zeros_like(terminal))
 
 
 def _start_statistics(policy: GaussianPolicy, demonstrations: Demonstrations) -> None:

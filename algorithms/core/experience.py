@@ -1,12 +1,23 @@
-"""What losses and rewards are computed from: batches of transitions, a policy's rollout, the expert's demonstrations."""
+"""What losses and rewards are computed from: batches of transitions, rollouts of a policy, the demonstrations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from algorithms.core.population import Generators
+from errors import InputError
+
+
+class Transitions(NamedTuple):
+    """What happened, in the environment's own numbers and the task's units."""
+
+    obs: Tensor  # [P, N, O]
+    action: Tensor  # [P, N, A]
+    next_obs: Tensor  # [P, N, O], the true successor
+    terminal: Tensor  # [P, N] bool
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,7 @@ class Batch:
     absorbing: Tensor  # [P, N]
 
     def inputs(self) -> Tensor:
-        """Return `[obs (1 - f), f, action (1 - f)]`, `[P, N, O + 1 + A]`, f = `absorbing`: a learnt function's input."""
+        """Return `[obs (1 - f), f, action (1 - f)]`, `[P, N, O + 1 + A]`, f = `absorbing`: to learn from."""
         f = self.absorbing[..., None]
         return torch.cat([self.obs * (1 - f), f, self.action * (1 - f)], -1)
 
@@ -53,18 +64,68 @@ def absorbing_share(transitions: Tensor, terminals: Tensor, discount: float) -> 
     return absorbing / (transitions + absorbing)
 
 
+@dataclass(frozen=True)
+class Trajectories:
+    """n whole trajectories of each learner, as a loss sees them.
+
+    With absorbing states one that terminated ends in the absorbing state, which stands for all steps to the horizon.
+    A learner that has no trajectory yet has weights of zero.
+    """
+
+    steps: Batch  # [P, n L]: L to a trajectory, one after the other; a shorter trajectory is padded
+    weight: Tensor  # [P, n, L], the steps in time that each stands for: 1, of padding 0
+    log_mixture: Tensor  # [P, n], nats: log of the mean over the recent policies of the density of all its actions
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Return the sum over time `[P, n]` of a quantity `[P, n L]` of the steps."""
+        return (self.weight * x.view_as(self.weight)).sum(-1)
+
+
 class Samples:
     """One source of samples, `expert` or `policy`, as a loss sees it."""
 
-    def __init__(self, rows: Batch, size: Tensor, absorbing_share: Tensor, generators: Generators) -> None:
-        """Offer the first `size[p]` of learner p's `rows` `[P, M]`, and absorbing ones in the given share `[P]`."""
-        self._rows, self._size, self._share, self._generators = rows, size, absorbing_share, generators
+    def __init__(
+        self,
+        rows: Batch,
+        size: Tensor,
+        absorbing_share: Tensor,
+        generators: Generators,
+        conditional: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
+        """Offer the first `size[p]` of learner p's `rows` `[P, M]`, and absorbing ones in the given share `[P]`.
+
+        `conditional(obs)` gives mean and log std of the current policy's action, `[P, N, A]` and `[P, 1, A]`.
+        """
+        self.rows, self.absorbing_share, self.conditional = rows, absorbing_share, conditional
+        self.whole: Callable[[int, Generators], Trajectories] | None = None
+        self._size, self._generators = size, generators
+
+    @property
+    def weight(self) -> Tensor:
+        """Return `[P, M]`: 1 for the learner's own rows; the expert's others are held out."""
+        own = torch.arange(self.rows.obs.shape[1], device=self._size.device) < self._size[:, None]
+        return own.to(self.rows.obs.dtype)
 
     def transitions(self, n: int) -> Batch:
         """Draw n transitions `[P, n]` with replacement from the source's occupancy measure."""
         u = self._generators.uniform(2, n)
         index = (u[:, 0] * self._size[:, None]).long()
-        return self._rows.take(index).into_absorbing(u[:, 1] < self._share[:, None])
+        return self.rows.take(index).into_absorbing(u[:, 1] < self.absorbing_share[:, None])
+
+    def mean(self, function: Callable[[Batch], Tensor]) -> Tensor:
+        """Return the mean `[P, D]` of features `function(batch)` `[P, N, D]` under the source's occupancy measure.
+
+        It is exact: over all rows, and the absorbing state in its share.
+        """
+        alive = (function(self.rows) * self.weight[..., None]).sum(1) / self._size[:, None]
+        first = self.rows.take(torch.zeros_like(self._size, dtype=torch.long)[:, None])
+        end = function(first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool)))[:, 0]
+        return torch.lerp(alive, end, self.absorbing_share[:, None])
+
+    def trajectories(self, n: int) -> Trajectories:
+        """Draw n whole trajectories `[P, n]` with replacement: for methods whose `LoopConfig` says `trajectories`."""
+        assert self.whole is not None, "LoopConfig.trajectories is off"
+        return self.whole(n, self._generators)
 
 
 @dataclass(frozen=True)
@@ -82,13 +143,23 @@ class Experience:
         """Return the number of environment steps each learner took."""
         return self.terminal[0].numel()
 
+    @property
+    def ended(self) -> Tensor:
+        """Return where an episode ended, for either reason, `[P, T, E]`."""
+        return self.terminal | self.truncated
+
+    def transitions(self) -> Transitions:
+        """Return all of them, `[P, T E, .]`."""
+        return Transitions(*(x.flatten(1, 2) for x in (self.obs, self.action, self.next_obs, self.terminal)))
+
 
 class Demonstrations:
     """The expert's trajectories, and how many of them each learner may use: learner p sees the first `counts[p]`.
 
     `obs`, `action`, `next_obs` `[M, .]`, `terminal` `[M]` are the subsampled transitions of the pool in order;
     `trajectory` `[M]` says which trajectory each is of. `lengths` and `ended` `[K]` describe the whole trajectories:
-    their steps, and whether they terminated (a time limit is no end).
+    their steps, and whether they terminated (a time limit is no end). `whole` are all transitions of those, `[S, .]`;
+    if every one is kept, they need not be given.
     """
 
     def __init__(
@@ -101,8 +172,11 @@ class Demonstrations:
         lengths: Tensor,
         ended: Tensor,
         counts: Sequence[int],
+        whole: Transitions | None = None,
     ) -> None:
         self.obs, self.action, self.next_obs, self.terminal = obs, action, next_obs, terminal
+        self.lengths, self.ended = lengths, ended
+        self._whole = Transitions(obs, action, next_obs, terminal) if len(obs) == lengths.sum() else whole
         self.counts = torch.tensor(counts, device=obs.device)
         used = torch.arange(len(lengths), device=obs.device) < self.counts[:, None]  # [P, K]
         self.size = (trajectory < self.counts[:, None]).sum(1)  # [P]: sets are nested, so rows are a prefix
@@ -113,3 +187,13 @@ class Demonstrations:
     def rows(self) -> int:
         """Return the most rows that any learner may use."""
         return int(self.size.max())
+
+    def whole(self) -> Transitions:
+        """Return all transitions of the whole trajectories in use, one after the other, for each learner `[P, S, .]`.
+
+        Raises `InputError` if only single pairs are there.
+        """
+        if self._whole is None:
+            raise InputError("demonstrations: only single pairs are there; make them again with whole: true")
+        steps = int(self.lengths[: int(self.counts.max())].sum())
+        return Transitions(*(x[:steps].expand(len(self.counts), *x[:steps].shape) for x in self._whole))

@@ -1,0 +1,125 @@
+"""Whole trajectories: the expert's, and the episodes that were completed within the recent rollouts."""
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from algorithms.core.experience import Batch, Demonstrations, Experience, Trajectories, Transitions
+from algorithms.core.partition import log_mean_exp
+from algorithms.core.policy import GaussianPolicy
+from algorithms.core.population import Generators
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Where whole episodes of each learner lie in a record of S steps; the first `count[p]` of M are learner p's."""
+
+    record: Transitions  # [P, S, .]
+    log_samplers: Tensor  # [K, P, S], nats: log density of each action under K policies
+    start: Tensor  # [P, M]
+    length: Tensor  # [P, M], steps
+    ended: Tensor  # [P, M] bool: the task ended it; a time limit is no end
+    count: Tensor  # [P]
+
+    @torch.no_grad()
+    def draw(
+        self, n: int, generators: Generators, see: Callable[[Transitions], Batch], horizon: int | None
+    ) -> Trajectories:
+        """Draw n episodes with replacement; `see` standardises their steps.
+
+        With a `horizon` (steps) an episode that the task ended goes on in the absorbing state until then.
+        """
+        index = (generators.uniform(n) * self.count[:, None]).long()
+        start, length, ended = (x.gather(1, index)[..., None] for x in (self.start, self.length, self.ended))
+        time = torch.arange(int(length.max()) + 1, device=start.device)
+        inside = time < length  # [P, n, L]
+        absorbed = (time == length) & ended & (horizon is not None)
+        row = torch.where(inside, start + time, 0).flatten(1)
+        learner = torch.arange(len(row), device=row.device)[:, None]
+        steps = see(Transitions(*(column[learner, row] for column in self.record)))
+        log_samplers = (self.log_samplers[:, learner, row].unflatten(2, inside.shape[1:]) * inside).sum(-1)
+        return Trajectories(
+            steps.into_absorbing(absorbed.flatten(1)),
+            (inside + absorbed * ((horizon or 0) - length)) * (self.count > 0)[:, None, None],
+            log_mean_exp(log_samplers.movedim(0, -1)),
+        )
+
+
+class Window:
+    """The recent rollouts of a population, and the policies that made them."""
+
+    def __init__(self, recent: int, demonstrations: Demonstrations) -> None:
+        """Keep the last `recent` of both. Raises `InputError` for demonstrations without whole trajectories."""
+        self._recent, self._demonstrations, self._expert = recent, demonstrations, demonstrations.whole()
+        self._number = 0  # of rollouts so far
+        self._rollouts: dict[int, Experience] = {}
+        self._samplers: dict[int, GaussianPolicy] = {}
+        self._log_prob: dict[tuple[int, int], Tensor] = {}  # [P, .] of actions of a rollout, or of the expert's (-1)
+        self._new: Tensor | None = None  # [P, E]: whether the oldest rollout begins with a new episode; None: all do
+
+    @torch.no_grad()
+    def append(self, rollout: Experience, policy: GaussianPolicy) -> None:
+        """Take in a rollout and the policy that made it."""
+        if len(self._rollouts) == self._recent:
+            oldest = self._number - self._recent
+            self._new = self._rollouts.pop(oldest).ended[:, -1]
+            del self._samplers[oldest]
+        self._rollouts[self._number], self._samplers[self._number] = rollout, deepcopy(policy)
+        self._number += 1
+        records = {-1: self._expert} | {number: kept.transitions() for number, kept in self._rollouts.items()}
+        self._log_prob = {
+            (k, r): self._log_prob[k, r] if (k, r) in self._log_prob else sampler.log_prob(record.obs, record.action)
+            for k, sampler in self._samplers.items()
+            for r, record in records.items()
+        }
+
+    def expert(self) -> Episodes:
+        """Return the demonstrations that each learner may use."""
+        d = self._demonstrations
+        log_samplers = torch.stack([self._log_prob[k, -1] for k in self._samplers])
+        start, length, ended = (
+            x.expand(len(d.counts), -1) for x in (d.lengths.cumsum(0) - d.lengths, d.lengths, d.ended)
+        )
+        return Episodes(self._expert, log_samplers, start, length, ended, d.counts)
+
+    def policy(self) -> Episodes:
+        """Return the episodes that begin and end within the window."""
+        rollouts = self._rollouts
+        P, T, E = next(iter(rollouts.values())).ended.shape
+
+        def join(parts: Iterable[Tensor]) -> Tensor:
+            """Join parts `[P, T E, ...]` in time and put one parallel episode after the other."""
+            return torch.cat([x.unflatten(1, (T, E)) for x in parts], 1).transpose(1, 2).flatten(1, 2)
+
+        columns = zip(*(e.transitions() for e in rollouts.values()), strict=True)
+        record = Transitions(*(join(column) for column in columns))
+        log_samplers = torch.stack([join(self._log_prob[k, r] for r in rollouts) for k in self._samplers])
+        ended = join(e.ended.flatten(1) for e in rollouts.values())
+        new = torch.ones_like(ended[:, :E]) if self._new is None else self._new
+        start, length, count = complete(ended.unflatten(1, (E, -1)), new)
+        terminated = record.terminal.gather(1, (start + length - 1).clamp(min=0))
+        return Episodes(record, log_samplers, start, length, terminated, count)
+
+
+def complete(ended: Tensor, new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the episodes that lie whole in E streams of T steps.
+
+    `ended` `[P, E, T]` says where one ends, `new` `[P, E]` which streams begin with a new one. Returns the starts, in
+    the record of streams one after the other, and the lengths, `[P, M]`, and how many each learner has, `[P]`.
+    """
+    P, _, T = ended.shape
+    learner, last = ended.flatten(1).nonzero(as_tuple=True)  # in order
+    stream = last // T
+    follows = torch.zeros_like(last, dtype=torch.bool)  # another episode of the same stream
+    follows[1:] = (learner[1:] == learner[:-1]) & (stream[1:] == stream[:-1])
+    start = torch.where(follows, last.roll(1) + 1, stream * T)
+    whole = follows | new[learner, stream]
+    learner, start, length = learner[whole], start[whole], (last - start + 1)[whole]
+    count = learner.bincount(minlength=P)
+    place = torch.arange(len(learner), device=count.device) - (count.cumsum(0) - count)[learner]
+    starts, lengths = (count.new_zeros(P, max(1, int(count.max()))) for _ in range(2))
+    starts[learner, place], lengths[learner, place] = start, length
+    return starts, lengths, count
