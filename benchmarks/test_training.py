@@ -19,13 +19,12 @@ from algorithms import gail
 from benchmarks import test_physics as physics
 from data import demonstrations
 from envs.monitor import Monitor
-from envs.physics.native import default_threads
 from results.run import LEARNING_THREADS
 
 TASK, EPISODES = "Hopper-v5", 16
 ROUNDS = 5
 
-torch.set_num_threads(min(default_threads(), LEARNING_THREADS))
+torch.set_num_threads(LEARNING_THREADS)
 
 
 def training(population: int) -> tuple[int, Callable[[], object]]:

@@ -20,7 +20,6 @@ from algorithms.core.experience import Demonstrations
 from algorithms.core.progress import Progress
 from data import demonstrations as data
 from envs.monitor import Monitor
-from envs.physics.native import default_threads
 from errors import one_line
 from files import check_writable
 from progress import Ticker
@@ -30,8 +29,9 @@ from results.design import Design, load
 from results.names import check_names
 from results.overrides import configure
 
-# The networks are small: a second thread gains a fifth of a cell's time, many more only wait for each other.
-LEARNING_THREADS = 4
+# Of the networks while they learn, on every machine: the last bits of a result depend on it. The networks are small:
+# a second thread gains a fifth of a cell's time, many more would wait for each other.
+LEARNING_THREADS = 2
 
 
 def train(cell: Cell, method: ModuleType, config: Any, demonstrations: Demonstrations, env: envs.BatchEnv) -> Progress:
@@ -94,7 +94,7 @@ def main() -> None:
     arguments = parser.parse_args()
     design = load(arguments.params)
     check_names(design, arguments.params, arguments.task, arguments.algorithm)
-    torch.set_num_threads(min(default_threads(), LEARNING_THREADS))
+    torch.set_num_threads(LEARNING_THREADS)
     run(design, arguments.params, arguments.task, arguments.algorithm)
 
 
