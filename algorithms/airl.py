@@ -1,0 +1,133 @@
+"""Adversarial inverse reinforcement learning (Fu, Luo & Levine 2018, arXiv 1710.11248).
+
+Algorithm 1. Repeat:
+    sample trajectories from the policy pi;
+    step the discriminator D = exp f / (exp f + pi(a|s)) on logistic regression of expert against policy;
+    set the reward to log D - log(1 - D), f(s, a, s') = g(s, a) + gamma h(s') - h(s)                   (equation 4)
+    step the policy on that reward.
+
+Sign: D is high for the expert; its logit is l = f - log pi(a|s), and so
+    loss   = E_expert softplus(-l) + E_pi softplus(l)
+    reward = log D - log(1 - D) = l, whose expected sum is that of f plus the entropy of pi.
+With `state_only`, g is a function of s alone: what is learnt survives a change of dynamics (section 5).
+Terminal states: the potential h is 0 in them. A reward of free sign would teach the policy to end its episodes or never
+to, so one that terminates goes on in an absorbing state with a g of its own, where h and log pi are 0.
+
+Departures from the paper:
+- PPO instead of TRPO, and 4,096 transitions a rollout instead of 10,000: the same learner for every method here.
+- No entropy weight beside that of the reward itself (the paper: 0.1).
+- g and h are 64-64 tanh networks, as every network here (the paper: g linear, h 32-32 ReLU; its code: both ReLU).
+- The absorbing state (Kostrikov et al. 2019, arXiv 1809.02925); the paper's tasks never end.
+- A gradient penalty (Gulrajani et al. 2017) keeps f smooth on few demonstrations.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from algorithms.core.adversarial import LoopConfig, gradient_penalty, imitate
+from algorithms.core.experience import Batch, Samples
+from algorithms.core.population import Generators, Normalizer, mlp
+from algorithms.core.ppo import PPOConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Constants of AIRL. Sources: the paper's appendices, or a departure above."""
+
+    state_only: bool = False  # g(s) instead of g(s, a)
+    hidden: tuple[int, ...] = (64, 64)  # departure
+    batch: int = 512  # samples of each source a step
+    gradient_penalty: float = 1.0  # departure
+    loop: LoopConfig = LoopConfig(absorbing=True, recent=20)  # negatives from the last 20 iterations
+    ppo: PPOConfig = PPOConfig()
+
+
+class Reward(nn.Module):
+    """The reward g and the potential h."""
+
+    def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Config) -> None:
+        super().__init__()
+        self.obs_size, self.discount = obs_size, config.ppo.discount
+        self.input_size = obs_size + 1 if config.state_only else obs_size + 1 + action_size
+        self.g = mlp(self.input_size, config.hidden, 1, generators)
+        self.h = mlp(obs_size, config.hidden, 1, generators)
+        self.mix = Generators(generators.seeds, "penalty", generators.device)
+        self.diagnostics: dict[str, Tensor] = {}
+
+    def rows(self, batch: Batch) -> Tensor:
+        """Return what f is a function of: g's inputs, then the next observation, then whether nothing follows."""
+        ended = torch.maximum(batch.terminal, batch.absorbing)[..., None]
+        return torch.cat([batch.inputs()[..., : self.input_size], batch.next_obs * (1 - ended), ended], -1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return f `[P, N]`."""
+        inputs, next_obs, ended = rows.split([self.input_size, self.obs_size, 1], -1)
+        obs, absorbing = inputs[..., : self.obs_size], inputs[..., self.obs_size, None]
+        shaping = self.discount * self.h(next_obs) * (1 - ended) - self.h(obs) * (1 - absorbing)
+        return (self.g(inputs) + shaping)[..., 0]
+
+
+def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
+    """Return `[P]`: the discriminator's logistic loss plus the gradient penalty."""
+    x, y = expert.transitions(config.batch), policy.transitions(config.batch)
+    on_expert, on_policy = logit(model, x), logit(model, y)
+    model.diagnostics = {"expert_logit": on_expert.detach().mean(1), "policy_logit": on_policy.detach().mean(1)}
+    cross_entropy = softplus(-on_expert).mean(1) + softplus(on_policy).mean(1)
+    penalty = gradient_penalty(model, model.rows(x), model.rows(y), model.mix.uniform(config.batch, 1))
+    return cross_entropy + config.gradient_penalty * penalty
+
+
+def logit(model: Reward, batch: Batch) -> Tensor:
+    """Return l = f - log pi, `[P, N]`."""
+    return model(model.rows(batch)) - batch.log_prob
+
+
+def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
+    """Return `[P, N]`: log D - log(1 - D) = l."""
+    return logit(model, batch)
+
+
+train = partial(imitate, Reward, loss, reward)
+
+
+class Ground(nn.Module):
+    """The learnt g on its own, in the task's units: it can be saved, loaded, and optimised in another environment."""
+
+    action_scale: Tensor
+
+    def __init__(self, g: nn.Sequential, normalizer: Normalizer, action_scale: Tensor) -> None:
+        super().__init__()
+        self.g, self.normalizer = g, normalizer
+        self.register_buffer("action_scale", action_scale)
+
+    def forward(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return g `[P, N]` at `obs` `[P, N, O]` and `action` `[P, N, A]`."""
+        return self._at(self.normalizer(obs), torch.zeros_like(obs[..., :1]), action / self.action_scale)
+
+    def absorbing(self) -> Tensor:
+        """Return g `[P]` of a step in the absorbing state."""
+        obs = torch.zeros_like(self.normalizer.mean, dtype=torch.float32)
+        action = self.action_scale.new_zeros(len(obs), 1, self.action_scale.numel())
+        return self._at(obs, torch.ones_like(obs[..., :1]), action)[:, 0]
+
+    def _at(self, *inputs: Tensor) -> Tensor:
+        size = next(self.g.parameters()).shape[1]  # a state-only g leaves the action out
+        return self.g(torch.cat(inputs, -1)[..., :size])[..., 0]
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Ground":
+        """Rebuild it from its `state_dict()`, or from what a run saved (`reward.g...`, `policy.normalizer...`)."""
+        own = {name.removeprefix("policy.").removeprefix("reward."): tensor for name, tensor in tensors.items()}
+        layers = sorted(int(name.split(".")[1]) for name in own if name.startswith("g.") and name.endswith(".weight"))
+        shapes = [own[f"g.{layer}.weight"].shape for layer in layers]
+        population, input_size, _ = shapes[0]
+        unseeded = Generators([0] * population, "weights", own["action_scale"].device)  # overwritten at once
+        normalizer = Normalizer(population, own["normalizer.mean"].shape[2], unseeded.device)
+        ground = cls(mlp(input_size, [n for _, _, n in shapes[:-1]], 1, unseeded), normalizer, own["action_scale"])
+        ground.load_state_dict({name: own[name] for name in ground.state_dict()})
+        return ground

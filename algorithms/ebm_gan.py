@@ -1,0 +1,194 @@
+"""EBM-GAN: an energy trained as a GAN's discriminator (Finn, Christiano, Abbeel & Levine 2016, arXiv 1611.03852).
+
+Algorithm 1, applied to imitation with x = (s, a) drawn from the occupancy measures. Repeat:
+    sample trajectories from the policy pi, and fit the density q_phi of its observations by likelihood;
+    solve for b, the estimate of log Z, from  mean_expert(1 - D) = mean_policy(D),   D = sigmoid(l)    (section 3.1)
+    step the energy E down  E_expert[-log D] + E_pi[-log(1 - D)]
+    step the policy on log D - log(1 - D) = l.
+
+l(x) = -E(x) - b - log q(x),   q(x) = q_phi(s) pi(a|s),   E(x) = |x|^2 / (2 * 3^2) + e_theta(x), so that Z is finite.
+Section 4 of the paper prints sigmoid(E - log q); by its section 3.1 the sign is -E, with the bias -log Z.
+At the optimum l = log rho_expert - log rho_pi whatever q_phi is: a poor one spoils E and Z, not the policy's reward.
+`conditional`, for observations too large for a density, models a given s: in the place of log q_phi(s) stands
+log Z(s) = log mean_k exp(-E(s, a_k)) / pi(a_k|s),  a_k ~ pi(.|s).
+
+Sign: l is high for the expert;  loss = E_expert softplus(-l) + E_pi softplus(l),  reward = l, without entropy bonus.
+Terminal states: a reward of free sign teaches the policy to die or not to, so an episode that terminates goes on in an
+absorbing state: an atom, of mass `share` under q (its share of the policy's occupancy), with an energy of its own.
+
+Additions to the paper, which has no experiments:
+- Instance noise of 0.05 on x from both sources, in q as well; dimensions that hardly vary are left out.
+- A gradient penalty (Gulrajani et al. 2017) keeps l smooth on few demonstrations.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+from torch.nn.functional import softplus
+
+from algorithms.core.adversarial import LoopConfig, gradient_penalty, imitate
+from algorithms.core.density import GaussianMixture
+from algorithms.core.experience import Batch, Samples
+from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
+from algorithms.core.population import Generators, mlp
+from algorithms.core.ppo import PPOConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Constants of EBM-GAN; the paper gives none."""
+
+    conditional: bool = False  # model the action given the observation only
+    hidden: tuple[int, ...] = (64, 64)  # as every method here
+    batch: int = 512  # samples of each source a step
+    noise: float = 0.05  # std of the instance noise, in standard units
+    base_std: float = 3.0  # of the Gaussian that makes exp(-E) integrable
+    components: int = 6  # of q_phi
+    fit_steps: int = 5  # of expectation maximisation an iteration, from the last iteration's mixture
+    actions: int = 64  # K of the conditional form
+    gradient_penalty: float = 1.0  # on the logit, as GAIL here
+    loop: LoopConfig = LoopConfig(absorbing=True)
+    ppo: PPOConfig = PPOConfig()
+
+
+class Reward(nn.Module):
+    """The energy E and the generator's density q, as functions of inputs `[P, N, O + 1 + A]` (see `Batch.inputs`)."""
+
+    log_z: Tensor
+    share: Tensor
+    conditional: Callable[[Tensor], tuple[Tensor, Tensor]]  # mean and log std of the current policy
+
+    def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Config) -> None:
+        super().__init__()
+        self.config, self.sizes = config, [obs_size, 1, action_size]
+        self.e_theta = mlp(sum(self.sizes), config.hidden, 1, generators)
+        self.density = GaussianMixture(config.components, obs_size, generators)
+        self.draws = Generators(generators.seeds, "noise", generators.device)
+        self.register_buffer("log_z", torch.zeros(len(generators), device=generators.device))  # b
+        self.register_buffer("share", torch.zeros_like(self.log_z))  # mass of the absorbing state under q
+        self.diagnostics: dict[str, Tensor] = {}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return u = -E - log q `[P, N]`; the logit is u - b."""
+        return -self.energy(inputs) - self.log_q(inputs)
+
+    def energy(self, inputs: Tensor) -> Tensor:
+        """Return E `[P, N]`."""
+        obs, _, action = inputs.split(self.sizes, -1)
+        square = obs.square().sum(-1) + action.square().sum(-1)
+        return square / (2 * self.config.base_std**2) + self.e_theta(inputs)[..., 0]
+
+    def log_q(self, inputs: Tensor) -> Tensor:
+        """Return log q `[P, N]`; the conditional form puts log Z(s) in the place of log q_phi(s)."""
+        obs, absorbing, action = inputs.split(self.sizes, -1)
+        state = self.log_z_given(obs) if self.config.conditional else self.density.log_prob(obs)
+        alive = state + self.pi(obs).log_prob(action).sum(-1) + (-self.share).log1p()[:, None]
+        return torch.lerp(alive, self.share.log()[:, None], absorbing[..., 0])
+
+    def pi(self, obs: Tensor) -> Normal:
+        """Return the policy's density of actions that have instance noise on them."""
+        mean, log_std = self.conditional(obs)
+        std = ((2 * log_std).exp() + self.config.noise**2).sqrt()
+        return Normal(mean, std, validate_args=False)  # which would raise if one learner is NaN
+
+    def log_z_given(self, obs: Tensor) -> Tensor:
+        """Estimate log Z(s) `[P, N]`, that of exp(-E(s, .)), from K actions of the policy."""
+        obs = obs.repeat_interleave(self.config.actions, 1)
+        action = self.drawn(obs)
+        log_weight = -self.energy(alive(obs, action)) - self.pi(obs).log_prob(action).sum(-1)
+        return log_mean_exp(log_weight.unflatten(1, (-1, self.config.actions)))
+
+    def drawn(self, obs: Tensor) -> Tensor:
+        """Draw an action of the policy, with instance noise, at each observation."""
+        pi = self.pi(obs)
+        return pi.mean + pi.stddev * self.draws.normal(*pi.mean.shape[1:])
+
+    def blurred(self, batch: Batch) -> Tensor:
+        """Return the batch's inputs with instance noise."""
+        inputs = batch.inputs()
+        obs, flag, action = (self.config.noise * self.draws.normal(*inputs.shape[1:])).split(self.sizes, -1)
+        return self.kept(inputs + torch.cat([obs, 0 * flag, action], -1) * (1 - batch.absorbing[..., None]))
+
+    def kept(self, inputs: Tensor) -> Tensor:
+        """Return the inputs without the observations that hardly vary."""
+        obs, others = inputs.split([self.sizes[0], inputs.shape[-1] - self.sizes[0]], -1)
+        return torch.cat([obs * self.density.kept[:, None], others], -1)
+
+    def prepare(self, expert: Samples, policy: Samples, config: Config) -> None:
+        """Fit q to the policy's samples, four in five of them, and measure how well q, E and Z are known."""
+        assert policy.conditional is not None
+        self.conditional = policy.conditional
+        self.share = policy.absorbing_share.clamp(min=1 / policy.rows.obs.shape[1])  # the atom is never impossible
+        self.density.kept = (varies(expert) | varies(policy)).to(self.share.dtype)
+        if config.conditional:
+            return
+        obs = self.blurred(policy.rows)[..., : self.sizes[0]]
+        fitted = (self.draws.uniform(obs.shape[1]) < 0.8).to(obs.dtype)
+        self.density.fit(obs, fitted, config.fit_steps)
+        self.diagnostics = {"state_log_likelihood": average(self.density.log_prob(obs), 1 - fitted)}
+        self.measure(expert)
+
+    def measure(self, expert: Samples) -> None:
+        """Estimate log Z from samples of q alone and of the expert and q, and the expert's held-out likelihood."""
+        n = self.config.batch
+        obs = self.density.sample(self.draws.uniform(n), self.draws.normal(n, self.sizes[0]))
+        inputs = alive(obs, self.drawn(obs))
+        log_weight = self(inputs) + (-self.share).log1p()[:, None]  # exp(-E) / q of what is not absorbing
+        log_z = log_mean_exp(log_weight)
+        if self.config.loop.absorbing:
+            end = torch.zeros_like(inputs[:, :1])
+            end[..., self.sizes[0]] = 1
+            log_z = torch.logaddexp(log_z, -self.energy(end)[:, 0])
+            inputs = torch.where((self.draws.uniform(n) < self.share[:, None])[..., None], end, inputs)
+        mixture = solve_log_z(self(self.blurred(expert.transitions(n))), self(inputs))
+        held_out = average(-self.energy(self.blurred(expert.rows)), 1 - expert.weight)
+        self.diagnostics |= {
+            "log_z_generator": log_z,
+            "log_z_mixture": mixture,
+            "effective_share": effective_size(log_weight) / n,
+            "expert_log_likelihood": held_out - mixture,  # nats a step, of demonstrations the learner does not use
+        }
+
+
+def alive(obs: Tensor, action: Tensor) -> Tensor:
+    """Return inputs that are not in the absorbing state."""
+    return torch.cat([obs, torch.zeros_like(obs[..., :1]), action], -1)
+
+
+def varies(samples: Samples) -> Tensor:
+    """Return `[P, O]`: which observations have a standard deviation above 1e-3, in standard units."""
+    weight = samples.weight[..., None] / samples.weight.sum(1)[:, None, None]
+    mean = (weight * samples.rows.obs).sum(1, keepdim=True)
+    return (weight * (samples.rows.obs - mean).square()).sum(1) > 1e-6
+
+
+def average(x: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean `[P]` of `x` `[P, N]` where `weight` is 1; NaN if it is nowhere."""
+    return (x * weight).sum(1) / weight.sum(1)
+
+
+def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
+    """Return `[P]`: the discriminator's logistic loss at the solved b, plus the gradient penalty."""
+    x, y = model.blurred(expert.transitions(config.batch)), model.blurred(policy.transitions(config.batch))
+    u = model(torch.cat([x, y], 1)).split(config.batch, 1)
+    model.log_z = solve_log_z(*u)
+    on_expert, on_policy = (side - model.log_z[:, None] for side in u)
+    model.diagnostics |= {
+        "log_z": model.log_z,
+        "expert_logit": on_expert.detach().mean(1),
+        "policy_logit": on_policy.detach().mean(1),
+    }
+    penalty = gradient_penalty(model, x, y, model.draws.uniform(config.batch, 1))
+    return softplus(-on_expert).mean(1) + softplus(on_policy).mean(1) + config.gradient_penalty * penalty
+
+
+def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
+    """Return `[P, N]`: log D - log(1 - D) = l."""
+    return model(model.kept(batch.inputs())) - model.log_z[:, None]
+
+
+train = partial(imitate, Reward, loss, reward)
