@@ -18,7 +18,7 @@ Departures from the paper:
 - No entropy weight beside that of the reward itself (the paper: 0.1).
 - g and h are 64-64 tanh networks, as every network here (the paper: g linear, h 32-32 ReLU; its code: both ReLU).
 - The absorbing state (Kostrikov et al. 2019, arXiv 1809.02925); the paper's tasks never end.
-- A gradient penalty (Gulrajani et al. 2017) keeps f smooth on few demonstrations.
+No gradient penalty: f has to become as steep as log pi, and a policy whose f may not stays too wide.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from algorithms.core.adversarial import LoopConfig, gradient_penalty, imitate
+from algorithms.core.adversarial import LoopConfig, imitate
 from algorithms.core.experience import Batch, Samples
 from algorithms.core.population import Generators, Normalizer, mlp
 from algorithms.core.ppo import PPOConfig
@@ -42,7 +42,6 @@ class Config:
     state_only: bool = False  # g(s) instead of g(s, a)
     hidden: tuple[int, ...] = (64, 64)  # departure
     batch: int = 512  # samples of each source a step
-    gradient_penalty: float = 1.0  # departure
     loop: LoopConfig = LoopConfig(absorbing=True, recent=20)  # negatives from the last 20 iterations
     ppo: PPOConfig = PPOConfig()
 
@@ -52,39 +51,30 @@ class Reward(nn.Module):
 
     def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Config) -> None:
         super().__init__()
-        self.obs_size, self.discount = obs_size, config.ppo.discount
+        self.discount = config.ppo.discount
         self.input_size = obs_size + 1 if config.state_only else obs_size + 1 + action_size
         self.g = mlp(self.input_size, config.hidden, 1, generators)
         self.h = mlp(obs_size, config.hidden, 1, generators)
-        self.mix = Generators(generators.seeds, "penalty", generators.device)
         self.diagnostics: dict[str, Tensor] = {}
 
-    def rows(self, batch: Batch) -> Tensor:
-        """Return what f is a function of: g's inputs, then the next observation, then whether nothing follows."""
-        ended = torch.maximum(batch.terminal, batch.absorbing)[..., None]
-        return torch.cat([batch.inputs()[..., : self.input_size], batch.next_obs * (1 - ended), ended], -1)
-
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return f `[P, N]`."""
-        inputs, next_obs, ended = rows.split([self.input_size, self.obs_size, 1], -1)
-        obs, absorbing = inputs[..., : self.obs_size], inputs[..., self.obs_size, None]
-        shaping = self.discount * self.h(next_obs) * (1 - ended) - self.h(obs) * (1 - absorbing)
-        return (self.g(inputs) + shaping)[..., 0]
+        g = self.g(batch.inputs()[..., : self.input_size])[..., 0]
+        goes_on = (1 - batch.terminal) * (1 - batch.absorbing)
+        h, next_h = self.h(batch.obs)[..., 0], self.h(batch.next_obs)[..., 0]
+        return g + self.discount * next_h * goes_on - h * (1 - batch.absorbing)
 
 
 def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
-    """Return `[P]`: the discriminator's logistic loss plus the gradient penalty."""
-    x, y = expert.transitions(config.batch), policy.transitions(config.batch)
-    on_expert, on_policy = logit(model, x), logit(model, y)
+    """Return `[P]`: the discriminator's logistic loss."""
+    on_expert, on_policy = (logit(model, source.transitions(config.batch)) for source in (expert, policy))
     model.diagnostics = {"expert_logit": on_expert.detach().mean(1), "policy_logit": on_policy.detach().mean(1)}
-    cross_entropy = softplus(-on_expert).mean(1) + softplus(on_policy).mean(1)
-    penalty = gradient_penalty(model, model.rows(x), model.rows(y), model.mix.uniform(config.batch, 1))
-    return cross_entropy + config.gradient_penalty * penalty
+    return softplus(-on_expert).mean(1) + softplus(on_policy).mean(1)
 
 
 def logit(model: Reward, batch: Batch) -> Tensor:
     """Return l = f - log pi, `[P, N]`."""
-    return model(model.rows(batch)) - batch.log_prob
+    return model(batch) - batch.log_prob
 
 
 def reward(model: Reward, batch: Batch, config: Config) -> Tensor:

@@ -20,7 +20,8 @@ Over 1000 steps the weights degenerate, here as in the literature: `effective_sa
 Departures from the paper:
 - PPO on the discounted cost instead of guided policy search with fitted linear dynamics.
 - An episode is collected over several iterations; each q_k is taken to have made all of it.
-- c is a 64-64 tanh network, not a quadratic form of learnt features; no monotonicity term, which is for reaching.
+- c is a 64-64 tanh network plus w_u |a|^2, not a quadratic form of learnt features plus w_u |a|^2; no monotonicity
+  term, which is for reaching.
 """
 
 import math
@@ -44,6 +45,7 @@ class Config:
     hidden: tuple[int, ...] = (64, 64)  # as every method here
     trajectories: int = 16  # n, of each source a step
     lcr: float = 0.1  # weight of g_lcr
+    torque: float = 0.5  # w_u: so exp(-c) starts as the first policy, and stays integrable
     loop: LoopConfig = LoopConfig(
         reward_steps=3,
         recent=8,  # 2,048 steps: as many as two episodes of most tasks
@@ -58,6 +60,7 @@ class Reward(nn.Module):
 
     def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Config) -> None:
         super().__init__()
+        self.torque = config.torque
         self.cost = mlp(obs_size + 1 + action_size, config.hidden, 1, generators, last_gain=0.01)
         *_, last_bias = self.cost.parameters()
         last_bias.requires_grad_(False)  # trajectories are equally long: a constant is free, and would drift
@@ -65,7 +68,8 @@ class Reward(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return costs `[P, N]` of steps."""
-        return self.cost(batch.inputs())[..., 0]
+        effort = batch.action.square().sum(-1) * (1 - batch.absorbing)
+        return self.cost(batch.inputs())[..., 0] + self.torque * effort
 
 
 def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:

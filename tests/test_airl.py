@@ -66,35 +66,14 @@ def test_logit_and_reward_by_hand(state_only):
 
 
 def test_loss_by_hand():
-    config = replace(CONFIG, gradient_penalty=0.0)
-    model, x, y = model_of(config), batch(1), batch(2)
-    loss = airl.loss(model, Fixed(x), Fixed(y), config)
+    model, x, y = model_of(), batch(1), batch(2)
+    loss = airl.loss(model, Fixed(x), Fixed(y), CONFIG)
     for p in range(2):
         total = 0.0
         for i in range(6):
             d = [1 / (1 + math.exp(b.log_prob[p, i] - by_hand(model, b, p, i))) for b in (x, y)]
             total -= (math.log(d[0]) + math.log(1 - d[1])) / 6
         assert loss[p].item() == pytest.approx(total, rel=1e-5)
-
-
-def test_the_gradient_penalty_is_on_f():
-    """Linear g and h: its slope at the mixtures of two transitions of either source, by hand."""
-    first = torch.tensor([[0, 1], [0, 1]])
-    x, y = batch(1).take(first), batch(2).take(first)
-    model = model_of()
-    config, without = (replace(CONFIG, batch=2, gradient_penalty=w) for w in (3.0, 0.0))
-    penalty = airl.loss(model, Fixed(x), Fixed(y), config) - airl.loss(model, Fixed(x), Fixed(y), without)
-    mix = Generators(SEEDS, "penalty").uniform(2, 1)
-    obs, next_obs = mix * x.obs + (1 - mix) * y.obs, mix * x.next_obs + (1 - mix) * y.next_obs
-    (g, _), (h, _) = (list(net.parameters()) for net in (model.g, model.h))
-    for p in range(2):
-        (gs, gf, ga), hs = g[p, :, 0].split([2, 1, 1]), h[p, :, 0]
-        terms = []
-        for i in range(2):
-            # by s, the absorbing flag, a, s' and the terminal flag; biases are 0
-            slope = [gs - hs, gf + hs @ obs[p, i], ga, 0.9 * hs, -0.9 * (hs @ next_obs[p, i])[None]]
-            terms.append((torch.cat(slope).norm() - 1) ** 2)
-        torch.testing.assert_close(penalty[p], 3 * sum(terms) / 2)
 
 
 # Small MDPs. One-hot observations make linear networks tables.
@@ -133,7 +112,7 @@ class World:
 
 
 def tabular(state_only: bool, seed: int = 0) -> airl.Reward:
-    config = replace(CONFIG, state_only=state_only, gradient_penalty=0.0, batch=64)
+    config = replace(CONFIG, state_only=state_only, batch=64)
     model = airl.Reward(16, 4, Generators([seed], "weights"), config).double()
     g = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -146,7 +125,7 @@ def test_a_potential_leaves_the_optimal_policy_alone(endless):
     """Whatever h is: optimal values shift by -h(s), so that the optimal policy, soft or not, is that of g."""
     world, model = World(1, endless), tabular(state_only=False)
     b = world.batch(torch.zeros(16, 4).double())
-    f = model(model.rows(b)).view(16, 4).detach()
+    f = model(b).view(16, 4).detach()
     g = model.g(b.inputs()).view(16, 4).detach()
     h = model.h(torch.eye(16).double()[None]).view(16, 1).detach()
     absorbed = model.g(b.into_absorbing(torch.ones(1, 64, dtype=torch.bool)).inputs())[0, 0, 0].item()
@@ -164,7 +143,7 @@ def test_a_potential_in_terminal_states_would_change_it():
     for parameter in model.h.parameters():
         parameter.data *= 5
     b = world.batch(torch.zeros(16, 4).double())
-    f = model(model.rows(replace(b, terminal=torch.zeros_like(b.terminal)))).view(16, 4).detach()
+    f = model(replace(b, terminal=torch.zeros_like(b.terminal))).view(16, 4).detach()
     g, alive = model.g(b.inputs()).view(16, 4).detach(), ~world.terminal
     assert (world.values(f, soft=False).argmax(1) != world.values(g, soft=False).argmax(1))[alive].any()
 
@@ -190,8 +169,7 @@ def test_the_reward_of_an_mdp_is_found_again(seed):
     q = world.values(world.reward[:, None].expand(16, 4), soft=True)
     value = q.logsumexp(1)
     log_pi = q - value[:, None]
-    config = replace(CONFIG, state_only=True, gradient_penalty=0.0, batch=64)
-    model.mix = Generators([seed], "penalty")
+    config = replace(CONFIG, state_only=True, batch=64)
     loss = fit(model, world.batch(log_pi), config)
     assert loss.item() == pytest.approx(2 * math.log(2), abs=1e-9)  # D = 1/2 everywhere
     states = torch.eye(16).double()[None]
@@ -223,8 +201,8 @@ def test_g_is_saved_and_loaded_on_its_own(tmp_path, state_only):
     b = Batch(policy.normalizer(obs), action / policy.action_scale, obs, zero, zero, zero)
     end = b.into_absorbing(torch.ones(2, 7, dtype=torch.bool))
     for loaded in (ground, again):
-        torch.testing.assert_close(loaded(obs, action), model.g(model.rows(b)[..., : model.input_size])[..., 0])
-        torch.testing.assert_close(loaded.absorbing(), model.g(model.rows(end)[..., : model.input_size])[:, 0, 0])
+        torch.testing.assert_close(loaded(obs, action), model.g(b.inputs()[..., : model.input_size])[..., 0])
+        torch.testing.assert_close(loaded.absorbing(), model.g(end.inputs()[..., : model.input_size])[:, 0, 0])
         assert torch.equal(loaded(obs, action), loaded(obs, action + 1)) == state_only
     assert isinstance(again.normalizer, Normalizer)
     assert not any(name.startswith(("h.", "mean.")) for name in again.state_dict())

@@ -139,7 +139,10 @@ def test_the_loss_step_by_step():
         sums, bends = [], []
         for tau in (expert, policy):
             x = tau.steps.inputs().view(2, 3, 4, 4)
-            step = [[model.cost(x[:, i, t, None])[p, 0, 0].item() for t in range(4)] for i in range(3)]
+            step = [
+                [model.cost(x[:, i, t, None])[p, 0, 0].item() + 0.5 * x[p, i, t, 3].item() ** 2 for t in range(4)]
+                for i in range(3)
+            ]
             sums.append([sum(step[0]), step[1][0] + step[1][1] + 5 * step[1][2], sum(step[2][:3])])
             triples = [step[0][:3], step[0][1:], step[1][:3], step[2][:3]]
             bends.append(sum((c - 2 * b + a) ** 2 for a, b, c in triples) / 4)
@@ -189,7 +192,9 @@ def test_reward_is_minus_cost_minus_log_pi():
     model = gcl.Reward(2, 1, Generators(SEEDS, "weights"), CONFIG)
     batch = trajectories(1).steps
     paid = gcl.reward(model, batch, CONFIG)
-    torch.testing.assert_close(paid, -model.cost(batch.inputs())[..., 0] - batch.log_prob)
+    torch.testing.assert_close(
+        paid, -model.cost(batch.inputs())[..., 0] - 0.5 * batch.action[..., 0] ** 2 - batch.log_prob
+    )
     end = torch.tensor([0.0, 0, 1, 0]).expand(2, 1, 4)
     torch.testing.assert_close(paid[:, 6:7], -model.cost(end)[..., 0])  # in the absorbing state log pi = 0
 
