@@ -128,7 +128,7 @@ def expert_samples(
     d = demonstrations
     pool = Transitions(*(x.expand(len(generators), *x.shape) for x in (d.obs, d.action, d.next_obs, d.terminal)))
     share = absorbing_share(d.steps, d.terminals, config.ppo.discount) * config.loop.absorbing
-    return Samples(_standardised(policy, pool), d.size, share, generators, partial(_conditional, policy))
+    return Samples(pool, d.size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
 
 
 @torch.no_grad()
@@ -137,10 +137,13 @@ def policy_samples(
 ) -> Samples:
     """Return the transitions of the recent rollouts as the losses see them."""
     columns = zip(*(experience.transitions() for experience in recent), strict=True)
-    batch = _standardised(policy, Transitions(*(torch.cat(column, 1) for column in columns)))
-    size = torch.full_like(batch.terminal[:, 0], batch.terminal.shape[1])
-    share = absorbing_share(size, batch.terminal.sum(1), config.ppo.discount) * config.loop.absorbing
-    return Samples(batch, size, share, generators, partial(_conditional, policy))
+    rows = Transitions(*(torch.cat(column, 1) for column in columns))
+    terminals, size = (
+        rows.terminal.sum(1),
+        torch.full_like(rows.terminal[:, 0], rows.terminal.shape[1], dtype=torch.long),
+    )
+    share = absorbing_share(size, terminals, config.ppo.discount) * config.loop.absorbing
+    return Samples(rows, size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
 
 
 def _offer_trajectories(

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,11 @@ class Transitions(NamedTuple):
     action: Tensor  # [P, N, A]
     next_obs: Tensor  # [P, N, O], the true successor
     terminal: Tensor  # [P, N] bool
+
+    def take(self, index: Tensor) -> "Transitions":
+        """Return rows `index` `[P, n]` of each learner."""
+        learner = torch.arange(index.shape[0], device=index.device)[:, None]
+        return Transitions(*(column[learner, index] for column in self))
 
 
 @dataclass(frozen=True)
@@ -86,46 +92,64 @@ class Samples:
 
     def __init__(
         self,
-        rows: Batch,
+        rows: Batch | Transitions,
         size: Tensor,
         absorbing_share: Tensor,
         generators: Generators,
+        see: Callable[[Any], Batch] = lambda rows: rows,
         conditional: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         """Offer the first `size[p]` of learner p's `rows` `[P, M]`, and absorbing ones in the given share `[P]`.
 
-        `conditional(obs)` gives mean and log std of the current policy's action, `[P, N, A]` and `[P, 1, A]`.
+        `see` makes a batch of those that are drawn. `conditional(obs)` gives mean and log std of the current policy's
+        action, `[P, N, A]` and `[P, 1, A]`.
         """
-        self.rows, self.absorbing_share, self.conditional = rows, absorbing_share, conditional
+        self.absorbing_share, self.conditional = absorbing_share, conditional
         self.whole: Callable[[int, Generators], Trajectories] | None = None
-        self._size, self._generators = size, generators
+        self._rows, self._size, self._generators, self._see = rows, size, generators, see
+
+    @cached_property
+    def rows(self) -> Batch:
+        """Return all rows `[P, M]`, those that are held out too."""
+        return self._see(self._rows)
 
     @property
     def weight(self) -> Tensor:
         """Return `[P, M]`: 1 for the learner's own rows; the expert's others are held out."""
-        own = torch.arange(self.rows.obs.shape[1], device=self._size.device) < self._size[:, None]
-        return own.to(self.rows.obs.dtype)
+        own = torch.arange(self._rows.obs.shape[1], device=self._size.device) < self._size[:, None]
+        return own.to(self._rows.obs.dtype)
 
     def transitions(self, n: int) -> Batch:
         """Draw n transitions `[P, n]` with replacement from the source's occupancy measure."""
         u = self._generators.uniform(2, n)
         index = (u[:, 0] * self._size[:, None]).long()
-        return self.rows.take(index).into_absorbing(u[:, 1] < self.absorbing_share[:, None])
+        return self._see(self._rows.take(index)).into_absorbing(u[:, 1] < self.absorbing_share[:, None])
 
     def mean(self, function: Callable[[Batch], Tensor]) -> Tensor:
         """Return the mean `[P, D]` of features `function(batch)` `[P, N, D]` under the source's occupancy measure.
 
         It is exact: over all rows, and the absorbing state in its share.
         """
-        alive = (function(self.rows) * self.weight[..., None]).sum(1) / self._size[:, None]
+        alive = average(function(self.rows), self.weight[..., None])
         first = self.rows.take(torch.zeros_like(self._size, dtype=torch.long)[:, None])
         end = function(first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool)))[:, 0]
         return torch.lerp(alive, end, self.absorbing_share[:, None])
+
+    def varies(self) -> Tensor:
+        """Return `[P, O]` (bool): which observations have a standard deviation above 1e-3, in standard units."""
+        weight = self.weight[..., None]
+        mean = average(self.rows.obs, weight)[:, None]
+        return average((self.rows.obs - mean).square(), weight) > 1e-3**2
 
     def trajectories(self, n: int) -> Trajectories:
         """Draw n whole trajectories `[P, n]` with replacement: for methods whose `LoopConfig` says `trajectories`."""
         assert self.whole is not None, "LoopConfig.trajectories is off"
         return self.whole(n, self._generators)
+
+
+def average(x: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean over the second axis; NaN where all weights are 0."""
+    return (x * weight).sum(1) / weight.sum(1)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Episodes:
         absorbed = (time == length) & ended & (horizon is not None)
         row = torch.where(inside, start + time, 0).flatten(1)
         learner = torch.arange(len(row), device=row.device)[:, None]
-        steps = see(Transitions(*(column[learner, row] for column in self.record)))
+        steps = see(self.record.take(row))
         log_samplers = (self.log_samplers[:, learner, row].unflatten(2, inside.shape[1:]) * inside).sum(-1)
         return Trajectories(
             steps.into_absorbing(absorbed.flatten(1)),
