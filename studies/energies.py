@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from algorithms.core.population import Generators, mlp
 
 FEATURES = 16  # random frequencies, of unit spread: an energy may bend within half a unit
-BASE_STD = 2.0
+BASE_STD = 2.0  # with 3, energies kept mass where neither source goes: KL 0.19 instead of 0.02 on the ring
 
 
 class Energy(nn.Module):

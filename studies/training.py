@@ -8,8 +8,9 @@
 | kim_bengio    | E_p[E] - E_q[E]: the generator stands for p_theta    | E_q[E + log q]       |
 | fixed         | none: E = -log p - log Z is known                    | E_q[E + log q]       |
 
-Departures: Kim & Bengio (2016, arXiv 1606.03439) have no generator density and approximate its entropy; here it is
-exact, so that only the missing weights of the energy's gradient tell their method from ebm_gan.
+Departures: no noise is added to the points, which have densities already. Kim & Bengio (2016, arXiv 1606.03439) have no
+generator density and approximate its entropy; here it is exact, so that only the missing weights of the energy's
+gradient tell their method from ebm_gan.
 """
 
 from collections.abc import Callable, Iterator, Sequence

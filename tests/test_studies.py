@@ -34,7 +34,7 @@ from studies.generators import Flow, Fused, Mixture
 from studies.measures import GRID, Measures, estimates, left
 from studies.spread import spread
 from studies.targets import TARGETS, on_ring
-from studies.training import Data, KnownEnergy, Learners, Trial, train
+from studies.training import Data, KnownEnergy, Learners, Trial, kim_bengio, train
 from tests import synthetic
 
 ROOT = Path(__file__).parent.parent
@@ -338,6 +338,23 @@ def test_likelihood_finds_the_moments_of_the_data():
     assert found.generator.mean[0, 0].tolist() == pytest.approx([-0.35, 0.0], abs=0.15)  # 1.75 (0.4 - 0.6)
     expected = [0.25 + 1.75**2 * (1 - 0.2**2), 0.25]
     assert covariance[0, 0].diagonal().tolist() == pytest.approx(expected, rel=0.15)
+
+
+def test_kim_and_bengio_compare_plain_means():
+    class First(torch.nn.Module):
+        def forward(self, x):
+            return x[..., 0]
+
+    found = learners("kim_bengio", "narrow")
+    found.energy = First()
+    assert kim_bengio(found, 20_000).item() == pytest.approx(-0.35 - 1.0, abs=0.06)  # the narrow one starts at 1
+
+
+def test_rates_fall_to_zero_in_a_straight_line():
+    """Adam's first step is its rate, whatever the gradient; so is every step while the gradient keeps its sign."""
+    found = learners("likelihood", "narrow")
+    means = [found.generator.mean[0, 0, 0].item() for _ in train(found, 10, 512)]
+    assert np.diff(means).tolist() == pytest.approx([-0.01 * (1 - k / 10) for k in range(10)], rel=0.2)
 
 
 def test_a_learner_does_not_depend_on_its_neighbour():
