@@ -39,6 +39,7 @@ class Config:
     batch: int = 512  # samples of each source a step; departure
     classifier_entropy_weight: float = 1e-3  # authors' code
     gradient_penalty: float = 1.0  # departure
+    log_odds: bool = False  # reward log(1 - D) - log D = l, of free sign: an ablation, with absorbing states
     loop: LoopConfig = LoopConfig()
     ppo: PPOConfig = PPOConfig()
 
@@ -75,8 +76,9 @@ def bernoulli_entropy(logit: Tensor) -> Tensor:
 
 
 def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
-    """Return `[P, N]`: -log D = softplus(logit), which favours survival."""
-    return softplus(model(batch.inputs()))
+    """Return `[P, N]`: -log D = softplus(logit), which favours survival, or the log odds."""
+    logits = model(batch.inputs())
+    return logits if config.log_odds else softplus(logits)
 
 
 train = partial(imitate, Reward, loss, reward)

@@ -26,7 +26,7 @@ import math
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -136,22 +136,40 @@ def load(
     if max(counts) > available or min(counts) < 1:
         wrong = max(counts) if max(counts) > available else min(counts)
         raise InputError(f"{path}: trajectories: {wrong} asked for, there are {available}; ask for 1 to {available}")
+    return _demonstrations(arrays, card["every"], card["whole"], counts, device)
+
+
+def idle(folder: Path, task: str, counts: Sequence[int], device: torch.device | str = "cpu") -> Demonstrations:
+    """Return demonstrations by an expert that always outputs 0, as many and subsampled as those in `folder`: a control.
+
+    What a method makes of them shows what the task gives away to whoever imitates anything.
+    """
+    plan = Design(trajectories=max(counts), every=read_card(folder)["every"], seed=0, whole=True)
+    size = envs.model(envs.load(task)).nu
+    trajectories, _ = roll_out(lambda obs: obs.new_zeros(*obs.shape[:-1], size), task, plan)
+    return _demonstrations(vars(trajectories), plan.every, plan.whole, counts, device)
+
+
+def _demonstrations(
+    arrays: Mapping[str, Tensor], every: int, whole: bool, counts: Sequence[int], device: torch.device | str
+) -> Demonstrations:
+    """Return what the arrays of an artefact hold, subsampled."""
     lengths, terminated, starts = arrays["lengths"], arrays["terminated"], arrays["starts"]
-    trajectory, time = _used(lengths, starts, card["every"])
-    if card["whole"]:
+    trajectory, time = _used(lengths, starts, every)
+    if whole:
         trajectories = Trajectories(**arrays)
-        obs, action, next_obs = trajectories.used(card["every"])
+        obs, action, next_obs = trajectories.used(every)
         last = torch.zeros(int(lengths.sum()), dtype=torch.bool)
         last[lengths.cumsum(0) - 1] = terminated
-        whole = experience.Transitions(*(column.to(device) for column in (*trajectories.transitions(), last)))
+        steps = experience.Transitions(*(column.to(device) for column in (*trajectories.transitions(), last)))
     else:
         obs, action, next_obs = arrays["obs"], arrays["action"], arrays["next_obs"]
-        whole = None
+        steps = None
     terminal = terminated[trajectory] & (time == lengths[trajectory] - 1)
     obs, action, next_obs, terminal, trajectory, lengths, terminated = (
         column.to(device) for column in (obs, action, next_obs, terminal, trajectory, lengths, terminated)
     )
-    return Demonstrations(obs, action, next_obs, terminal, trajectory, lengths, terminated, counts, whole)
+    return Demonstrations(obs, action, next_obs, terminal, trajectory, lengths, terminated, counts, steps)
 
 
 def read(folder: Path) -> Trajectories:
@@ -333,7 +351,7 @@ def demonstrate(task: str, params: Path, allow_weak_expert: bool, command: str) 
         raise InputError(f"experts/{task}/card.json: {missing[0]}: missing; train the expert again")
     if not allow_weak_expert:
         refuse_weak(params.parent / "experts" / task / CARD, expert, "pass --allow-weak-expert")
-    trajectories, returns = roll_out(policy, task, plan)
+    trajectories, returns = roll_out(stochastic(policy, plan.seed), task, plan)
     facts = {
         "task": task,
         "source": "expert",
@@ -369,17 +387,22 @@ def refuse_weak(card: Path, expert: Mapping[str, Any], consent: str) -> None:
             )
 
 
+def stochastic(policy: GaussianPolicy, seed: int) -> Callable[[Tensor], Tensor]:
+    """Return `act(obs [1, E, O])` that draws actions of a population of one."""
+    noise = Generators([seed], "demonstrations")
+    return lambda obs: policy.act(obs, noise.normal(obs.shape[1], policy.action_scale.numel()))
+
+
 @torch.no_grad()
-def roll_out(policy: GaussianPolicy, task: str, plan: Design) -> tuple[Trajectories, list[float]]:
-    """Return one episode of the stochastic policy (P = 1) in each of `plan.trajectories` worlds, and their returns."""
+def roll_out(act: Callable[[Tensor], Tensor], task: str, plan: Design) -> tuple[Trajectories, list[float]]:
+    """Return one episode of `act(obs [1, E, O])` in each of `plan.trajectories` worlds, and their returns."""
     env = envs.make(task, [plan.seed], plan.trajectories)
-    noise = Generators([plan.seed], "demonstrations")
     active = torch.ones(1, env.E, dtype=torch.bool)
     terminated, lengths, returns = ~active, torch.zeros(1, env.E, dtype=torch.int64), torch.zeros_like(env.obs[..., 0])
     rows = []
     while active.any():
         obs = env.obs.float()
-        action = policy.act(obs, noise.normal(env.E, env.action_size))
+        action = act(obs)
         step = env.step(action, active)
         rows.append((obs[0], action[0], step.next_obs[0].float()))
         lengths += active

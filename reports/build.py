@@ -84,17 +84,18 @@ def _versions(given: Inputs) -> list[tuple[str, str]]:
 
 def _provenance(given: Inputs) -> str:
     """A page of what each cell's sidecar says; cells computed elsewhere may have none."""
-    algorithms = ["reference", *given.design.algorithms]
-    rows = [_sidecar(given, task, algorithm) for task in given.design.tasks for algorithm in algorithms]
+    rows = [
+        _sidecar(given, task, row) for task in given.design.tasks for row in ("reference", *given.design.rows(task))
+    ]
     columns = ["Cell", "Commit", "Machine", "Wall time", "Steps per second", "Started", "Command"]
     return TEMPLATES.get_template("provenance.html.j2").render(
         profile=given.design.profile, columns=columns, rows=rows, unrecorded=UNRECORDED
     )
 
 
-def _sidecar(given: Inputs, task: str, algorithm: str) -> list[str]:
-    name = f"{task} / {algorithm if algorithm == 'reference' else style.label(algorithm)}"
-    path = given.design.results / "provenance" / task / f"{algorithm}.json"
+def _sidecar(given: Inputs, task: str, row: str) -> list[str]:
+    name = f"{task} / {row if row == 'reference' else given.label(row)}"
+    path = given.design.results / "provenance" / task / f"{row}.json"
     if not path.exists():
         return [name]
     try:

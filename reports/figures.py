@@ -52,7 +52,7 @@ def plots(given: Inputs) -> dict[str, Plot]:
             "one learner (seed) each, the mean return of its final deterministic episodes. Large marks: their mean, "
             "with its 95 % stratified-bootstrap interval."
             + (PUBLISHED if len(given.published) else "")
-            + _notes(given, given.learners, given.published),
+            + _notes(given, given.methods, given.published),
             ("evaluations.csv", "learners.csv"),
         ),
         "learning_curves": Plot(
@@ -72,6 +72,17 @@ def plots(given: Inputs) -> dict[str, Plot]:
             ("evaluations.csv", "learners.csv"),
         ),
     }
+    if given.design.variants:
+        named["variants"] = Plot(
+            partial(variants, given),
+            "Variants and controls",
+            "Each method that has variants, followed by them: other configurations of it, parts of it taken away, or "
+            "controls that know nothing of the expert and show what a task gives to anyone (a constant reward; an "
+            "expert who always outputs 0). Left: final score; right: length of the final episodes. Dots: one learner "
+            "(seed) each, in the colour of its number of trajectories; strokes: their means."
+            + _notes(given, given.learners),
+            ("evaluations.csv", "learners.csv"),
+        )
     trained = set(given.training["algorithm"])
     for algorithm in (name for name in given.design.algorithms if name in trained):
         named[f"training_{algorithm}"] = Plot(
@@ -106,7 +117,7 @@ def score_against_trajectories(given: Inputs) -> Figure:
     for ax, task in zip(axes, tasks, strict=True):
         _trajectories_panel(ax, given, task)
         ax.set_title(task + _short(given, task))
-        _score_axis(ax, given, task, (given.learners, given.published))
+        _score_axis(ax, given, task, (given.methods, given.published))
     _outer_labels(axes, min(3, len(tasks)), "expert trajectories", "score")
     figure.align_ylabels()
     published = [Line2D([], [], marker="o", mfc="none", mec="#444444", linestyle="none", label="published")]
@@ -218,7 +229,7 @@ def performance_profile(given: Inputs) -> Figure:
     """Share of learners above each score, over all strata."""
     figure = Figure(figsize=(6.4, 3.8))
     ax = figure.subplots()
-    top = float(np.clip(given.learners["score"].max() + 0.05, 1.1, HIGHEST))
+    top = float(np.clip(given.methods["score"].max() + 0.05, 1.1, HIGHEST))
     thresholds = np.round(np.arange(-0.1, top + 0.005, 0.01), 2)
     for algorithm, colour in _coloured(given):
         strata = given.strata(algorithm)
@@ -233,6 +244,63 @@ def performance_profile(given: Inputs) -> Figure:
     ax.set_ylabel("share of learners above it")
     figure.legend(loc="outside right center")
     return figure
+
+
+def variants(given: Inputs) -> Figure:
+    """A row of two panels per task, scores and episode lengths: what a change of a method, or a control, is worth."""
+    compared = {task: _compared(given, task) for task in given.design.tasks}
+    tasks = [task for task, rows in compared.items() if rows]
+    heights = [0.9 + 0.21 * len(compared[task]) for task in tasks]
+    figure = Figure(figsize=(style.WIDTH, sum(heights) + 0.4))
+    axes = figure.subplots(len(tasks), 2, gridspec_kw={"height_ratios": heights, "width_ratios": (3, 2)}, squeeze=False)
+    for task, (scores, lengths) in zip(tasks, axes, strict=True):
+        _variants_panel(scores, given, task, compared[task], "score")
+        _variants_panel(lengths, given, task, compared[task], "episode_length")
+        ends = given.references.loc[task]
+        for value, look in (
+            (1, style.EXPERT),
+            (0, style.RANDOM),
+            (statistics.score(ends["expert-stochastic"], ends["random"], ends["expert"]), style.STOCHASTIC),
+        ):
+            scores.axvline(value, zorder=1, **look)
+        scores.set_title(task + _short(given, task))
+        scores.set_yticks(range(len(compared[task])), [given.label(row) for row in compared[task]])
+        lengths.set_yticks(range(len(compared[task])), [])
+        lengths.set_xlim(left=0)
+        lengths.legend(loc="lower right", fontsize=8, bbox_to_anchor=(1.0, 0.97), ncols=4, handletextpad=0.1)
+    axes[-1, 0].set_xlabel("score (0 = random, 1 = expert)")
+    axes[-1, 1].set_xlabel("episode length (steps)")
+    return figure
+
+
+def _compared(given: Inputs, task: str) -> list[str]:
+    """Rows of a task's panel: every method that has variants there, each followed by them; then what has no method."""
+    variants = {
+        row: given.design.variant(row).algorithm for row in given.design.rows(task) if row in given.design.variants
+    }
+    order = [*given.design.algorithms, *dict.fromkeys(variants.values())]
+    heads = [name for name in dict.fromkeys(order) if name in variants.values()]
+    own = {name: [name] if name in given.design.algorithms else [] for name in heads}
+    return [row for name in heads for row in own[name] + [v for v, method in variants.items() if method == name]]
+
+
+def _variants_panel(ax: Axes, given: Inputs, task: str, rows: Sequence[str], column: str) -> None:
+    numbers = given.numbers(task)
+    for j, (number, shade) in enumerate(zip(numbers, style.shades(len(numbers)), strict=True)):
+        shift = (j - (len(numbers) - 1) / 2) * 0.5 / len(numbers)
+        for y, row in enumerate(rows):
+            values = given.stratum(task, row, number)[column].to_numpy()
+            if column == "score":
+                values = values.clip(LOWEST, HIGHEST)
+            label = f"{number} traj." if y == 0 else None
+            ax.plot(values, np.full(len(values), y + shift), "o", color=shade, ms=3.4, mew=0, alpha=0.6, label=label)
+            ax.plot([values.mean()], [y + shift], "|", color=shade, ms=9, mew=2)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    methods = [given.design.variant(row).algorithm for row in rows]
+    for y in range(1, len(rows)):
+        if methods[y] != methods[y - 1]:
+            ax.axhline(y - 0.5, color="#CCCCCC", linewidth=0.7)
 
 
 def training(given: Inputs, algorithm: str) -> Figure:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from errors import InputError
+from reports import style
 from results import schema, statistics
 from results.design import Design, load
 
@@ -24,8 +25,9 @@ class Inputs:
     """Collected results and what every figure and table derives from them.
 
     params: the profile's params.yaml as given. training: what is finite of it. curves: one row per learner and
-    evaluation. learners: one row per learner, with its final evaluation; a failed learner delivers no policy and counts
-    as the random one (score 0): leaving it out would flatter its method. references: mean returns per task of
+    evaluation, the methods' own. learners: one row per learner, variants' too, with its final evaluation; a failed
+    learner delivers no policy and counts as the random one (score 0): leaving it out would flatter its method.
+    references: mean returns per task of
     random, expert, expert-stochastic. published: GAIL's table 3 under our names, with scores by its own random and
     expert policies.
     """
@@ -56,6 +58,18 @@ class Inputs:
             for number in pick(self.numbers(task))
         ]
 
+    @cached_property
+    def methods(self) -> pd.DataFrame:
+        """The rows of `learners` that are the methods' own."""
+        return self.learners[self.learners["algorithm"].isin(self.design.algorithms)]
+
+    def label(self, row: str) -> str:
+        """How a row is written: `airl_state_only`, a variant of `airl`, is AIRL, state only."""
+        variant = self.design.variants.get(row)
+        if variant is None:
+            return style.label(row)
+        return f"{style.label(variant.algorithm)}, {row.removeprefix(variant.algorithm + '_').replace('_', ' ')}"
+
     def numbers(self, task: str) -> list[int]:
         """Numbers of demonstrations of a task, rising."""
         return sorted(self.design.budget[task].demonstrations)
@@ -77,7 +91,7 @@ def read(params: Path) -> Inputs:
         episodes=evaluations,
         training=training[np.isfinite(training["value"])],
         curves=curves[curves["algorithm"].isin(design.algorithms)],
-        learners=_final(learners[learners["algorithm"].isin(design.algorithms)], curves, references),
+        learners=_final(learners[~learners["algorithm"].isin(schema.REFERENCES)], curves, references),
         references=references,
         published=_published(design),
         cells=_cells(folder / "cells.json"),
@@ -87,11 +101,11 @@ def read(params: Path) -> Inputs:
 def _check(design: Design, learners: pd.DataFrame, folder: Path) -> None:
     found = set(learners[list(schema.LEARNER)].itertuples(index=False, name=None))
     for task in design.tasks:
-        for algorithm in design.algorithms:
+        for row in design.rows(task):
             for demonstrations in design.budget[task].demonstrations:
-                if not found.issuperset((task, algorithm, demonstrations, seed) for seed in design.seeds):
+                if not found.issuperset((task, row, demonstrations, seed) for seed in design.seeds):
                     raise InputError(
-                        f"{folder / 'learners.csv'}: lacks learners of {task}, {algorithm}, {demonstrations} "
+                        f"{folder / 'learners.csv'}: lacks learners of {task}, {row}, {demonstrations} "
                         "demonstrations; run `python -m results.collect` with the same params.yaml"
                     )
 

@@ -139,14 +139,14 @@ def returns(given: Inputs) -> Table:
         _returns_row(given, task, number, algorithm)
         for task in given.design.tasks
         for number in given.numbers(task)
-        for algorithm in given.design.algorithms
+        for algorithm in given.design.rows(task)
     ]
     data = pd.DataFrame(rows)
     shown = pd.DataFrame(
         {
             "Task": data["task"] + [_mark(given, task) for task in data["task"]],
             "Trajectories": data["demonstrations"].astype(str),
-            "Method": data["algorithm"].map(style.label),
+            "Method": data["algorithm"].map(given.label),
             "Return": [_spread(a, b) for a, b in zip(data["return_mean"], data["return_sd"], strict=True)],
             "Score [95 %]": [_estimate(row.score_mean, row.score_low, row.score_high) for row in data.itertuples()],
             "Length": data["length_mean"].map(_number),
@@ -252,7 +252,7 @@ def learners(given: Inputs) -> Table:
     shown = pd.DataFrame(
         {
             "Task": data["task"],
-            "Method": data["algorithm"].map(style.label),
+            "Method": data["algorithm"].map(given.label),
             "Seeds": data["seeds"].astype(str),
             "Learners": data["learners"].astype(str),
             "Failed": data["failed"].astype(str),
@@ -293,7 +293,7 @@ def failures(given: Inputs) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Task": rows["task"],
-            "Method": rows["algorithm"].map(style.label),
+            "Method": rows["algorithm"].map(given.label),
             "Trajectories": rows["demonstrations"].astype(str),
             "Seed": rows["seed"].astype(str),
             "Iteration": rows["iteration"].astype(str),
@@ -346,7 +346,7 @@ def _alignment(frame: pd.DataFrame) -> str:
 
 
 def _cells(given: Inputs) -> Iterator[tuple[str, str]]:
-    return ((task, algorithm) for task in given.design.tasks for algorithm in given.design.algorithms)
+    return ((task, row) for task in given.design.tasks for row in given.design.rows(task))
 
 
 def _any_short(given: Inputs) -> bool:

@@ -9,7 +9,6 @@ of each task (random, expert, expert-stochastic) is wanted like any method's.
 
 import argparse
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,10 +36,9 @@ def collect(design: Design) -> None:
     """Write the four files of a profile; with any hole write nothing and raise InputError, one line per hole."""
     cells: dict[str, Cell] = {}
     holes: list[str] = []
-    for task, algorithm in product(design.tasks, [REFERENCE, *design.algorithms]):
-        path = design.cell(task, algorithm)
+    for task, row in _cells(design):
         try:
-            cells[f"{task}/{algorithm}"] = _read(path)
+            cells[f"{task}/{row}"] = _read(design.cell(task, row))
         except InputError as error:
             holes.append(str(error))
     if cells:
@@ -64,6 +62,10 @@ def collect(design: Design) -> None:
     schema.write_json({name: cell.card for name, cell in cells.items()}, design.results / "cells.json")
 
 
+def _cells(design: Design) -> Iterator[tuple[str, str]]:
+    return ((task, row) for task in design.tasks for row in (REFERENCE, *design.rows(task)))
+
+
 def _read(path: Path) -> Cell:
     if not path.is_dir():
         raise InputError(f"{path}: missing cell; {CURE}")
@@ -78,13 +80,13 @@ def _read(path: Path) -> Cell:
 def _expected(design: Design, cells: dict[str, Cell], learners: pd.DataFrame) -> pd.DataFrame:
     """The learners that the cells must hold; of a reference policy seed 0 and whatever other seeds were measured."""
     rows = [
-        (task, algorithm, demonstrations, seed)
-        for task, algorithm in product(design.tasks, design.algorithms)
-        if f"{task}/{algorithm}" in cells
+        (task, row, demonstrations, seed)
+        for task, row in _cells(design)
+        if row != REFERENCE and f"{task}/{row}" in cells
         for demonstrations, seed in design.learners(task)
     ]
     rows += [
-        (task, name, 0, 0) for task, name in product(design.tasks, schema.REFERENCES) if f"{task}/{REFERENCE}" in cells
+        (task, name, 0, 0) for task in design.tasks if f"{task}/{REFERENCE}" in cells for name in schema.REFERENCES
     ]
     measured = learners.loc[learners["algorithm"].isin(schema.REFERENCES), list(schema.LEARNER)]
     return pd.concat([pd.DataFrame(rows, columns=list(schema.LEARNER)), measured]).drop_duplicates()
@@ -127,10 +129,10 @@ def _mixtures(cards: dict[str, dict[str, Any]]) -> Iterator[str]:
         if card["demonstrations_sha256"]:
             facts["demonstrations_sha256"] = card["demonstrations_sha256"]
         for key, value in facts.items():
-            other, expected = first.setdefault((task, key), (f"cells/{name}", value))
+            other, expected = first.setdefault((task, key), (name, value))
             if value != expected:
                 yield (
-                    f"cells/{name}/cell.json: {key} {value}, but {expected} in {other}; "
+                    f"cell {name}: {key} {value}, but {expected} in {other}; "
                     f"make both again, each with `dvc repro -f -s <its stage>`"
                 )
 

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
@@ -31,6 +31,15 @@ class Budget(_Strict):
     episodes: PositiveInt  # in parallel, per learner
     demonstrations: Annotated[list[PositiveInt], Field(min_length=1)]  # numbers of the expert's trajectories
     short_budget: bool = False  # too short for a verdict on a method; the report says so on the task's rows
+
+
+class Variant(_Strict):
+    """A row beside the methods' own: another configuration of a method, or a control, on some of the tasks."""
+
+    algorithm: str
+    tasks: Annotated[list[str], Field(min_length=1)]
+    config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
+    expert: Literal["own", "idle"] = "own"  # who demonstrates: the task's expert, or one that always outputs 0
 
 
 class Connection(_Strict):
@@ -72,6 +81,7 @@ class Design(_Strict):
     evaluation: Evaluation
     budget: dict[str, Budget]
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
+    variants: dict[str, Variant]  # by the names of their rows
     studies: Studies | None = None
     allow_weak_expert: bool = False
 
@@ -80,9 +90,19 @@ class Design(_Strict):
         """Return the folder of the profile's results."""
         return self.root / "results" / self.profile
 
-    def cell(self, task: str, algorithm: str) -> Path:
-        """Return the folder of one cell."""
-        return self.results / "cells" / task / algorithm
+    def rows(self, task: str) -> list[str]:
+        """Return what is compared on a task, in order: the methods, then the variants that run there."""
+        return [*self.algorithms, *(name for name, variant in self.variants.items() if task in variant.tasks)]
+
+    def variant(self, row: str) -> Variant:
+        """Return what a row runs; a method's own row is the method as it is, on every task."""
+        return self.variants.get(row) or Variant(algorithm=row, tasks=self.tasks)
+
+    def cell(self, task: str, row: str) -> Path:
+        """Return the folder of one cell. DVC makes a variant's, of all its tasks, in one stage: they lie together."""
+        if row in self.variants:
+            return self.results / "variants" / row / task
+        return self.results / "cells" / task / row
 
     def learners(self, task: str) -> list[tuple[int, int]]:
         """Return the (number of demonstrations, seed) of every learner of a cell, in order."""
@@ -117,7 +137,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{key}: missing; add it"
     if first["type"] == "extra_forbidden":
-        known = [name for model in (Design, Evaluation, Budget) for name in model.model_fields]
+        known = [name for model in (Design, Evaluation, Budget, Variant) for name in model.model_fields]
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"{key}: no such key; {f'did you mean {close[0]!r}?' if close else 'remove it'}"
     return f"{key}: {first['msg']} (found {first['input']!r}); correct it"
@@ -133,8 +153,20 @@ def _check_keys(path: Path, design: Design) -> None:
     for task in design.tasks:
         if task not in design.budget:
             raise InputError(f"{path}: budget.{task}: missing; add the task's budget")
+    for name, variant in design.variants.items():
+        where = f"{path}: variants.{name}"
+        if not name.startswith(f"{variant.algorithm}_"):
+            raise InputError(f"{where}: a variant's name begins with its method; call it {variant.algorithm}_{name}")
+        if name in design.algorithms:
+            raise InputError(f"{where}: is one of algorithms too; give it another name")
+        for task in variant.tasks:
+            if task not in design.tasks:
+                raise InputError(
+                    f"{where}.tasks: {task} is not one of tasks ({', '.join(design.tasks)}); correct either"
+                )
     lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "algorithms", "seeds")}
     lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
+    lists |= {f"variants.{name}.tasks": variant.tasks for name, variant in design.variants.items()}
     for key, values in lists.items():
         if len(set(values)) < len(values):
             raise InputError(f"{path}: {key}: {values} names one twice; remove it")

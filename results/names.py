@@ -8,15 +8,22 @@ from errors import InputError
 from results.design import Design
 
 
-def check_names(design: Design, path: Path, task: str, algorithm: str | None = None) -> None:
+def check_names(design: Design, path: Path, task: str | None, row: str | None = None) -> None:
     """Raise `InputError` for a task or method of the design, or of the command line, that does not exist."""
-    for key, names, find in (("tasks", design.tasks, envs.load), ("algorithms", design.algorithms, algorithms.load)):
+    named = [("tasks", design.tasks, envs.load), ("algorithms", design.algorithms, algorithms.load)]
+    for name, variant in design.variants.items():
+        named.append((f"variants.{name}.algorithm", [variant.algorithm], algorithms.load))
+    for key, names, find in named:
         for name in names:
             try:
                 find(name)
             except InputError as error:
                 raise InputError(f"{path}: {key}: {error}") from None
-    if task not in design.tasks:
+    if task is not None and task not in design.tasks:
         raise InputError(f"--task {task}: not one of tasks in {path} ({', '.join(design.tasks)})")
-    if algorithm is not None and algorithm not in design.algorithms:
-        raise InputError(f"--algorithm {algorithm}: not one of algorithms in {path} ({', '.join(design.algorithms)})")
+    if row is None:
+        return
+    if row not in (rows := [*design.algorithms, *design.variants]):
+        raise InputError(f"--algorithm {row}: not one of algorithms or variants in {path} ({', '.join(rows)})")
+    if task is not None and task not in (tasks := design.variant(row).tasks):
+        raise InputError(f"--task {task}: variants.{row} in {path} runs on {', '.join(tasks)}; choose one, or add it")

@@ -1,27 +1,36 @@
-"""Per-task constants of params.yaml, put into a method's Config."""
+"""Constants of params.yaml, a task's or a variant's, put into a method's Config."""
 
 import dataclasses
 import difflib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import algorithms
 from errors import InputError
+from results.design import Design
 
 
-def configure(method: ModuleType, overrides: dict[str, Any], path: Path, task: str) -> Any:
-    """Return the method's Config with a task's overrides; a name like `ppo.discount` reaches into a nested Config.
+def configure(design: Design, path: Path, task: str, row: str) -> Any:
+    """Return the Config of a row on a task: the method's, with the task's overrides, then the variant's own constants.
 
-    A constant that this method does not have is another method's; one that no method has is an error.
+    A name like `ppo.discount` reaches into a nested Config. An override that this method does not have is another
+    method's; one that no method has is an error, and so is a variant's that its method does not have.
     """
-    config = method.Config()
-    for name, value in overrides.items():
+    variant = design.variant(row)
+    config = algorithms.load(variant.algorithm).Config()
+    for name, value in design.overrides.get(task, {}).items():
         where = f"{path}: overrides.{task}.{name}"
         if name in _constants(config):
             config = _replaced(config, name.split("."), value, where)
         else:
-            _check_known(name, where)
+            every = (
+                constant for method in algorithms.names() for constant in _constants(algorithms.load(method).Config())
+            )
+            _check_known(name, set(every), where)
+    for name, value in variant.config.items():
+        where = f"{path}: variants.{row}.config.{name}"
+        _check_known(name, set(_constants(config)), where)
+        config = _replaced(config, name.split("."), value, where)
     return config
 
 
@@ -35,12 +44,11 @@ def _constants(config: Any) -> list[str]:
     return names
 
 
-def _check_known(name: str, where: str) -> None:
-    known = {constant for method in algorithms.names() for constant in _constants(algorithms.load(method).Config())}
+def _check_known(name: str, known: set[str], where: str) -> None:
     if name not in known:
         close = difflib.get_close_matches(name, sorted(known), n=1)
         cure = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"
-        raise InputError(f"{where}: no method's Config has this constant; {cure}")
+        raise InputError(f"{where}: no Config has this constant; {cure}")
 
 
 def _replaced(config: Any, parts: list[str], value: Any, where: str) -> Any:

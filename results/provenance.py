@@ -50,12 +50,14 @@ def _cpu() -> str:
 
 
 def describe(
-    design: Design, task: str, algorithm: str, config: dict[str, Any], demonstrations_sha256: str | None
+    design: Design, task: str, row: str, config: dict[str, Any], demonstrations_sha256: str | None
 ) -> dict[str, Any]:
     """Return cell.json: what the cell's numbers rest on."""
     return {
         "task": task,
-        "algorithm": algorithm,
+        "algorithm": row,
+        "method": design.variant(row).algorithm,
+        "expert": design.variant(row).expert,
         "versions": versions(),
         "engine": "native",
         "device": "cpu",

@@ -1,6 +1,6 @@
-"""Run one cell: one method on one task, all seeds and numbers of demonstrations at once.
+"""Run one cell: one method, or variant of one, on one task, all seeds and numbers of demonstrations at once.
 
-`python -m results.run --params params.yaml --task Hopper-v5 --algorithm gail`
+`python -m results.run --params params.yaml --task Hopper-v5 --algorithm gail`; without `--task`, on each of its tasks.
 """
 
 import argparse
@@ -60,42 +60,52 @@ def train(cell: Cell, method: ModuleType, config: Any, demonstrations: Demonstra
     return progress
 
 
-def run(design: Design, params: Path, task: str, algorithm: str) -> None:
+def run(design: Design, params: Path, task: str, row: str) -> None:
     """Train, evaluate and write one cell."""
-    method, cell = algorithms.load(algorithm), Cell(design, task, algorithm)
-    # Every task's, so that a mistake shows in the first cell already.
-    configs = {name: configure(method, design.overrides.get(name, {}), params, name) for name in design.tasks}
-    config = configs[task]
+    variant, cell = design.variant(row), Cell(design, task, row)
+    # Every task's and row's, so that a mistake shows in the first cell already.
+    configs = {(name, r): configure(design, params, name, r) for name in design.tasks for r in design.rows(name)}
+    config = configs[task, row]
     env = envs.make(task, [seed for _, seed in cell.learners], design.budget[task].episodes)
-    folder = design.root / "data" / "demonstrations" / task
-    card, demonstrations = data.read_card(folder), data.load(folder, task, [n for n, _ in cell.learners], env=env)
-    if "expert" in card and not design.allow_weak_expert:  # whose returns an imported dataset does not tell
-        data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {params}")
-    check_writable(design.cell(task, algorithm).parent)
+    demonstrations, sha256 = demonstrations_of(cell, variant.expert, env, params)
+    check_writable(design.cell(task, row).parent)
     started, clock = datetime.now(UTC), time.perf_counter()
-    progress = train(cell, method, config, demonstrations, env)
+    progress = train(cell, algorithms.load(variant.algorithm), config, demonstrations, env)
     seconds = time.perf_counter() - clock
-    description = provenance.describe(design, task, algorithm, dataclasses.asdict(config), card["sha256"])
+    description = provenance.describe(design, task, row, dataclasses.asdict(config), sha256)
     cell.save(progress, description)
     schema.write_json(
         provenance.sidecar(started, seconds, progress.env_steps * len(cell.learners)),
-        design.results / "provenance" / task / f"{algorithm}.json",
+        design.results / "provenance" / task / f"{row}.json",
     )
     for line in cell.failures():
         print(line, file=sys.stderr)
 
 
+def demonstrations_of(cell: Cell, expert: str, env: envs.BatchEnv, params: Path) -> tuple[Demonstrations, str | None]:
+    """Return what a cell's learners imitate, and its checksum if it is a file's."""
+    folder = cell.design.root / "data" / "demonstrations" / cell.task
+    counts = [n for n, _ in cell.learners]
+    if expert == "idle":
+        return data.idle(folder, cell.task, counts), None
+    card, demonstrations = data.read_card(folder), data.load(folder, cell.task, counts, env=env)
+    if "expert" in card and not cell.design.allow_weak_expert:  # whose returns an imported dataset does not tell
+        data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {params}")
+    return demonstrations, card["sha256"]
+
+
 def main() -> None:
-    """Run the cell named on the command line."""
+    """Run what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--task", required=True)
-    parser.add_argument("--algorithm", required=True)
+    parser.add_argument("--task", help="default: each task of the algorithm")
+    parser.add_argument("--algorithm", required=True, help="or a variant")
     arguments = parser.parse_args()
     design = load(arguments.params)
     check_names(design, arguments.params, arguments.task, arguments.algorithm)
     torch.set_num_threads(LEARNING_THREADS)
-    run(design, arguments.params, arguments.task, arguments.algorithm)
+    for task in [arguments.task] if arguments.task else design.variant(arguments.algorithm).tasks:
+        run(design, arguments.params, task, arguments.algorithm)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,13 @@ STATUSES = ("ok", "failed")
 REFERENCES = ("random", "expert", "expert-stochastic")  # algorithm in the rows of a task's `reference` cell
 
 # cell.json: what a cell's numbers rest on. versions: gymnasium, mujoco, torch, python.
-# budget: env_steps, episodes, demonstrations, short_budget. demonstrations_sha256: null for the reference cell.
+# method: the file behind the row; expert: own or idle, who demonstrates. demonstrations_sha256: null if no file's.
+# budget: env_steps, episodes, demonstrations, short_budget.
 CELL: dict[str, type | tuple[type, ...]] = {
     "task": str,
     "algorithm": str,
+    "method": str,
+    "expert": str,
     "versions": dict,
     "engine": str,
     "device": str,

@@ -35,6 +35,7 @@ def design(folder: Path, **changes: Any) -> Path:
             "Hopper-v5": {"env_steps": 100000, "episodes": 16, "demonstrations": [4, 11], "short_budget": True},
         },
         "overrides": {},
+        "variants": {},
         **changes,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +50,9 @@ def fill(params_file: Path) -> Path:
     for task in params["tasks"]:
         for algorithm in ["reference", *params["algorithms"]]:
             _cell(folder / "cells" / task / algorithm, params, task, algorithm)
+    for name, variant in params["variants"].items():
+        for task in variant["tasks"]:
+            _cell(folder / "variants" / name / task, params, task, name)
     return folder
 
 
@@ -77,6 +81,8 @@ def _cell(path: Path, params: dict[str, Any], task: str, algorithm: str) -> None
     cell = {
         "task": task,
         "algorithm": algorithm,
+        "method": algorithm,
+        "expert": "own",
         "versions": VERSIONS,
         "engine": "native",
         "device": "cpu",

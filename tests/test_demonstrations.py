@@ -99,7 +99,7 @@ def refused(*said: str):
 @pytest.mark.parametrize(("task", "ends"), [(TASK, True), ("Hopper-v5", True), ("Reacher-v5", False)])
 def test_trajectories_are_what_the_environment_did(task, ends):
     policy, plan = untrained(task), Design(trajectories=4, every=2, seed=3, whole=True)
-    found, returns = demonstrations.roll_out(policy, task, plan)
+    found, returns = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), task, plan)
     assert len(found) == len(returns) == 4
     assert found.terminated.tolist() == [ends] * 4
     assert (found.lengths < envs.load(task).HORIZON).all() == ends
@@ -122,7 +122,8 @@ def test_trajectories_are_what_the_environment_did(task, ends):
 
 def test_actions_are_kept_as_drawn():
     policy = untrained(TASK)
-    found, _ = demonstrations.roll_out(policy, TASK, Design(trajectories=20, every=1, seed=0, whole=True))
+    plan = Design(trajectories=20, every=1, seed=0, whole=True)
+    found, _ = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), TASK, plan)
     assert (found.action.abs() > envs.make(TASK, [0], 1).action_high).any()
     z = (found.action - policy(found.transitions().obs[None])[0]).detach() / policy.action_scale
     assert abs(float(z.std()) - 1) < 0.2
@@ -131,7 +132,7 @@ def test_actions_are_kept_as_drawn():
 def test_a_time_limit_is_no_end(monkeypatch):
     monkeypatch.setattr(envs.load(TASK), "HORIZON", 4)
     policy, plan = untrained(TASK), Design(trajectories=8, every=1, seed=0, whole=True)
-    found, _ = demonstrations.roll_out(policy, TASK, plan)
+    found, _ = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), TASK, plan)
     cut = (found.lengths == 4) & ~found.terminated
     assert found.lengths.max() == 4
     assert cut.any()
@@ -442,3 +443,20 @@ def test_an_output_folder_that_cannot_be_made(tmp_path, command, capsys):
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "demonstrations") in line
+
+
+@pytest.mark.parametrize("task", [TASK, "Hopper-v5"])
+def test_an_idle_expert_demonstrates_as_much_and_as_sparsely_as_the_tasks_own(task):
+    folder = ROOT / "data" / "demonstrations" / task
+    own, idle = demonstrations.load(folder, task, [2, 3]), demonstrations.idle(folder, task, [2, 3])
+    assert idle.counts.tolist() == own.counts.tolist()
+    assert len(idle.lengths) == 3
+    assert (idle.action == 0).all()
+    assert idle.ended.all()  # whoever does nothing falls
+    every = demonstrations.read_card(folder)["every"]
+    assert (idle.size <= idle.steps // every + idle.counts).all()
+    env = envs.make(task, [0], 1)
+    assert idle.obs.shape[1] == env.obs_size
+    assert idle.whole().action.shape == (2, int(idle.lengths.sum()), env.action_size)
+    again = demonstrations.idle(folder, task, [2, 3])
+    assert torch.equal(again.obs, idle.obs)

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-import algorithms
 from algorithms import bc, gail
 from errors import InputError, one_line
 from results import run
@@ -49,14 +48,48 @@ def test_a_good_design(tmp_path):
     assert not design.allow_weak_expert
 
 
-@pytest.mark.parametrize("folder", [ROOT, ROOT / "paper"])
+VARIANT = {"algorithm": "gail", "tasks": ["Hopper-v5"]}
+
+
+def test_variants_are_rows_beside_the_methods(tmp_path):
+    design = load(synthetic.design(tmp_path, variants={"gail_smooth": VARIANT | {"config": {"gradient_penalty": 10}}}))
+    assert design.rows(TASK) == ["bc", "gail"]
+    assert design.rows("Hopper-v5") == ["bc", "gail", "gail_smooth"]
+    assert design.variant("gail_smooth").algorithm == "gail"
+    assert design.variant("bc").tasks == design.tasks
+    folder = tmp_path / "results" / "made-up"
+    assert design.cell("Hopper-v5", "gail_smooth") == folder / "variants" / "gail_smooth" / "Hopper-v5"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"smooth": VARIANT}, "variants.smooth: a variant's name begins with its method; call it gail_smooth"),
+        ({"gail_x": VARIANT | {"tasks": ["Ant-v5"]}}, "variants.gail_x.tasks: Ant-v5 is not one of tasks (Inverted"),
+        ({"gail_x": VARIANT | {"tasks": []}}, "variants.gail_x.tasks: List should have at least 1 item"),
+        ({"gail_x": VARIANT | {"tasks": [TASK, TASK]}}, "variants.gail_x.tasks: ['Inv"),
+        ({"gail_x": VARIANT | {"expert": "none"}}, "variants.gail_x.expert: Input should be 'own' or 'idle'"),
+        ({"gail_x": VARIANT | {"confg": {}}}, "variants.gail_x.confg: no such key; did you mean 'config'?"),
+        ({"gail_x": {"algorithm": "gail"}}, "variants.gail_x.tasks: missing; add it"),
+    ],
+)
+def test_wrong_variants(wrong, changes, said):
+    assert wrong(variants=changes).startswith(said)
+
+
+def test_a_variant_that_is_a_method_of_the_design(wrong):
+    said = wrong(algorithms=["bc_x"], variants={"bc_x": {"algorithm": "bc", "tasks": [TASK]}})
+    assert said == "variants.bc_x: is one of algorithms too; give it another name"
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "paper", ROOT / "hopper"])
 def test_our_own_designs(folder):
     params = folder / "params.yaml"
     design = load(params)
     for task in design.tasks:
         check_names(design, params, task)
-        for algorithm in design.algorithms:
-            configure(algorithms.load(algorithm), design.overrides.get(task, {}), params, task)
+        for row in design.rows(task):
+            configure(design, params, task, row)
     assert design.root.resolve() == ROOT
     given = yaml.safe_load(params.read_text())
     assert (ROOT / given["folder"]).resolve() == folder  # what dvc.yaml hands to the commands
@@ -98,7 +131,9 @@ def test_wrong_keys_and_values(wrong, changes, said):
     assert wrong(**changes).startswith(said)
 
 
-@pytest.mark.parametrize("key", ["profile", "tasks", "algorithms", "seeds", "evaluation", "budget", "overrides"])
+@pytest.mark.parametrize(
+    "key", ["profile", "tasks", "algorithms", "seeds", "evaluation", "budget", "overrides", "variants"]
+)
 def test_a_missing_key(tmp_path, key):
     params = synthetic.design(tmp_path)
     content = yaml.safe_load(params.read_text())
@@ -164,16 +199,23 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     assert refused(params, lambda: check_names(design, params, tasks[0])).startswith(said)
 
 
+def test_a_variant_of_a_method_that_does_not_exist(tmp_path):
+    params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"algorithm": "gial"}})
+    line = refused(params, lambda: check_names(load(params), params, TASK))
+    assert line.startswith("variants.gial_x.algorithm: no method 'gial' (there is no file algorithms/gial.py); did you")
+
+
 @pytest.mark.parametrize(
     ("task", "algorithm", "said"),
     [
         ("Hoper-v5", "gail", "--task Hoper-v5: not one of tasks in {} (InvertedPendulum-v5, Hopper-v5)"),
         ("Swimmer-v5", "gail", "--task Swimmer-v5: not one of tasks in {}"),
-        ("Hopper-v5", "gial", "--algorithm gial: not one of algorithms in {} (bc, gail)"),
+        ("Hopper-v5", "gial", "--algorithm gial: not one of algorithms or variants in {} (bc, gail, gail_x)"),
+        (TASK, "gail_x", "--task InvertedPendulum-v5: variants.gail_x in {} runs on Hopper-v5; choose one, or add it"),
     ],
 )
 def test_the_command_line_names_what_is_not_in_the_design(tmp_path, monkeypatch, capsys, task, algorithm, said):
-    params = synthetic.design(tmp_path)
+    params = synthetic.design(tmp_path, variants={"gail_x": VARIANT})
     command = ["run", "--params", str(params), "--task", task, "--algorithm", algorithm]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stopped, one_line():
@@ -183,30 +225,49 @@ def test_the_command_line_names_what_is_not_in_the_design(tmp_path, monkeypatch,
     assert line.startswith("error: " + said.format(params))
 
 
-def overridden(method, **constants):
-    return configure(method, constants, Path("params.yaml"), "Hopper-v5")
+@pytest.fixture
+def overridden(tmp_path):
+    """The Config of a method on Hopper with some of the task's constants changed, and the variant's."""
+
+    def config(method, variant=None, **constants):
+        rows = {f"{method}_x": VARIANT | {"algorithm": method, "config": variant}} if variant else {}
+        params = synthetic.design(tmp_path, algorithms=[method], overrides={"Hopper-v5": constants}, variants=rows)
+        return configure(load(params), Path("params.yaml"), "Hopper-v5", f"{method}_x" if variant else method)
+
+    return config
 
 
-def test_overrides_reach_into_nested_constants_and_leave_the_rest():
-    config = overridden(gail, **{"ppo.discount": 0.9999, "ppo.hidden": [8], "gradient_penalty": 2, "batch": 7})
+def test_overrides_reach_into_nested_constants_and_leave_the_rest(overridden):
+    config = overridden("gail", **{"ppo.discount": 0.9999, "ppo.hidden": [8], "gradient_penalty": 2, "batch": 7})
     assert config == gail.Config(
         batch=7, gradient_penalty=2.0, ppo=dataclasses.replace(gail.Config().ppo, discount=0.9999, hidden=(8,))
     )
     assert type(config.gradient_penalty) is float
 
 
-def test_a_constant_of_another_method_only_is_passed_over():
-    assert overridden(bc, **{"ppo.discount": 0.9999}) == bc.Config()
-    assert overridden(gail, train_share=0.5) == gail.Config()
+def test_a_constant_of_another_method_only_is_passed_over(overridden):
+    assert overridden("bc", **{"ppo.discount": 0.9999}) == bc.Config()
+    assert overridden("gail", train_share=0.5) == gail.Config()
+
+
+def test_a_variants_constants_come_after_the_tasks(overridden):
+    config = overridden("gail", {"batch": 9, "loop.absorbing": True}, batch=7, gradient_penalty=2.0)
+    loop = dataclasses.replace(gail.Config().loop, absorbing=True)
+    assert config == gail.Config(batch=9, gradient_penalty=2.0, loop=loop)
+
+
+def test_a_variant_may_not_have_a_constant_of_another_method(overridden):
+    line = refused(Path("params.yaml"), lambda: overridden("gail", {"train_share": 0.5}))
+    assert line.startswith("variants.gail_x.config.train_share: no Config has this constant; choose from batch, ")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("ppo.discont", 0.9, "no method's Config has this constant; did you mean 'ppo.discount'?"),
-        ("ppo", 0.9, "no method's Config has this constant"),
-        ("ppo.discount.more", 0.9, "no method's Config has this constant"),
-        ("__doc__", "x", "no method's Config has this constant"),
+        ("ppo.discont", 0.9, "no Config has this constant; did you mean 'ppo.discount'?"),
+        ("ppo", 0.9, "no Config has this constant"),
+        ("ppo.discount.more", 0.9, "no Config has this constant"),
+        ("__doc__", "x", "no Config has this constant"),
         ("ppo.discount", "9e-1", "'9e-1' is no float like 0.99; correct it (YAML takes 3e-4 for text"),
         ("ppo.discount", True, "True is no float like 0.99; correct it"),
         ("ppo.steps", 256.0, "256.0 is no int like 256; correct it"),
@@ -216,13 +277,13 @@ def test_a_constant_of_another_method_only_is_passed_over():
         ("hidden", [64, "64"], "(64, '64') is no tuple like (64, 64); correct it"),
     ],
 )
-def test_wrong_overrides(name, value, said):
+def test_wrong_overrides(overridden, name, value, said):
     params = Path("params.yaml")
-    line = refused(params, lambda: overridden(gail, **{name: value}))
+    line = refused(params, lambda: overridden("gail", **{name: value}))
     assert line.startswith(f"overrides.Hopper-v5.{name}: {said}")
 
 
 def test_an_override_of_a_later_task_is_checked_in_the_first_cell(tmp_path):
     params = synthetic.design(tmp_path, overrides={"Hopper-v5": {"bacth": 3}})
     line = refused(params, lambda: run.run(load(params), params, TASK, "gail"))
-    assert line.startswith("overrides.Hopper-v5.bacth: no method's Config has this constant; did you mean 'batch'?")
+    assert line.startswith("overrides.Hopper-v5.bacth: no Config has this constant; did you mean 'batch'?")

@@ -21,9 +21,12 @@ PARAMS = {
     "seeds": [0],
     "evaluation": {"episodes": 2, "points": 1, "episodes_during_training": 1},
     "budget": {TASK: {"env_steps": 64, "episodes": 2, "demonstrations": [1]}},
+    "variants": {"gail_idle_expert": {"algorithm": "gail", "tasks": [TASK], "expert": "idle"}},
     "overrides": {TASK: {"batch": 16, "steps": 3, "ppo.steps": 32, "ppo.epochs": 1, "ppo.minibatches": 1}},
 }
-STAGES = sorted([f"reference@{TASK}", f"run@{TASK}-bc", f"run@{TASK}-gail", "collect", "report"])
+STAGES = sorted(
+    [f"reference@{TASK}", f"run@{TASK}-bc", f"run@{TASK}-gail", "variant@gail_idle_expert", "collect", "report"]
+)
 
 
 def shell(folder, *command):
@@ -87,6 +90,7 @@ def test_the_full_grid_is_ready_to_run(project):
     params = yaml.safe_load((project / "paper" / "params.yaml").read_text())
     names = ["reference@{}", *(f"run@{{}}-{algorithm}" for algorithm in params["algorithms"])]
     cells = [name.format(task) for task in params["tasks"] for name in names]
+    cells += [f"variant@{name}" for name in params["variants"]]
     assert repro(project / "paper", "--dry") == sorted([*cells, "collect", "report"])
 
 
@@ -117,7 +121,8 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     edited = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
     assert edited != text
     method.write_text(edited)
-    assert repro(finished, "--dry") == [f"run@{TASK}-gail"]  # what follows depends on what comes out of it
+    # what follows depends on what comes out of them
+    assert repro(finished, "--dry") == [f"run@{TASK}-gail", "variant@gail_idle_expert"]
 
     method.write_text(text)
     page = (finished / "CONTRIBUTING.md").read_text()
@@ -127,6 +132,8 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     assert repro(finished, "--dry") == ["collect", "report", f"run@{TASK}-example"]
 
     method.write_text(edited)
-    assert repro(finished) == ["collect", "report", f"run@{TASK}-example", f"run@{TASK}-gail"]
+    gail = [f"run@{TASK}-gail", "variant@gail_idle_expert"]
+    assert repro(finished) == ["collect", "report", f"run@{TASK}-example", *gail]
     learners = (finished / "results" / "quick" / "learners.csv").read_text()
     assert f"{TASK},example,1,0,ok," in learners
+    assert f"{TASK},gail_idle_expert,1,0,ok," in learners

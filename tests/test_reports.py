@@ -18,7 +18,18 @@ from results.design import load
 from tests import synthetic
 
 ROOT = Path(__file__).parent.parent
-PLOTS = ["score_against_trajectories", "learning_curves", "performance_profile", "training_bc", "training_gail"]
+PLOTS = [
+    "score_against_trajectories",
+    "learning_curves",
+    "performance_profile",
+    "variants",
+    "training_bc",
+    "training_gail",
+]
+VARIANTS = {
+    "constant_positive": {"algorithm": "constant", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]},
+    "gail_idle_expert": {"algorithm": "gail", "tasks": ["Hopper-v5"], "expert": "idle"},
+}
 TABLES = ["summary", "aggregate", "improvement", "returns", "references", "learners"]
 
 
@@ -31,7 +42,7 @@ def command(module, *arguments):
 @pytest.fixture(scope="module")
 def params(tmp_path_factory):
     """A collected profile in which one learner failed."""
-    path = synthetic.design(tmp_path_factory.mktemp("project"))
+    path = synthetic.design(tmp_path_factory.mktemp("project"), variants=VARIANTS)
     folder = synthetic.fill(path)
     synthetic.fail(folder, "Hopper-v5", "gail", 11, 2, "not finite: loss_1 & <b>more</b> 100 %")
     collect(load(path))
@@ -113,7 +124,7 @@ def test_all_files_are_there(report):
 def test_building_again_gives_the_same_bytes_but_for_provenance(params, given, report):
     before = {path: path.read_bytes() for path in report.parent.rglob("*.*")}
     provenance = report.parent / "provenance.html"
-    assert before.pop(provenance).decode().count("not recorded on this machine") == 6
+    assert before.pop(provenance).decode().count("not recorded on this machine") == 9
     facts = {"commit": "0123456789abcdef", "dirty": True, "machine": "there", "cpu": "x86", "cores": 2, "threads": 1}
     facts |= {"wall_s": 90.0, "env_steps_per_s": 6000.4, "started": "then", "command": "python -m results.run"}
     sidecar = given.design.results / "provenance" / "Hopper-v5" / "gail.json"
@@ -125,7 +136,7 @@ def test_building_again_gives_the_same_bytes_but_for_provenance(params, given, r
         assert path.read_bytes() == data, path
         assert b"CreationDate" not in data
     page = provenance.read_text()
-    assert page.count("not recorded on this machine") == 5
+    assert page.count("not recorded on this machine") == 8
     for text in ("0123456789ab (with uncommitted changes)", "there, x86, 2 cores, 1 threads", "1.5 min", "6,000"):
         assert text in page
 
@@ -155,7 +166,7 @@ def test_failed_learner_counts_as_random(given):
 
 def test_returns_table_is_the_data(given):
     data = tables.returns(given).data
-    assert len(data) == 2 * 2 * 2
+    assert len(data) == 2 * 2 * 2 + (2 + 1) * 2  # two methods on two tasks; variants on two and on one
     episodes = given.episodes
     for row in data[data["failed"] == 0].itertuples():
         mine = episodes[
@@ -280,6 +291,24 @@ def test_learning_curves_have_a_panel_per_task_and_number_of_demonstrations(give
     assert steps == [6667, 13333, 20000]
     final = given.stratum("InvertedPendulum-v5", "gail", 1)["score"]
     assert score[-1] == pytest.approx(final.mean())  # three seeds: a quarter of three is none
+
+
+def test_variants_and_controls_are_rows_and_no_methods(given):
+    shown = tables.returns(given).shown
+    hopper = shown[shown["Task"].str.startswith("Hopper") & (shown["Trajectories"] == "4")]
+    assert hopper["Method"].tolist() == ["BC", "GAIL", "CONSTANT, positive", "GAIL, idle expert"]
+    assert "GAIL, idle expert" in tables.learners(given).shown["Method"].tolist()
+    assert not any("idle" in column or "CONSTANT" in column for column in tables.summary(given).shown)
+    assert set(given.methods["algorithm"]) == {"bc", "gail"}
+
+
+def test_variants_stand_below_their_method(given):
+    axes = figures.variants(given).axes
+    labels = [[tick.get_text() for tick in ax.get_yticklabels()] for ax in axes]
+    assert labels == [["CONSTANT, positive"], [""], ["GAIL", "GAIL, idle expert", "CONSTANT, positive"], ["", "", ""]]
+    means = given.stratum("Hopper-v5", "gail_idle_expert", 11)["episode_length"].mean()
+    strokes = [line for line in axes[3].lines if line.get_marker() == "|" and line.get_ydata()[0] > 0.5]
+    assert any(line.get_xdata()[0] == means for line in strokes)
 
 
 def test_score_far_outside_is_a_triangle_at_the_edge(given):

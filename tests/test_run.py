@@ -31,6 +31,7 @@ PARAMS: dict[str, Any] = {
     "seeds": [0, 3],
     "evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2},
     "budget": {TASK: {"env_steps": 350, "episodes": 2, "demonstrations": [1, 2]}},
+    "variants": {},
     "overrides": {
         TASK: {
             "batch": 16,
@@ -406,4 +407,4 @@ def test_the_command_as_a_user_starts_it(params):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == f"error: --algorithm gial: not one of algorithms in {params} (bc, gail)\n"
+    assert done.stderr == f"error: --algorithm gial: not one of algorithms or variants in {params} (bc, gail)\n"
