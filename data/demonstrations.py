@@ -95,6 +95,15 @@ class Trajectories:
         """Return every `every`-th transition of each trajectory, from its start on."""
         return self._at(*_used(self.lengths, self.starts, every))
 
+    def select(self, which: Sequence[int]) -> "Trajectories":
+        """Return some of them, in the order given."""
+        ends = self.lengths.cumsum(0)
+        rows = [slice(int(ends[k] - self.lengths[k]), int(ends[k])) for k in which]
+        obs = torch.cat([self.obs[row.start + k : row.stop + k + 1] for k, row in zip(which, rows, strict=True)])
+        chosen = torch.tensor(which)
+        action = torch.cat([self.action[row] for row in rows])
+        return Trajectories(obs, action, self.lengths[chosen], self.terminated[chosen], self.starts[chosen])
+
     def _at(self, trajectory: Tensor, time: Tensor) -> "Transitions":
         row = (self.lengths.cumsum(0) - self.lengths)[trajectory] + time
         seen = row + trajectory  # each trajectory before has one more observation than steps
@@ -148,6 +157,22 @@ def idle(folder: Path, task: str, counts: Sequence[int], device: torch.device | 
     size = envs.model(envs.load(task)).nu
     trajectories, _ = roll_out(lambda obs: obs.new_zeros(*obs.shape[:-1], size), task, plan)
     return _demonstrations(vars(trajectories), plan.every, plan.whole, counts, device)
+
+
+def survivors(folder: Path, counts: Sequence[int], device: torch.device | str = "cpu") -> Demonstrations:
+    """Return those trajectories in `folder` that the task did not end, in order: a control.
+
+    A set of n is the first n of them. Raises InputError as `read` does, or if there are fewer than asked for.
+    """
+    trajectories = read(folder)
+    alive = (~trajectories.terminated).nonzero().flatten().tolist()
+    if max(counts) > len(alive):
+        raise InputError(
+            f"{folder / CARD}: trajectories: {max(counts)} that never terminated asked for, there are {len(alive)}; "
+            "ask for fewer"
+        )
+    chosen = trajectories.select(alive[: max(counts)])
+    return _demonstrations(vars(chosen), read_card(folder)["every"], True, counts, device)
 
 
 def _demonstrations(

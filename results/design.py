@@ -39,7 +39,8 @@ class Variant(_Strict):
     algorithm: str
     tasks: Annotated[list[str], Field(min_length=1)]
     config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
-    expert: Literal["own", "idle"] = "own"  # who demonstrates: the task's expert, or one that always outputs 0
+    # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
+    expert: Literal["own", "survivors", "idle"] = "own"
 
 
 class Connection(_Strict):

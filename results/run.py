@@ -89,6 +89,8 @@ def demonstrations_of(cell: Cell, expert: str, env: envs.BatchEnv, params: Path)
     if expert == "idle":
         return data.idle(folder, cell.task, counts), None
     card, demonstrations = data.read_card(folder), data.load(folder, cell.task, counts, env=env)
+    if expert == "survivors":
+        demonstrations = data.survivors(folder, counts)
     if "expert" in card and not cell.design.allow_weak_expert:  # whose returns an imported dataset does not tell
         data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {params}")
     return demonstrations, card["sha256"]

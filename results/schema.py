@@ -36,8 +36,8 @@ STATUSES = ("ok", "failed")
 REFERENCES = ("random", "expert", "expert-stochastic")  # algorithm in the rows of a task's `reference` cell
 
 # cell.json: what a cell's numbers rest on. versions: gymnasium, mujoco, torch, python.
-# method: the file behind the row; expert: own or idle, who demonstrates. demonstrations_sha256: null if no file's.
-# budget: env_steps, episodes, demonstrations, short_budget.
+# method: the file behind the row; expert: who demonstrates (own, survivors, idle).
+# budget: env_steps, episodes, demonstrations, short_budget. demonstrations_sha256: null if they are of no file.
 CELL: dict[str, type | tuple[type, ...]] = {
     "task": str,
     "algorithm": str,

@@ -460,3 +460,24 @@ def test_an_idle_expert_demonstrates_as_much_and_as_sparsely_as_the_tasks_own(ta
     assert idle.whole().action.shape == (2, int(idle.lengths.sum()), env.action_size)
     again = demonstrations.idle(folder, task, [2, 3])
     assert torch.equal(again.obs, idle.obs)
+
+
+def test_survivors_are_the_trajectories_that_the_task_did_not_end():
+    folder = ROOT / "data" / "demonstrations" / "Hopper-v5"
+    everyone, chosen = demonstrations.read(folder), demonstrations.survivors(folder, [2, 4])
+    alive = [k for k, ended in enumerate(everyone.terminated.tolist()) if not ended][:4]
+    assert alive != [0, 1, 2, 3]
+    assert not chosen.ended.any()
+    assert chosen.terminals.tolist() == [0, 0]
+    assert chosen.lengths.tolist() == [1000] * 4
+    own = demonstrations.load(folder, "Hopper-v5", [max(alive) + 1])
+    each = own.whole().obs[0].split(everyone.lengths[: max(alive) + 1].tolist())
+    assert torch.equal(chosen.whole().obs[0], torch.cat([each[k] for k in alive]))
+    used = own.obs[: own.rows].unsqueeze(1)
+    assert all((used == obs).all(2).any() for obs in chosen.obs)  # the same pairs of each are used
+
+
+def test_more_survivors_than_there_are():
+    folder = ROOT / "data" / "demonstrations" / "Hopper-v5"
+    with pytest.raises(InputError, match=r"card.json: trajectories: 50 that never terminated asked for, there are \d+"):
+        demonstrations.survivors(folder, [50])

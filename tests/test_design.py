@@ -68,7 +68,10 @@ def test_variants_are_rows_beside_the_methods(tmp_path):
         ({"gail_x": VARIANT | {"tasks": ["Ant-v5"]}}, "variants.gail_x.tasks: Ant-v5 is not one of tasks (Inverted"),
         ({"gail_x": VARIANT | {"tasks": []}}, "variants.gail_x.tasks: List should have at least 1 item"),
         ({"gail_x": VARIANT | {"tasks": [TASK, TASK]}}, "variants.gail_x.tasks: ['Inv"),
-        ({"gail_x": VARIANT | {"expert": "none"}}, "variants.gail_x.expert: Input should be 'own' or 'idle'"),
+        (
+            {"gail_x": VARIANT | {"expert": "none"}},
+            "variants.gail_x.expert: Input should be 'own', 'survivors' or 'idle'",
+        ),
         ({"gail_x": VARIANT | {"confg": {}}}, "variants.gail_x.confg: no such key; did you mean 'config'?"),
         ({"gail_x": {"algorithm": "gail"}}, "variants.gail_x.tasks: missing; add it"),
     ],

@@ -23,7 +23,7 @@ from tests.fixed import Fixed, searcher
 from tests.toy import Puck, demonstrations
 
 SEEDS = [3, 8]
-CONFIG = ebm_gan.Config(hidden=(6,), batch=8, components=2)
+CONFIG = ebm_gan.Config(hidden=(6,), batch=8, components=2, noise=0.05, base_std=3.0)
 LOG_STD = torch.tensor([[[-1.0]], [[0.2]]])
 
 
