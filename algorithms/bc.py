@@ -37,6 +37,7 @@ class Config:
 
 def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config: Config) -> Iterator[Progress]:
     """Fit a population of policies; the last one yielded is the best on validation."""
+    demonstrations.require(2)  # one to learn from, one to choose by
     device = demonstrations.obs.device
     scale = (env.action_high - env.action_low) / 2
     policy = GaussianPolicy(env.obs_size, scale, config.hidden, Generators(seeds, "weights", device))

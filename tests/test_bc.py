@@ -13,6 +13,7 @@ from algorithms.bc import Config, split, train
 from algorithms.core.experience import Demonstrations
 from algorithms.core.population import Generators
 from algorithms.core.progress import Progress
+from errors import InputError
 
 SEEDS = [4, 9, 4]
 # All that BC reads of an env.
@@ -164,3 +165,9 @@ def test_it_uses_no_environment_step():
 def test_the_papers_constants():
     config = Config()
     assert (config.train_share, config.rate, config.batch, config.steps) == (0.7, 1e-3, 128, 20_001)
+
+
+def test_a_learner_with_a_single_pair_is_refused():
+    demonstrations = pairs(1, [4, 1], 0.1)
+    with pytest.raises(InputError, match=r"1 of these trajectories hold 1 pair\(s\) after subsampling, 2 are needed"):
+        next(train(ENV, demonstrations, [0, 1], Config(steps=1)))

@@ -212,6 +212,15 @@ class Demonstrations:
         """Return the most rows that any learner may use."""
         return int(self.size.max())
 
+    def require(self, pairs: int) -> None:
+        """Raise `InputError` if a learner has fewer than so many pairs."""
+        least = int(self.size.argmin())
+        if self.size[least] < pairs:
+            raise InputError(
+                f"demonstrations: {int(self.counts[least])} of these trajectories hold {int(self.size[least])} pair(s) "
+                f"after subsampling, {pairs} are needed; ask for more trajectories"
+            )
+
     def whole(self) -> Transitions:
         """Return all transitions of the whole trajectories in use, one after the other, for each learner `[P, S, .]`.
 
