@@ -21,6 +21,7 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
 from algorithms.core.ppo import Env
 from algorithms.core.progress import Progress
+from algorithms.core.state import State
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,25 @@ def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config
     obs, action = demonstrations.obs, demonstrations.action / policy.action_scale
     policy.normalizer.update(obs[training.index], training.weight)
     optimizer = adam(policy.parameters(), config.rate)
-    best, best_parameters = torch.full((len(seeds),), -torch.inf, device=device), copies(policy)
-    for step in range(config.steps):
-        if step % config.validate_every == 0:
+    never = torch.full((len(seeds),), -torch.inf, device=device)
+    state = State(policy=policy, optimizer=optimizer, draws=draws, best=never, kept=copies(policy), step=0)
+    while state.step < config.steps:
+        if state.step % config.validate_every == 0:
             with torch.no_grad():
                 score = validation.mean(log_likelihood(policy, obs[validation.index], action[validation.index]))
-            better = score > best  # never for NaN
-            best = torch.where(better, score, best)
-            for kept, p in zip(best_parameters, copies(policy), strict=True):
+            better = score > state.best  # never for NaN
+            state.best = torch.where(better, score, state.best)
+            for kept, p in zip(state.kept, copies(policy), strict=True):
                 kept.copy_(torch.where(better.view(-1, *[1] * (p.dim() - 1)), p, kept))
-            yield Progress(step, 0, policy, {"validation_log_likelihood": score}, {"policy": finite(policy)})
+            metrics, alive = {"validation_log_likelihood": score}, {"policy": finite(policy)}
+            yield Progress(state.step, 0, policy, metrics, alive, state=state)
         index = training.draw(draws, config.batch)
         descend(optimizer, -log_likelihood(policy, obs[index], action[index]).mean(1))
-    alive = finite(policy)
-    for p, kept in zip(policy.parameters(), best_parameters, strict=True):
+        state.step += 1
+    alive = {"policy": finite(policy)}
+    for p, kept in zip(policy.parameters(), state.kept, strict=True):
         p.data.copy_(kept)
-    yield Progress(config.steps, 0, policy, {"best_validation_log_likelihood": best}, {"policy": alive})
+    yield Progress(config.steps, 0, policy, {"best_validation_log_likelihood": state.best}, alive)
 
 
 def copies(policy: GaussianPolicy) -> list[Tensor]:

@@ -1,8 +1,8 @@
 """P x E copies of one task, stepped together, with autoreset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class BatchEnv:
         self.action_size = len(limits)
         self.horizon: int = task.HORIZON
         qpos0 = torch.from_numpy(physics.model.qpos0.copy()).to(like)
-        self._starts = _start_states(task, qpos0, physics.model.nv, seeds, episodes)
+        self._starts = _StartStates(task, qpos0, physics.model.nv, seeds, episodes)
         self.reset()
         self.obs_size = self.obs.shape[-1]
 
@@ -81,23 +81,56 @@ class BatchEnv:
         self._restart(ended, *next(self._starts))
         return step
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {"physics": self._physics.state_dict(), "elapsed": self.elapsed, "starts": self._starts.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there, in an env made with the same arguments; see `algorithms.core.state`."""
+        self._physics.load_state_dict(state["physics"])
+        self._starts.load_state_dict(state["starts"])
+        self.elapsed = state["elapsed"].to(self.elapsed)
+        self.obs = self.task.observation(self._state)
+
     def _restart(self, which: Tensor, qpos: Tensor, qvel: Tensor) -> None:
         self._physics.reset(which.flatten(), qpos.flatten(0, 1), qvel.flatten(0, 1))
         self.obs = self.task.observation(self._state)
 
 
-def _start_states(
-    task: ModuleType, qpos0: Tensor, nv: int, seeds: Sequence[int], episodes: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+class _StartStates:
     """For each coming step a start state for every world, [P, E, nq] and [P, E, nv], used where an episode ends.
 
     Most are never used; in return a learner's draws depend on its seed and the step alone.
     """
-    generators = [
-        torch.Generator().manual_seed(int(np.random.SeedSequence([STREAM, seed]).generate_state(1, np.uint64)[0] >> 1))
-        for seed in seeds
-    ]
-    shape = (BLOCK, episodes, len(qpos0) + nv)
-    while True:
-        uniform = torch.stack([torch.rand(shape, generator=g, dtype=torch.float64) for g in generators], dim=1)
-        yield from zip(*task.reset(uniform.to(qpos0), qpos0), strict=True)
+
+    def __init__(self, task: ModuleType, qpos0: Tensor, nv: int, seeds: Sequence[int], episodes: int) -> None:
+        self._task, self._qpos0 = task, qpos0
+        self._shape = (BLOCK, episodes, len(qpos0) + nv)
+        self._generators = [
+            torch.Generator().manual_seed(
+                int(np.random.SeedSequence([STREAM, seed]).generate_state(1, np.uint64)[0] >> 1)
+            )
+            for seed in seeds
+        ]
+        self._draw()
+
+    def _draw(self) -> None:
+        self._before = torch.stack([g.get_state() for g in self._generators])
+        uniform = torch.stack([torch.rand(self._shape, generator=g, dtype=torch.float64) for g in self._generators], 1)
+        self._block, self._next = self._task.reset(uniform.to(self._qpos0), self._qpos0), 0
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        if self._next == BLOCK:
+            self._draw()
+        self._next += 1
+        qpos, qvel = self._block
+        return qpos[self._next - 1], qvel[self._next - 1]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generators": self._before, "next": self._next}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for generator, where in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(where.clone())  # given a view, torch 2.13 reads beyond it
+        self._draw()
+        self._next = state["next"]

@@ -1,5 +1,8 @@
 """What a method sees of an env: everything but the reward, which is recorded for whoever runs the method."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -37,6 +40,16 @@ class Monitor:
         self._steps.append((ended, episode_return, length))
         self._return, self._length = episode_return.masked_fill(ended, 0.0), length.masked_fill(ended, 0)
         return next_obs, terminal, truncated
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, less what waits to be taken."""
+        return {"return": self._return, "length": self._length, "env": self._env.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there; what waited to be taken is dropped."""
+        self._return, self._length = state["return"].to(self._return), state["length"].to(self._length)
+        self._env.load_state_dict(state["env"])
+        self._rewards, self._steps = [], []
 
     def take_rewards(self) -> Tensor:
         """True rewards [T, P, E] of the T steps since the last call."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import envs
+from algorithms.core.state import pack, unpack
 from envs.monitor import Monitor
 from envs.state import normal
 from errors import InputError
@@ -200,6 +201,32 @@ def test_monitor_records_what_the_env_paid():
     assert monitor.take_rewards().shape == (0, 2, 3)
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_an_env_goes_on_exactly_from_a_saved_state(name):
+    """Start states to come, the solver's warm start, episodes under way and what the monitor has summed included."""
+    env, again = (envs.make(name, seeds=[0, 5], episodes=2) for _ in range(2))
+    action, monitor, other = actions(env), Monitor(env), Monitor(again)
+    for row in action:
+        monitor.step(row)
+    monitor.take_episodes(), monitor.take_rewards()
+    saved = pack(monitor.state_dict())
+    other.step(action[0])  # somewhere else
+    other.load_state_dict(unpack(saved))
+    assert torch.equal(env.obs, again.obs)
+    assert torch.equal(env.elapsed, again.elapsed)
+    for row in action[:60].flip(0):  # into the block of start states after next
+        assert_equal(monitor.step(row), other.step(row))
+        assert torch.equal(env.obs, again.obs)
+    assert monitor.take_episodes() == other.take_episodes()
+    assert torch.equal(monitor.take_rewards(), other.take_rewards())
+
+
+def test_the_state_of_other_worlds_is_refused():
+    env, other = (envs.make("Hopper-v5", seeds=[0], episodes=episodes) for episodes in (2, 3))
+    with pytest.raises(ValueError, match="rows: "):
+        env.load_state_dict(other.state_dict())
+
+
 def test_monitor_hides_the_reward():
     env, twin = (envs.make("Reacher-v5", seeds=[0], episodes=2) for _ in range(2))
     monitor = Monitor(env)
@@ -208,7 +235,7 @@ def test_monitor_hides_the_reward():
     assert_equal(returned, [step.next_obs, step.terminal, step.truncated])
     public = {name for name in dir(monitor) if not name.startswith("_")}
     sizes = {"P", "E", "obs_size", "action_size", "action_low", "action_high", "horizon"}
-    assert public == sizes | {"obs", "step", "take_rewards", "take_episodes"}
+    assert public == sizes | {"obs", "step", "take_rewards", "take_episodes", "state_dict", "load_state_dict"}
     assert torch.equal(monitor.obs, twin.obs)
 
 

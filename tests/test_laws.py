@@ -21,6 +21,7 @@ import algorithms
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.ppo import Env
 from algorithms.core.progress import Progress
+from algorithms.core.state import pack, unpack
 from tests.toy import Puck, demonstrations
 
 SEEDS, COUNTS = [5, 2, 11], [4, 1, 6]
@@ -129,6 +130,27 @@ def test_the_same_seeds_give_the_same_bits(name):
     for a, b in zip(together(name), run(algorithms.load(name)), strict=True):
         torch.testing.assert_close(a.policy | a.models, b.policy | b.models, rtol=0, atol=0)
         torch.testing.assert_close(a.progress.metrics, b.progress.metrics, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_run_stopped_after_any_iteration_and_resumed_gives_the_same_bits(name):
+    """Whatever a method carries from one iteration to the next must be in `Progress.state`."""
+    method, whole = algorithms.load(name), together(name)
+    config = small(method.Config())
+    for stop in range(1, ITERATIONS):
+        env = Puck(SEEDS, EPISODES)
+        (*_, last) = itertools.islice(method.train(env, demonstrations(COUNTS), SEEDS, config), stop)
+        saved = pack({"state": last.state.state_dict(), "env": env.state_dict()})
+
+        env = Puck(SEEDS, EPISODES)
+        training = method.train(env, demonstrations(COUNTS), SEEDS, config)
+        fresh, saved = next(training), unpack(saved)  # any iteration makes the objects that are put back
+        fresh.state.load_state_dict(saved["state"])
+        env.load_state_dict(saved["env"])
+        for a, progress in zip(whole[stop:], training, strict=False):
+            b = look(progress)
+            assert (b.progress.iteration, b.progress.env_steps) == (a.progress.iteration, a.progress.env_steps)
+            torch.testing.assert_close(a.policy | a.models, b.policy | b.models, rtol=0, atol=0)
+            torch.testing.assert_close(a.progress.metrics, b.progress.metrics, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_learner_that_becomes_nan_is_reported_and_its_neighbours_do_not_notice(name):

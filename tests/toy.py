@@ -1,6 +1,7 @@
 """A task of a few lines for the tests of learners, demonstrations of it, and a look into networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,13 @@ class Puck:
         self._elapsed = elapsed * ~ended
         self._state = torch.where(ended[..., None], self._start(), next_obs)
         return next_obs, terminal, truncated
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": self._state, "elapsed": self._elapsed, "starts": self._starts.state_dict()}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self._state, self._elapsed = saved["state"], saved["elapsed"]
+        self._starts.load_state_dict(saved["starts"])
 
     def _start(self) -> Tensor:
         return self._starts.uniform(self.E, 2).double() - 0.5

@@ -1,6 +1,5 @@
 """Algorithm 1, common to every adversarial method: fit a reward to tell expert from policy, then improve the policy."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,8 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
 from algorithms.core.ppo import PPO, Env, PPOConfig
 from algorithms.core.progress import Progress
-from algorithms.core.trajectories import Window
+from algorithms.core.state import State
+from algorithms.core.trajectories import Recent, Window
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,23 @@ def imitate(
     optimizer = adam(parameters, config.loop.reward_rate) if parameters else None
     expert_draws, policy_draws = (Generators(seeds, f"{source} samples", device) for source in ("expert", "policy"))
     _start_statistics(ppo.policy, demonstrations)
-    recent: deque[Experience] = deque(maxlen=config.loop.recent)
-    window = Window(config.loop.recent, demonstrations) if config.loop.trajectories else None
-    iteration = env_steps = 0
+    recent = (Window if config.loop.trajectories else Recent)(config.loop.recent, demonstrations)
+    state = State(
+        ppo=ppo.state,
+        reward=model,
+        optimizer=optimizer,
+        draws=[expert_draws, policy_draws],
+        recent=recent,
+        iteration=0,
+        env_steps=0,
+    )
     while True:
         experience = ppo.collect()
-        recent.append(experience)
+        recent.append(experience, ppo.policy)
         expert = expert_samples(ppo.policy, demonstrations, expert_draws, config)
-        policy = policy_samples(ppo.policy, recent, policy_draws, config)
-        if window:
-            window.append(experience, ppo.policy)
-            _offer_trajectories(window, expert, policy, ppo.policy, env.horizon if config.loop.absorbing else None)
+        policy = policy_samples(ppo.policy, recent.rollouts, policy_draws, config)
+        if isinstance(recent, Window):
+            _offer_trajectories(recent, expert, policy, ppo.policy, env.horizon if config.loop.absorbing else None)
         if prepare:
             with torch.no_grad():
                 prepare(expert, policy, config)
@@ -86,15 +92,16 @@ def imitate(
             if optimizer:
                 descend(optimizer, value)
         metrics = ppo.improve(lambda e: episode_reward(model, ppo.policy, reward, e, config), experience)
-        iteration, env_steps = iteration + 1, env_steps + experience.steps
+        state.iteration, state.env_steps = state.iteration + 1, state.env_steps + experience.steps
         yield Progress(
-            iteration,
-            env_steps,
+            state.iteration,
+            state.env_steps,
             ppo.policy,
             {"reward_loss": value.detach(), **metrics, **getattr(model, "diagnostics", {})},
             {"reward loss": value.isfinite(), "policy": finite(ppo.policy, ppo.value)}
             | ({"reward": finite(model)} if parameters else {}),
             {"reward": model},
+            state,
         )
 
 

@@ -9,7 +9,7 @@ Axis letters in shape comments: P learners, E parallel episodes, T time, N flat 
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,15 @@ class Generators:
     def __iter__(self) -> Iterator[torch.Generator]:
         """Iterate over the learners' generators."""
         return iter(self._generators)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return where each learner's generator stands, `[P, bytes]`."""
+        return {"generators": torch.stack([g.get_state() for g in self._generators])}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there."""
+        for generator, where in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(where.clone())  # given a view, torch 2.13 reads beyond it
 
     def normal(self, *shape: int) -> Tensor:
         """Return standard normal numbers `[P, *shape]`."""

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from algorithms.core.experience import Experience
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, mlp
+from algorithms.core.state import State
 
 RewardFunction = Callable[[Experience], Tensor]
 
@@ -83,6 +84,14 @@ class PPO:
         self._actions = Generators(seeds, "actions", device)
         self._minibatches = Generators(seeds, "minibatches", device)
         self._scale = ReturnScale(env.P, env.E, config.discount, device)
+        self.state = State(
+            policy=self.policy,
+            value=self.value,
+            optimizer=self.optimizer,
+            actions=self._actions,
+            minibatches=self._minibatches,
+            scale=self._scale,
+        )
 
     @one_torch_thread()
     @torch.no_grad()
@@ -167,19 +176,27 @@ def generalized_advantages(
     return advantage
 
 
-class ReturnScale:
+class ReturnScale(nn.Module):
     """Divides rewards by the running std of the discounted return, per learner: value targets of size one."""
 
+    _return: Tensor
+    _count: Tensor
+    _mean: Tensor
+    _var: Tensor
+
     def __init__(self, population: int, episodes: int, discount: float, device: torch.device) -> None:
-        self._discount, self._return = discount, torch.zeros(population, episodes, device=device)
-        self._count, self._mean, self._var = (torch.zeros(population, 1, device=device) for _ in range(3))
+        super().__init__()
+        self._discount = discount
+        self.register_buffer("_return", torch.zeros(population, episodes, device=device))
+        for name in ("_count", "_mean", "_var"):
+            self.register_buffer(name, torch.zeros(population, 1, device=device))
 
     @property
     def std(self) -> Tensor:
         """Return the running std `[P]`."""
         return self._var[:, 0].sqrt()
 
-    def __call__(self, reward: Tensor, ended: Tensor) -> Tensor:
+    def forward(self, reward: Tensor, ended: Tensor) -> Tensor:
         """Take in rewards `[P, T, E]` of episodes that end where `ended`; return them divided by the std."""
         returns, keep = torch.empty_like(reward), self._discount * ~ended
         for t in range(reward.shape[1]):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from algorithms.core.policy import GaussianPolicy
+from algorithms.core.state import State
 
 
 @dataclass(frozen=True)
@@ -17,3 +18,4 @@ class Progress:
     metrics: dict[str, Tensor]  # [P] each
     finite: dict[str, Tensor]  # [P] bool each: a learner for which one is false has failed, and its name says where
     models: dict[str, nn.Module] = field(default_factory=dict)  # what was learnt beside the policy
+    state: State | None = None  # all that the next iteration depends on beside the env; None: there is no next one

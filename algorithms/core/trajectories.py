@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from algorithms.core.experience import Batch, Demonstrations, Experience, Trajec
 from algorithms.core.partition import log_mean_exp
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,48 @@ class Episodes:
         )
 
 
-class Window:
+class Recent:
+    """The recent rollouts of a population."""
+
+    def __init__(self, recent: int, demonstrations: Demonstrations) -> None:
+        """Keep the last `recent`."""
+        self._recent, self._demonstrations = recent, demonstrations
+        self._number = 0  # of rollouts so far
+        self._rollouts: dict[int, Experience] = {}
+
+    @property
+    def rollouts(self) -> list[Experience]:
+        """Return them, the oldest first."""
+        return list(self._rollouts.values())
+
+    def append(self, rollout: Experience, policy: GaussianPolicy) -> None:
+        """Take in a rollout and the policy that made it."""
+        self._rollouts.pop(self._number - self._recent, None)
+        self._rollouts[self._number] = rollout
+        self._number += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it."""
+        return {"number": self._number, "rollouts": [vars(rollout) for rollout in self.rollouts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._number = state["number"]
+        self._rollouts = self._numbered(Experience(**columns) for columns in state["rollouts"])
+
+    def _numbered(self, kept: Iterable[Kept]) -> dict[int, Kept]:
+        """Give the last of the rollouts, or of what belongs to them, their numbers."""
+        items = list(kept)
+        return dict(enumerate(items, self._number - len(items)))
+
+
+class Window(Recent):
     """The recent rollouts of a population, and the policies that made them."""
 
     def __init__(self, recent: int, demonstrations: Demonstrations) -> None:
         """Keep the last `recent` of both. Raises `InputError` for demonstrations without whole trajectories."""
-        self._recent, self._demonstrations, self._expert = recent, demonstrations, demonstrations.whole()
-        self._number = 0  # of rollouts so far
-        self._rollouts: dict[int, Experience] = {}
+        super().__init__(recent, demonstrations)
+        self._expert = demonstrations.whole()
         self._samplers: dict[int, GaussianPolicy] = {}
         self._log_prob: dict[tuple[int, int], Tensor] = {}  # [P, .] of actions of a rollout, or of the expert's (-1)
         self._new: Tensor | None = None  # [P, E]: whether the oldest rollout begins with a new episode; None: all do
@@ -63,18 +100,29 @@ class Window:
     @torch.no_grad()
     def append(self, rollout: Experience, policy: GaussianPolicy) -> None:
         """Take in a rollout and the policy that made it."""
+        self._samplers[self._number] = deepcopy(policy)
         if len(self._rollouts) == self._recent:
             oldest = self._number - self._recent
-            self._new = self._rollouts.pop(oldest).ended[:, -1]
+            self._new = self._rollouts[oldest].ended[:, -1]
             del self._samplers[oldest]
-        self._rollouts[self._number], self._samplers[self._number] = rollout, deepcopy(policy)
-        self._number += 1
+        super().append(rollout, policy)
         records = {-1: self._expert} | {number: kept.transitions() for number, kept in self._rollouts.items()}
         self._log_prob = {
             (k, r): self._log_prob[k, r] if (k, r) in self._log_prob else sampler.log_prob(record.obs, record.action)
             for k, sampler in self._samplers.items()
             for r, record in records.items()
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it but the log densities, which follow from it."""
+        samplers = [sampler.state_dict() for sampler in self._samplers.values()]
+        return super().state_dict() | {"samplers": samplers, "new": self._new}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        super().load_state_dict(state)
+        self._samplers = self._numbered(GaussianPolicy.from_tensors(tensors) for tensors in state["samplers"])
+        self._new, self._log_prob = state["new"], {}
 
     def expert(self) -> Episodes:
         """Return the demonstrations that each learner may use."""

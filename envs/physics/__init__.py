@@ -1,5 +1,6 @@
 """Physics engines: W worlds of one model, behind three verbs."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import mujoco
@@ -19,3 +20,9 @@ class Physics(Protocol):
 
     def step(self, ctrl: Tensor, which: Tensor | None = None) -> None:
         """Advance all worlds, or those in `which`, by one environment step under `ctrl` [W, nu]."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that later steps depend on, [W, ...] each: what `load_state_dict` takes."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put all worlds back to where they were."""

@@ -11,7 +11,7 @@ pose by MuJoCo itself.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import mujoco
@@ -43,7 +43,7 @@ class Native:
         self._data = [mujoco.MjData(model) for _ in range(self.threads)]
         self._pool = ThreadPoolExecutor(max(1, self.threads - 1))  # the calling thread works too
         rows = np.zeros((worlds, mujoco.mj_stateSize(model, STATE)))
-        self._rows = list(rows)  # views, made once
+        self._all_rows, self._rows = rows, list(rows)  # views, made once
         self._derived = {
             name: np.zeros((worlds, *getattr(self._data[0], name).shape))
             for name in fields
@@ -84,6 +84,20 @@ class Native:
                 mujoco.mj_rnePostConstraint(self.model, data)
 
         self._spread(advance, worlds)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """See `Physics`."""
+        return {name: torch.from_numpy(values.copy()) for name, values in self._stored().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """See `Physics`. Raises ValueError for a state of another number of worlds or another model."""
+        for name, values in self._stored().items():
+            if state[name].shape != values.shape:
+                raise ValueError(f"{name}: {list(state[name].shape)} where {list(values.shape)} belongs")
+            values[:] = state[name].numpy()
+
+    def _stored(self) -> dict[str, np.ndarray]:
+        return {"rows": self._all_rows, **self._derived}
 
     def _spread(self, work: Callable[[mujoco.MjData, int], None], worlds: Sequence[int]) -> None:
         """Do `work` for each world, on all threads, and store what it left in mjData.
