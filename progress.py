@@ -19,6 +19,7 @@ class Ticker:
 
     def __init__(self, title: str, total: int, learners: Sequence[object], console: Console | None = None) -> None:
         self._title, self._total, self._done, self._unit = title, total, 0, "steps"
+        self._before = 0  # what was done before this process
         self._recent: list[list[float]] = [[] for _ in learners]
         self._started = time.monotonic()
         self._next_line = self._started + FIRST_LINE
@@ -50,13 +51,18 @@ class Ticker:
         if not self._console.is_interactive and time.monotonic() >= self._next_line:
             self._print()
 
+    def resume(self, count: int) -> None:
+        """Begin where an earlier run was: at so many per learner."""
+        self._done, self._before, self._started = count, count, time.monotonic()
+
     def __str__(self) -> str:
         """Return the line."""
         elapsed = time.monotonic() - self._started
-        speed = self._done / max(elapsed, 1e-9)
+        done = self._done - self._before
+        speed = done / max(elapsed, 1e-9)
         if self._unit != "steps":
             return f"{self._title}: {self._done:,} {self._unit}, {speed:,.0f} {self._unit}/s, {elapsed:.0f} s so far"
-        left = f"{max(elapsed * (self._total / self._done - 1), 0):.0f}" if self._done else "?"
+        left = f"{max((self._total - self._done) / speed, 0):.0f}" if done else "?"
         returns = " ".join(f"{sum(r) / len(r):.0f}" if r else "-" for r in self._recent)
         return (
             f"{self._title}: {self._done:,}/{self._total:,} steps per learner, "

@@ -1,6 +1,8 @@
 """The record of one cell while its method trains, and the folder that it becomes."""
 
+import time
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,13 @@ class Cell:
         self.evaluations: list[dict[str, Any]] = []
         self.training: list[dict[str, Any]] = []
         self.failed: dict[int, tuple[int, int, str]] = {}  # learner: iteration, env_steps, reason
+        self.started, self.resumed = datetime.now(UTC).isoformat(timespec="seconds"), 0
+        self._clock, self._seconds = time.perf_counter(), 0.0  # the latter before it was last resumed
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it has been computed, in all."""
+        return self._seconds + time.perf_counter() - self._clock
 
     def key(self, learner: int) -> dict[str, Any]:
         """Return the columns that name a learner."""
@@ -65,6 +74,18 @@ class Cell:
             if learner not in self.failed:
                 self.evaluations += rows(self.key(learner), progress.env_steps, played, learner)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it holds so far."""
+        rows = {"evaluations": self.evaluations, "training": self.training, "failed": list(self.failed.items())}
+        return rows | {"started": self.started, "seconds": self.seconds, "resumed": self.resumed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.evaluations, self.training = state["evaluations"], state["training"]
+        self.failed = {learner: (iteration, steps, why) for learner, (iteration, steps, why) in state["failed"]}
+        self.started, self.resumed = state["started"], state["resumed"] + 1
+        self._clock, self._seconds = time.perf_counter(), state["seconds"]
+
     def failures(self) -> list[str]:
         """Return one line per learner that failed."""
         return [
@@ -73,7 +94,7 @@ class Cell:
             for learner, (iteration, _, reason) in self.failed.items()
         ]
 
-    def save(self, progress: Progress, description: dict[str, Any]) -> None:
+    def save(self, folder: Path, progress: Progress, description: dict[str, Any]) -> None:
         """Write the cell's folder, all of it or nothing."""
         learners = []
         for learner in range(len(self.learners)):
@@ -83,7 +104,7 @@ class Cell:
                 zip(("iteration", "env_steps", "reason"), outcome, strict=True)
             )
             learners.append(self.key(learner) | status)
-        with replacing(self.design.cell(self.task, self.algorithm)) as fresh:
+        with replacing(folder) as fresh:
             write_tables(fresh, self.evaluations, self.training, learners)
             schema.write_json(description, fresh / "cell.json")
             (fresh / "policies.safetensors").write_bytes(tensors(policy=progress.policy, **progress.models))

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from envs.physics.native import default_threads
 from results.design import Design
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions that a number rests on."""
     return {"python": platform.python_version()} | {p: version(p) for p in ("torch", "mujoco", "gymnasium")}
 
 
-def sidecar(started: datetime, seconds: float, env_steps: int) -> dict[str, Any]:
+def sidecar(started: str, resumed: int, seconds: float, env_steps: int) -> dict[str, Any]:
     """Return where, when and how a cell was computed; kept beside the results, whose hash it would change."""
     return {
         "commit": _git("rev-parse", "HEAD"),
@@ -32,7 +33,8 @@ def sidecar(started: datetime, seconds: float, env_steps: int) -> dict[str, Any]
         "versions": versions(),
         "wall_s": round(seconds, 1),
         "env_steps_per_s": round(env_steps / seconds, 1),
-        "started": started.isoformat(timespec="seconds"),
+        "started": started,
+        "resumed": resumed,
     }
 
 

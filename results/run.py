@@ -5,27 +5,29 @@
 
 import argparse
 import dataclasses
-import sys
-import time
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 import algorithms
 import envs
 from algorithms.core.experience import Demonstrations
 from algorithms.core.progress import Progress
+from algorithms.core.state import pack, unpack
 from data import demonstrations as data
 from envs.monitor import Monitor
-from errors import one_line
+from errors import InputError, one_line
 from files import check_writable
 from progress import Ticker
-from results import provenance, schema
+from results import provenance
 from results.cell import Cell
 from results.design import Design, load
+from results.entry import Checkpoints, Entry, location, say
+from results.inputs import Sources, differences, inputs, refuse_edits_since_start
 from results.names import check_names
 from results.overrides import configure
 
@@ -34,52 +36,100 @@ from results.overrides import configure
 LEARNING_THREADS = 2
 
 
-def train(cell: Cell, method: ModuleType, config: Any, demonstrations: Demonstrations, env: envs.BatchEnv) -> Progress:
-    """Train until the budget is used or the method ends; evaluate on the way and at the end."""
+def train(
+    cell: Cell,
+    method: ModuleType,
+    config: Any,
+    demonstrations: Demonstrations,
+    env: envs.BatchEnv,
+    checkpoints: Checkpoints,
+) -> Progress:
+    """Train from the last checkpoint on until the budget is used or the method ends, evaluating along the way."""
     design, budget = cell.design, cell.design.budget[cell.task]
-    points = design.evaluation.points
-    due = [budget.env_steps * k // points for k in range(1, points)]
-    monitor = Monitor(env)
+    points = [budget.env_steps * k // design.evaluation.points for k in range(1, design.evaluation.points)]
+    monitor, saved = Monitor(env), checkpoints.last()
     learners = [f"{n}/{seed}" for n, seed in cell.learners]
     with Ticker(f"{cell.algorithm} {cell.task}", budget.env_steps, learners) as ticker:
         done = iterations = 0
         for progress in method.train(monitor, demonstrations, [seed for _, seed in cell.learners], config):
+            if saved is not None:  # then this iteration has only made the objects that are put back where they were
+                done, iterations = restore(saved, progress, monitor, cell, checkpoints.folder)
+                ticker.resume(done or iterations)
+                saved = None
+                continue
             episodes, _ = monitor.take_episodes(), monitor.take_rewards()  # untaken rewards would pile up
             cell.record(progress, episodes)
             if progress.env_steps:
                 ticker.advance(progress.env_steps - done, episodes)
             else:
                 ticker.advance(progress.iteration - iterations, unit="iterations")
-            done, iterations = progress.env_steps, progress.iteration
+            before, done, iterations = done, progress.env_steps, progress.iteration
             if done >= budget.env_steps or len(cell.failed) == len(cell.learners):
                 break
-            if due and done >= due[0]:
-                due = [point for point in due if point > done]
+            if any(before < point <= done for point in points):
                 cell.evaluate(progress, design.evaluation.episodes_during_training)
+            if progress.state is not None:
+                checkpoints.offer(iterations, partial(state, progress, monitor, cell))
     cell.evaluate(progress, design.evaluation.episodes)
     return progress
 
 
+def state(progress: Progress, monitor: Monitor, cell: Cell) -> bytes:
+    """Return all that the rest of a training depends on."""
+    assert progress.state is not None
+    counts = {"env_steps": progress.env_steps, "iteration": progress.iteration}
+    parts = {"method": progress.state.state_dict(), "env": monitor.state_dict(), "cell": cell.state_dict()}
+    return pack(counts | parts)
+
+
+def restore(saved: bytes, progress: Progress, monitor: Monitor, cell: Cell, where: Path) -> tuple[int, int]:
+    """Put a training back to where it was; return the environment steps and the iterations that it had done."""
+    assert progress.state is not None
+    try:
+        tree = unpack(saved)
+        progress.state.load_state_dict(tree["method"])
+        monitor.load_state_dict(tree["env"])
+        cell.load_state_dict(tree["cell"])
+        return tree["env_steps"], tree["iteration"]
+    except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: no state of this training ({' '.join(str(error).split())}); remove it") from None
+
+
 def run(design: Design, params: Path, task: str, row: str) -> None:
-    """Train, evaluate and write one cell."""
-    variant, cell = design.variant(row), Cell(design, task, row)
+    """Compute one cell, unless the store has it, and put it where DVC wants it."""
     # Every task's and row's, so that a mistake shows in the first cell already.
     configs = {(name, r): configure(design, params, name, r) for name in design.tasks for r in design.rows(name)}
     config = configs[task, row]
+    check_writable(design.cell(task, row).parent)
+    made_from = inputs(design, task, row, config, Sources(design.root))
+    refuse_edits_since_start(made_from["files"])
+    entry = Entry(location(design.root), task, row, made_from)
+    with entry.locked():
+        if entry.finished():
+            say(f"{entry.name}: taken from {entry.folder}")
+        else:
+            compute(entry, Cell(design, task, row), config, params)
+        edited = differences(made_from, inputs(design, task, row, config, Sources(design.root)))
+        if edited:
+            raise InputError(
+                f"{edited[0]}: changed while {entry.name} was computed; the result stays in the store, as the old "
+                "file's; start it again"
+            )
+        entry.copy(design.cell(task, row), design.results / "provenance" / task / f"{row}.json")
+
+
+def compute(entry: Entry, cell: Cell, config: Any, params: Path) -> None:
+    """Train, evaluate and write one cell into the store."""
+    design, task, row = cell.design, cell.task, cell.algorithm
+    variant = design.variant(row)
     env = envs.make(task, [seed for _, seed in cell.learners], design.budget[task].episodes)
     demonstrations, sha256 = demonstrations_of(cell, variant.expert, env, params)
-    check_writable(design.cell(task, row).parent)
-    started, clock = datetime.now(UTC), time.perf_counter()
-    progress = train(cell, algorithms.load(variant.algorithm), config, demonstrations, env)
-    seconds = time.perf_counter() - clock
-    description = provenance.describe(design, task, row, dataclasses.asdict(config), sha256)
-    cell.save(progress, description)
-    schema.write_json(
-        provenance.sidecar(started, seconds, progress.env_steps * len(cell.learners)),
-        design.results / "provenance" / task / f"{row}.json",
-    )
+    progress = train(cell, algorithms.load(variant.algorithm), config, demonstrations, env, entry.checkpoints)
+    sidecar = provenance.sidecar(cell.started, cell.resumed, cell.seconds, progress.env_steps * len(cell.learners))
+    cell.save(entry.result, progress, provenance.describe(design, task, row, dataclasses.asdict(config), sha256))
+    entry.finish(sidecar)
     for line in cell.failures():
-        print(line, file=sys.stderr)
+        say(line)
 
 
 def demonstrations_of(cell: Cell, expert: str, env: envs.BatchEnv, params: Path) -> tuple[Demonstrations, str | None]:

@@ -63,8 +63,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
         os.chmod(name, 0o644)  # mkstemp makes files only their owner can read
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(name)
+        if isinstance(error, OSError):  # a full disk's names no file
+            error.filename = error.filename or str(path)
         raise
 
 

@@ -1,0 +1,30 @@
+"""The cells that a profile asks for, and how far each is."""
+
+from pathlib import Path
+from typing import Literal
+
+from results.design import Design
+from results.entry import Entry, is_locked, location
+from results.inputs import Sources, inputs
+from results.overrides import configure
+
+Status = Literal["done", "running", "stopped", "to do"]
+
+
+def grid(design: Design, params: Path) -> list[Entry]:
+    """Return an entry for every cell of a profile, in the order of its tasks and rows."""
+    store, sources = location(design.root), Sources(design.root)
+    return [
+        Entry(store, task, row, inputs(design, task, row, configure(design, params, task, row), sources))
+        for task in design.tasks
+        for row in design.rows(task)
+    ]
+
+
+def status(folder: Path) -> Status:
+    """Return how far the cell of a folder of the store is; `stopped`: begun, and nobody is at it."""
+    if (folder / "done").exists():
+        return "done"
+    if not folder.exists():
+        return "to do"
+    return "running" if is_locked(folder) else "stopped"

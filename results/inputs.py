@@ -1,0 +1,83 @@
+"""What a cell is made from: all that decides its bytes. Versions of packages are recorded in it, not counted."""
+
+import dataclasses
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from errors import InputError
+from results.design import Design
+from results.provenance import describe
+
+CODE = Path(__file__).resolve().parents[1]  # the project whose code runs
+
+
+class Sources:
+    """Checksums of the files that cells are made from, each read once: what stage `run` of dvc.yaml depends on."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the code of this project, and the data below `root`."""
+        self._data, self._known = root, dict[Path, dict[str, str]]()
+        self._dependencies = yaml.safe_load((CODE / "dvc.yaml").read_text())["stages"]["run"]["deps"]
+
+    def of(self, task: str, method: str) -> dict[str, str]:
+        """Return the sha256 of every file, by its path in the project."""
+        found: dict[str, str] = {}
+        for dependency in self._dependencies:
+            name = dependency.removeprefix("${root}/").replace("${item.algorithm}", method)
+            root = self._data if "${item.task}" in name else CODE
+            found |= self._checksums(root, root / name.replace("${item.task}", task))
+        return found
+
+    def _checksums(self, root: Path, path: Path) -> dict[str, str]:
+        if path not in self._known:
+            self._known[path] = {
+                file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+                for file in _files(path)
+            }
+        return self._known[path]
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The files in a folder, less what Python leaves there, or the file itself."""
+    if path.is_dir():
+        for inside in sorted(path.iterdir()):
+            if inside.name != "__pycache__" and not inside.name.startswith("."):
+                yield from _files(inside)
+    elif path.exists():
+        yield path
+
+
+def inputs(design: Design, task: str, row: str, config: Any, sources: Sources) -> dict[str, Any]:
+    """Return all that decides the bytes of a cell."""
+    facts = describe(design, task, row, dataclasses.asdict(config), None)
+    del facts["versions"]
+    learners = {"seeds": design.seeds, "evaluation": design.evaluation.model_dump()}
+    return facts | learners | {"files": sources.of(task, design.variant(row).algorithm)}
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Return the names of the inputs, or of the files among them, that are not the same."""
+    flat = [{k: v for k, v in x.items() if k != "files"} | x["files"] for x in (ours, theirs)]
+    return sorted(name for name in set(flat[0]) | set(flat[1]) if flat[0].get(name) != flat[1].get(name))
+
+
+def refuse_edits_since_start(sources: dict[str, str]) -> None:
+    """Raise InputError if code was changed after this process began: which of the two it runs cannot be known."""
+    began = _process_began()
+    for name in sources:
+        path = CODE / name
+        if path.exists() and max(path.stat().st_mtime, path.stat().st_ctime) > began:
+            raise InputError(f"{name}: changed while this command was starting; start it again")
+
+
+def _process_began() -> float:
+    """Seconds since the epoch, to a hundredth."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age

@@ -1,0 +1,51 @@
+"""Runs cells in processes that die: at the n-th change of a file, or when they are told to. For tests.
+
+A process of its own has imported everything and makes the others by fork, so that each starts at once.
+"""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+from contextlib import redirect_stderr
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from results import entry, run  # imported before the fork
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.crashing"])
+CHANGES = ("mkdir", "open", "rename", "replace", "unlink", "rmdir", "utime")
+
+
+def start(params: Path, algorithm: str, task: str, die_at: int | None = None) -> BaseProcess:
+    """Start computing a cell; what it says goes to `said` beside params.yaml. Of `die_at` changes it does the first."""
+    process = CONTEXT.Process(target=_run, args=(params, algorithm, task, die_at))
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess) -> int:
+    process.join(120)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _run(params: Path, algorithm: str, task: str, die_at: int | None) -> None:
+    entry.CHECKPOINT_EVERY, entry.CHECKPOINT_SHARE = 0.0, 1e9
+    count = itertools.count(1)
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event.removeprefix("os.") in CHANGES and str(params.parent) in str(arguments[0]) and next(count) == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if die_at is not None:
+        sys.addaudithook(hook)
+    sys.argv = ["results.run", "--params", str(params), "--algorithm", algorithm, "--task", task]
+    with open(params.with_name("said"), "a", buffering=1) as said, redirect_stderr(said):
+        try:
+            with run.one_line():
+                run.main()
+        except SystemExit as stopped:
+            os._exit(int(stopped.code or 0))
