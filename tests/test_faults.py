@@ -3,14 +3,27 @@
 THREEFOLD_KILLS says how often something is killed: few times here, many in `tox -e faults`.
 """
 
+import ast
+import hashlib
+import io
+import json
 import os
+import pickle
 import random
+import shutil
+import subprocess
+import time
 
 import pytest
+import torch
 
+from algorithms import gail
+from algorithms.core.state import pack
+from results import inputs
+from results.design import load
 from results.entry import entries, is_locked, location
-from tests import crashing
-from tests.test_run import TASK, cell, contents, project
+from tests import crashing, test_imports, test_run
+from tests.test_run import ROOT, TASK, cell, contents, project
 
 KILLS = int(os.environ.get("THREEFOLD_KILLS", "4"))
 SMALL = {
@@ -73,3 +86,188 @@ def test_killed_at_any_time(params, whole):
     assert kills
     assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
     sound(params, "gail", whole)
+
+
+def test_two_starts_of_a_cell_compute_it_once(params, whole):
+    first, second = (crashing.start(params, "gail", TASK) for _ in range(2))
+    assert [crashing.finish(first), crashing.finish(second)] == [0, 0]
+    lines = said(params).splitlines()
+    (waits,) = [line for line in lines if "waiting" in line]
+    assert waits.startswith(f"{TASK}/gail: process ")
+    assert len([line for line in lines if line.startswith(f"{TASK}/gail: taken from ")]) == 1
+    assert len([line for line in lines if "512/500 steps per learner" in line]) == 1
+    sound(params, "gail", whole)
+
+
+def test_a_start_that_is_killed_hands_over_to_the_one_that_waits(params, whole):
+    first = crashing.start(params, "gail", TASK)
+    (store,) = [location(params.parent)]
+    while not list(store.glob("*/*/*/checkpoints/[0-9]*")):
+        time.sleep(0.01)
+    second = crashing.start(params, "gail", TASK)
+    while "waiting" not in said(params):
+        time.sleep(0.01)
+    first.kill()
+    assert [crashing.finish(first), crashing.finish(second)] == [-9, 0]
+    sound(params, "gail", whole)
+    assert provenance(params, "gail")["resumed"] == 1
+
+
+def provenance(params, algorithm):
+    return json.loads((load(params).results / "provenance" / TASK / f"{algorithm}.json").read_text())
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """A copy of the code for the fingerprint to be taken of."""
+    folder = tmp_path / "code"
+    listed = subprocess.run(["git", "ls-files", "-z", "*.py", "dvc.yaml"], cwd=ROOT, capture_output=True, check=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    monkeypatch.setattr(inputs, "CODE", folder)
+    monkeypatch.setattr(inputs, "_process_began", lambda: time.time() + 1)
+    return folder
+
+
+def test_an_edit_during_the_run_is_never_recorded_as_the_new_codes_result(params, whole, code, monkeypatch, capsys):
+    method, train = code / "algorithms" / "gail.py", gail.train
+    text = method.read_text()
+
+    def edits(*arguments):
+        method.write_text(text + "# edited\n")
+        yield from train(*arguments)
+
+    monkeypatch.setattr(gail, "train", edits)
+    assert test_run.train(params, "gail") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: algorithms/gail.py: changed while {TASK}/gail was computed; the result stays in the store, as the old "
+        "file's; start it again"
+    )
+    assert not cell(params, "gail").exists()
+    method.write_text(text)
+    monkeypatch.setattr(gail, "train", None)  # nothing is computed now
+    assert test_run.train(params, "gail") == 0
+    assert contents(cell(params, "gail")) == whole["gail"]
+    method.write_text(text + "# edited\n")
+    with pytest.raises(TypeError):  # but this is
+        test_run.train(params, "gail")
+
+
+def mount(folder, size, *options):
+    folder.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", str(folder)]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def small_disk(params):
+    """The store on a disk that has room for one checkpoint."""
+    store = location(params.parent)
+    if not mount(store, "700k"):
+        pytest.skip("mounting needs root")
+    yield store
+    subprocess.run(["umount", str(store)], check=True)
+
+
+def test_a_full_disk(params, small_disk, whole):
+    assert crashing.finish(crashing.start(params, "gail", TASK)) == 2
+    lines = said(params).splitlines()
+    (entry,) = entries(small_disk)
+    unsaved = [line for line in lines if line.endswith("No space left on device; training goes on")]
+    assert unsaved[0].startswith(f"{TASK}/gail: iteration ")
+    assert lines[-1].startswith(f"error: {entry}")
+    assert lines[-1].endswith("No space left on device; free space or choose a writable folder")
+    assert not cell(params, "gail").exists()
+    assert mount(small_disk, "100m", "remount")
+    assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
+    assert "cut or altered" not in said(params)
+    sound(params, "gail", whole)
+    assert provenance(params, "gail")["resumed"] == 1
+
+
+def test_a_read_only_store(params, small_disk):
+    assert mount(small_disk, "100m", "remount", "ro")
+    assert crashing.finish(crashing.start(params, "gail", TASK)) == 2
+    (line,) = said(params).splitlines()
+    assert line.startswith(f"error: {small_disk}")
+    assert line.endswith("Read-only file system; free space or choose a writable folder")
+
+
+@pytest.fixture
+def stopped(params):
+    """A cell that was killed after two checkpoints; the folder of those."""
+    process = crashing.start(params, "gail", TASK)
+    while len(found := list(location(params.parent).glob("*/*/*/checkpoints/[0-9]*"))) < 2:
+        time.sleep(0.01)
+    process.kill()
+    assert crashing.finish(process) == -9
+    return found[0].parent
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:-1] + bytes([data[-1] ^ 1])]
+)
+def test_a_damaged_checkpoint(params, stopped, whole, damage):
+    older, newest = sorted(stopped.glob("[0-9]*"))
+    newest.write_bytes(damage(newest.read_bytes()))
+    assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
+    assert f"{TASK}/gail: {newest}: cut or altered; going on from the one before" in said(params).splitlines()
+    sound(params, "gail", whole)
+    assert provenance(params, "gail")["resumed"] == 1
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def hostile(tmp_path):
+    """Files that run code where they are unpickled, and states that are none of this training."""
+    bomb = Bomb(str(tmp_path / "exploded"))
+    saved = io.BytesIO()
+    torch.save(bomb, saved)
+    return [pickle.dumps(bomb), saved.getvalue(), pack({"method": 1}), pack(["x"]), b""]
+
+
+def test_a_hostile_checkpoint_runs_no_code(params, stopped, tmp_path):
+    for data in hostile(tmp_path):
+        name = f"9999999999-{hashlib.sha256(data).hexdigest()}.safetensors"
+        (stopped / name).write_bytes(data)
+        assert crashing.finish(crashing.start(params, "gail", TASK)) == 2
+        assert said(params).splitlines()[-1].startswith(f"error: {stopped}: no state of this training (")
+        (stopped / name).unlink()
+    assert not (tmp_path / "exploded").exists()
+    assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
+
+
+def test_hostile_demonstrations_and_weights_run_no_code(params, tmp_path, capsys):
+    """Their checksums are as they should be: whoever alters a file can alter its card."""
+    for kind, arrays, module in (
+        ("demonstrations", "trajectories", test_run.run),
+        ("experts", "policy", test_run.reference),
+    ):
+        folder = params.parent / "data" / kind / TASK
+        for data in hostile(tmp_path):
+            (folder / f"{arrays}.safetensors").write_bytes(data)
+            card = json.loads((folder / "card.json").read_text())
+            (folder / "card.json").write_text(json.dumps(card | {"sha256": hashlib.sha256(data).hexdigest()}))
+            options = ["--algorithm", "bc"] if kind == "demonstrations" else []
+            assert test_run.command(module, params, *options) == 2
+            assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {folder}")
+    assert not (tmp_path / "exploded").exists()
+
+
+FORBIDDEN = ("pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle")
+CALLS = ("torch.load", "numpy.load", "np.load", "pd.read_pickle", "yaml.load", "yaml.unsafe_load", "eval", "exec")
+
+
+def test_nothing_that_reads_a_file_can_run_code():
+    for name, module in test_imports.modules_of(ROOT).items():
+        imported = {target.split(".")[0] for target in test_imports.names(module)}
+        called = {ast.unparse(node.func) for node in ast.walk(module.tree) if isinstance(node, ast.Call)}
+        assert not imported & set(FORBIDDEN), name
+        assert not called & set(CALLS), name
