@@ -17,6 +17,7 @@ from typing import Any
 import safetensors.torch
 import torch
 import yaml
+from safetensors import SafetensorError
 
 import envs
 from algorithms.core.policy import GaussianPolicy
@@ -137,7 +138,10 @@ def load(task: str, folder: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
         raise InputError(f"{folder / 'card.json'}: task is {card.get('task')!r}, expected {task!r}; {remake}")
     if hashlib.sha256(weights).hexdigest() != card.get("sha256"):
         raise InputError(f"{folder / 'policy.safetensors'}: sha256 differs from the card's (altered or cut); {remake}")
-    return GaussianPolicy.from_tensors(safetensors.torch.load(weights)), card
+    try:
+        return GaussianPolicy.from_tensors(safetensors.torch.load(weights)), card
+    except (IndexError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError):
+        raise InputError(f"{folder / 'policy.safetensors'}: no policy's weights; {remake}") from None
 
 
 def read_design(path: Path, task: str) -> Design:

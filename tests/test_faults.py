@@ -19,7 +19,7 @@ import torch
 
 from algorithms import gail
 from algorithms.core.state import pack
-from results import inputs
+from results import inputs, run
 from results.design import load
 from results.entry import entries, is_locked, location
 from tests import crashing, test_imports, test_run
@@ -44,6 +44,17 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def params(tmp_path):
     return project(tmp_path, algorithms=["bc", "gail", "gcl"], **SMALL)
+
+
+@pytest.fixture
+def stopped(params):
+    """A cell that was killed after two checkpoints; the folder of those."""
+    process = crashing.start(params, "gail", TASK)
+    while len(found := list(location(params.parent).glob("*/*/*/checkpoints/[0-9]*"))) < 2:
+        time.sleep(0.01)
+    process.kill()
+    assert crashing.finish(process) == -9
+    return found[0].parent
 
 
 def said(params):
@@ -76,14 +87,13 @@ def test_killed_at_any_change_of_a_file_a_cell_ends_with_the_same_bytes(params, 
     sound(params, algorithm, whole)
 
 
-def test_killed_at_any_time(params, whole):
-    rng, kills = random.Random(0), 0
+def test_killed_at_any_time(params, stopped, whole):
+    rng = random.Random(0)
     for _ in range(KILLS):
         process = crashing.start(params, "gail", TASK)
-        process.join(rng.uniform(0.0, 3.0))
+        process.join(rng.uniform(0.0, 0.5))
         process.kill()
-        kills += crashing.finish(process) == -9
-    assert kills
+        assert crashing.finish(process) in (0, -9)
     assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
     sound(params, "gail", whole)
 
@@ -138,6 +148,7 @@ def test_an_edit_during_the_run_is_never_recorded_as_the_new_codes_result(params
         method.write_text(text + "# edited\n")
         yield from train(*arguments)
 
+    monkeypatch.setattr(run, "LEARNING_THREADS", 1)  # as in `crashing`
     monkeypatch.setattr(gail, "train", edits)
     assert test_run.train(params, "gail") == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
@@ -164,7 +175,7 @@ def mount(folder, size, *options):
 def small_disk(params):
     """The store on a disk that has room for one checkpoint."""
     store = location(params.parent)
-    if not mount(store, "700k"):
+    if not mount(store, "440k"):
         pytest.skip("mounting needs root")
     yield store
     subprocess.run(["umount", str(store)], check=True)
@@ -194,20 +205,15 @@ def test_a_read_only_store(params, small_disk):
     assert line.endswith("Read-only file system; free space or choose a writable folder")
 
 
-@pytest.fixture
-def stopped(params):
-    """A cell that was killed after two checkpoints; the folder of those."""
-    process = crashing.start(params, "gail", TASK)
-    while len(found := list(location(params.parent).glob("*/*/*/checkpoints/[0-9]*"))) < 2:
-        time.sleep(0.01)
-    process.kill()
-    assert crashing.finish(process) == -9
-    return found[0].parent
+def half(data):
+    return data[: len(data) // 2]
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:-1] + bytes([data[-1] ^ 1])]
-)
+def flipped(data):
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [half, flipped])
 def test_a_damaged_checkpoint(params, stopped, whole, damage):
     older, newest = sorted(stopped.glob("[0-9]*"))
     newest.write_bytes(damage(newest.read_bytes()))
