@@ -85,6 +85,7 @@ class Design(_Strict):
     variants: dict[str, Variant]  # by the names of their rows
     studies: Studies | None = None
     allow_weak_expert: bool = False
+    keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
 
     @property
     def results(self) -> Path:

@@ -5,6 +5,7 @@
 
 import argparse
 import dataclasses
+import traceback
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -21,9 +22,9 @@ from algorithms.core.state import pack, unpack
 from data import demonstrations as data
 from envs.monitor import Monitor
 from errors import InputError, one_line
-from files import check_writable
+from files import check_writable, replacing
 from progress import Ticker
-from results import provenance
+from results import provenance, schema
 from results.cell import Cell
 from results.design import Design, load
 from results.entry import Checkpoints, Entry, location, say
@@ -132,6 +133,13 @@ def compute(entry: Entry, cell: Cell, config: Any, params: Path) -> None:
         say(line)
 
 
+def crashed(folder: Path, error: Exception) -> None:
+    """Put the error where the cell would be, for collect to name; what the store has stays for another try."""
+    traceback.print_exception(error)
+    with replacing(folder) as fresh:
+        schema.write_json({"reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}, fresh / schema.CRASH)
+
+
 def demonstrations_of(cell: Cell, expert: str, env: envs.BatchEnv, params: Path) -> tuple[Demonstrations, str | None]:
     """Return what a cell's learners imitate, and its checksum if it is a file's."""
     folder = cell.design.root / "data" / "demonstrations" / cell.task
@@ -157,7 +165,14 @@ def main() -> None:
     check_names(design, arguments.params, arguments.task, arguments.algorithm)
     torch.set_num_threads(LEARNING_THREADS)
     for task in [arguments.task] if arguments.task else design.variant(arguments.algorithm).tasks:
-        run(design, arguments.params, task, arguments.algorithm)
+        try:
+            run(design, arguments.params, task, arguments.algorithm)
+        except (InputError, OSError):  # the user's or the machine's fault, which stops the next cell as well
+            raise
+        except Exception as error:
+            if not design.keep_going:
+                raise
+            crashed(design.cell(task, arguments.algorithm), error)
 
 
 if __name__ == "__main__":

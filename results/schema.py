@@ -4,6 +4,7 @@ Bytes are a pure function of the values (floats by shortest round trip, no times
 results do. Files appear whole or not at all: they are written beside their place and moved over it.
 """
 
+import io
 import json
 import os
 import tempfile
@@ -32,7 +33,8 @@ TRAINING: Schema = LEARNER | {"iteration": "int64", "env_steps": "int64", "metri
 # One row per learner; reason is empty where status is ok.
 LEARNERS: Schema = LEARNER | {"status": "str", "iteration": "int64", "env_steps": "int64", "reason": "str"}
 
-STATUSES = ("ok", "failed")
+# failed: it diverged and delivers no policy. missing: it has no result (collect alone says so, with `keep_going`).
+CRASH = "crash.json"  # alone in the folder of a cell that ended with an error: {"reason": one line}
 REFERENCES = ("random", "expert", "expert-stochastic")  # algorithm in the rows of a task's `reference` cell
 
 # cell.json: what a cell's numbers rest on. versions: gymnasium, mujoco, torch, python.
@@ -81,30 +83,41 @@ def write_csv(frame: pd.DataFrame, path: Path, schema: Schema) -> None:
 
 def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
     """Read what `write_csv` wrote; InputError, naming file and cure, if it is missing, truncated or malformed."""
+    return read_csvs([path], schema)
+
+
+def read_csvs(paths: list[Path], schema: Schema) -> pd.DataFrame:
+    """Read several such files as one table; InputError as of `read_csv`, naming one that is at fault."""
+    header, rows, path = ",".join(schema).encode(), [], Path()
     try:
-        with open(path, "rb") as file:
-            header = file.readline().decode().strip()
-            if header != ",".join(schema):
-                raise ValueError(f"its columns are {header or 'missing'}, expected {','.join(schema)}")
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
+        for path in paths:
+            first, _, rest = path.read_bytes().partition(b"\n")
+            if first.rstrip() != header:
+                raise ValueError(f"its columns are {first.decode().strip() or 'missing'}, expected {header.decode()}")
+            if rest and not rest.endswith(b"\n"):
                 raise ValueError("its last line is cut off")
-        floats = {column: ["nan"] for column, dtype in schema.items() if dtype == "float64"}
-        frame = pd.read_csv(
-            path,
-            dtype=schema,
-            keep_default_na=False,
-            na_values=floats,
-            index_col=False,
-            encoding="utf-8",
-        )
-        _refuse_holes(frame, schema)
-        return frame
+            rows.append(rest)
+        return _parse(b"".join([header, b"\n", *rows]), schema)
     except FileNotFoundError:
         raise InputError(f"{path}: missing; {CURE}") from None
     except (ValueError, OSError) as error:
+        if len(rows) == len(paths) > 1:  # it is not the last one read that is at fault
+            for one in paths:
+                read_csv(one, schema)
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: truncated or altered ({reason}); {CURE}") from None
+
+
+def _parse(data: bytes, schema: Schema) -> pd.DataFrame:
+    floats = {column: ["nan"] for column, dtype in schema.items() if dtype == "float64"}
+    frame = pd.read_csv(
+        io.BytesIO(data), dtype=schema, keep_default_na=False, na_values=floats, index_col=False, encoding="utf-8"
+    )
+    _refuse_holes(frame, schema)
+    lines = data.count(b"\n") - 1
+    if len(frame) != lines:
+        raise ValueError(f"{len(frame)} rows in {lines} lines")
+    return frame
 
 
 def _refuse_holes(frame: pd.DataFrame, schema: Schema) -> None:
@@ -130,3 +143,11 @@ def read_cell(path: Path) -> dict[str, Any]:
         if not isinstance(cell, dict) or not isinstance(cell.get(key, ...), kind):
             raise InputError(f"{path}: no proper {key!r}; {CURE}")
     return cell
+
+
+def read_crash(path: Path) -> str:
+    """Read why a cell has no result."""
+    try:
+        return f"crashed: {json.loads(path.read_text())['reason']}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "crashed"

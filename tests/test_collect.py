@@ -99,6 +99,51 @@ def test_every_hole_is_named(params, results):
         assert "dvc repro" in line
 
 
+def test_keep_going_marks_what_is_missing_and_takes_the_rest(params, results):
+    shutil.rmtree(results / "cells" / "Hopper-v5" / "bc")
+    gail = results / "cells" / "Hopper-v5" / "gail"
+    drop(gail / "learners.csv", schema.LEARNERS, demonstrations=11, seed=1)
+    drop(gail / "evaluations.csv", schema.EVALUATIONS, demonstrations=4, seed=2, env_steps=100000, episode=3)
+    path = results / "cells" / "InvertedPendulum-v5" / "gail" / "training.csv"
+    path.write_bytes(path.read_bytes()[:-3])
+    lines = collect(load(synthetic.design(params.parent, keep_going=True)))
+    assert len(lines) == 4
+    assert f"{results / 'cells' / 'Hopper-v5' / 'bc'}: missing cell; run `dvc repro`" in lines
+    learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
+    missing = learners[learners["status"] == "missing"]
+    found = missing.groupby(["task", "algorithm", "reason"]).size().to_dict()
+    cut = [reason for _, _, reason in found if reason.startswith("training.csv: truncated or altered")]
+    assert found == {
+        ("Hopper-v5", "bc", "missing cell"): 6,
+        ("Hopper-v5", "gail", "3 finite final episodes of 4 in evaluations.csv"): 1,
+        ("Hopper-v5", "gail", "not in learners.csv with status ok or failed"): 1,
+        ("InvertedPendulum-v5", "gail", cut[0]): 6,
+    }
+    assert len(learners[~learners["algorithm"].isin(schema.REFERENCES)]) == 2 * 2 * 2 * 3
+    lost = set(missing[list(schema.LEARNER)].itertuples(index=False, name=None))
+    for name, columns in (("evaluations", schema.EVALUATIONS), ("training", schema.TRAINING)):
+        rows = schema.read_csv(results / f"{name}.csv", columns)
+        assert not lost & set(rows[list(schema.LEARNER)].itertuples(index=False, name=None))
+    assert list(json.loads((results / "cells.json").read_text())) == [
+        "Hopper-v5/gail", "Hopper-v5/reference", "InvertedPendulum-v5/bc", "InvertedPendulum-v5/reference"
+    ]  # fmt: skip
+
+
+def test_keep_going_refuses_contradictions_and_a_missing_reference(params, results):
+    synthetic.design(params.parent, keep_going=True)
+    synthetic.edit_cell(results, "Hopper-v5/gail", versions={**synthetic.VERSIONS, "mujoco": "0.1"})
+    assert len(holes(params)) == 1
+    shutil.rmtree(results / "cells" / "Hopper-v5" / "reference")
+    assert "missing cell" in holes(params)[0]
+
+
+def test_keep_going_changes_nothing_where_nothing_is_missing(params, results):
+    collect(load(params))
+    before = [(results / name).read_bytes() for name in OUTPUTS]
+    assert collect(load(synthetic.design(params.parent, keep_going=True))) == []
+    assert before == [(results / name).read_bytes() for name in OUTPUTS]
+
+
 def test_episodes_during_training_are_no_final_evaluation(params, results):
     drop(
         results / "cells" / "Hopper-v5" / "gail" / "evaluations.csv",

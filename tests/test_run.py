@@ -233,6 +233,33 @@ def test_a_cell_whose_learners_all_fail_ends_and_is_recorded(tmp_path, monkeypat
     assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]) == 4
 
 
+def crash(*arguments):
+    raise RuntimeError("out of\nluck")
+    yield
+
+
+def test_a_cell_that_crashes_stops_the_others_unless_the_design_says_to_keep_going(tmp_path, monkeypatch, capsys):
+    params = project(tmp_path, algorithms=["gail"])
+    monkeypatch.setattr(gail, "train", crash)
+    with pytest.raises(RuntimeError):
+        train(params, "gail")
+    params = project(tmp_path, algorithms=["gail", "bc"], keep_going=True)
+    assert train(params, "gail") == 0
+    assert "RuntimeError: out of" in capsys.readouterr().err
+    assert contents(cell(params, "gail")) == {"crash.json": b'{\n  "reason": "RuntimeError: out of luck"\n}\n'}
+    assert train(params, "bc") == command(reference, params) == command(collect, params) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"no result: {cell(params, 'gail')}: crashed: RuntimeError: out of luck; "
+        "for another try: `dvc repro -f -s <its stage>`"
+    )
+    learners = schema.read_csv(load(params).results / "learners.csv", schema.LEARNERS)
+    missing = learners[learners["algorithm"] == "gail"]
+    assert list(zip(missing["demonstrations"], missing["seed"], strict=True)) == LEARNERS
+    assert set(zip(missing["status"], missing["reason"], strict=True)) == {
+        ("missing", "crashed: RuntimeError: out of luck")
+    }
+
+
 # Wrong input: one line on stderr, exit code 2, no cell.
 
 
