@@ -18,8 +18,8 @@ class Ticker:
     """Shows how a population trains. `total` counts environment steps per learner."""
 
     def __init__(self, title: str, total: int, learners: Sequence[object], console: Console | None = None) -> None:
-        self._title, self._total, self._done, self._unit = title, total, 0, "steps"
-        self._before = 0  # what was done before this process
+        self._title, self._total, self._unit = title, total, "steps"
+        self._done = self._before = 0.0  # per learner, on average; the latter by an earlier run
         self._recent: list[list[float]] = [[] for _ in learners]
         self._started = time.monotonic()
         self._next_line = self._started + FIRST_LINE
@@ -36,24 +36,30 @@ class Ticker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End with one plain line that stays."""
+        """End with one plain line that stays, if there was anything to show."""
         self._live.stop()
-        self._print()
+        if self._done:
+            self._print()
 
-    def advance(self, count: int, episodes: Iterable[tuple[int, float, int]] = (), unit: str = "steps") -> None:
-        """Count more per learner, and the (learner, episode_return, length) of finished training episodes.
+    def advance(
+        self,
+        count: int,
+        episodes: Iterable[tuple[int, float, int]] = (),
+        unit: str = "steps",
+        learners: int | None = None,
+        resumed: bool = False,
+    ) -> None:
+        """Count more for each learner, or each of so many, and the (learner, episode_return, length) of what ended.
 
-        A method that uses no environment step counts another unit; how many there will be is not known then.
+        A method that uses no environment step counts another unit; how many there will be is not known then. What was
+        `resumed` was done by an earlier run.
         """
-        self._done, self._unit = self._done + count, unit
+        share = count * (learners or len(self._recent)) / len(self._recent)
+        self._done, self._unit, self._before = self._done + share, unit, self._before + share * resumed
         for learner, episode_return, _ in episodes:
             self._recent[learner] = [*self._recent[learner][1 - RECENT :], episode_return]
         if not self._console.is_interactive and time.monotonic() >= self._next_line:
             self._print()
-
-    def resume(self, count: int) -> None:
-        """Begin where an earlier run was: at so many per learner."""
-        self._done, self._before, self._started = count, count, time.monotonic()
 
     def __str__(self) -> str:
         """Return the line."""
@@ -61,11 +67,11 @@ class Ticker:
         done = self._done - self._before
         speed = done / max(elapsed, 1e-9)
         if self._unit != "steps":
-            return f"{self._title}: {self._done:,} {self._unit}, {speed:,.0f} {self._unit}/s, {elapsed:.0f} s so far"
+            return f"{self._title}: {self._done:,.0f} {self._unit}, {speed:,.0f} {self._unit}/s, {elapsed:.0f} s so far"
         left = f"{max((self._total - self._done) / speed, 0):.0f}" if done else "?"
         returns = " ".join(f"{sum(r) / len(r):.0f}" if r else "-" for r in self._recent)
         return (
-            f"{self._title}: {self._done:,}/{self._total:,} steps per learner, "
+            f"{self._title}: {self._done:,.0f}/{self._total:,} steps per learner, "
             f"{speed * len(self._recent):,.0f} steps/s in all, {elapsed:.0f} s so far, {left} s left, return {returns}"
         )
 

@@ -1,32 +1,48 @@
-"""The record of one cell while its method trains, and the folder that it becomes."""
+"""The record of learners while they train, what comes out of it, and the folder that a cell becomes."""
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 import envs
-from algorithms.core.ppo import one_torch_thread
 from algorithms.core.progress import Progress
 from envs.episodes import Episodes, play
 from files import replacing
 from results import schema
-from results.design import Design
 
 EVALUATION_SEEDS = 1_000_000  # start states of evaluations are apart from those of training
 
 
-class Cell:
-    """The record of one cell while its method trains: evaluations, metrics and failures, as rows."""
+@dataclass(frozen=True)
+class Outcome:
+    """What the training of some of a cell's learners came to. It goes from one process to another."""
 
-    def __init__(self, design: Design, task: str, algorithm: str) -> None:
-        self.design, self.task, self.algorithm = design, task, algorithm
-        self.learners = design.learners(task)
+    evaluations: list[dict[str, Any]]
+    training: list[dict[str, Any]]
+    learners: list[dict[str, Any]]
+    failures: list[str]  # a line each
+    tensors: bytes  # policies and what was learnt beside them, as safetensors
+    env_steps: int  # of all of these learners
+    started: str
+    resumed: int  # times
+    seconds: float
+
+
+class Record:
+    """What is recorded of some of a cell's learners while they train: evaluations, metrics and failures, as rows."""
+
+    def __init__(self, task: str, algorithm: str, learners: Sequence[tuple[int, int]], threads: int) -> None:
+        """Begin; each learner is a number of demonstrations and a seed, `threads` are those of evaluations."""
+        self.task, self.algorithm, self.learners, self.threads = task, algorithm, learners, threads
         self.evaluations: list[dict[str, Any]] = []
         self.training: list[dict[str, Any]] = []
         self.failed: dict[int, tuple[int, int, str]] = {}  # learner: iteration, env_steps, reason
@@ -43,7 +59,7 @@ class Cell:
         demonstrations, seed = self.learners[learner]
         return {"task": self.task, "algorithm": self.algorithm, "demonstrations": demonstrations, "seed": seed}
 
-    def record(self, progress: Progress, episodes: list[tuple[int, float, int]]) -> None:
+    def take(self, progress: Progress, episodes: list[tuple[int, float, int]]) -> None:
         """Take in an iteration: its failures, its metrics and the training episodes that ended in it."""
         for where, finite in progress.finite.items():
             for learner in (~finite).nonzero().flatten().tolist():
@@ -68,8 +84,7 @@ class Cell:
     def evaluate(self, progress: Progress, episodes: int) -> None:
         """Play deterministic episodes and record them."""
         seeds = [EVALUATION_SEEDS + seed for _, seed in self.learners]
-        with one_torch_thread():
-            played = play(envs.make(self.task, seeds, episodes), progress.policy)
+        played = play(envs.make(self.task, seeds, episodes, threads=self.threads), progress.policy)
         for learner in range(len(self.learners)):
             if learner not in self.failed:
                 self.evaluations += rows(self.key(learner), progress.env_steps, played, learner)
@@ -86,16 +101,8 @@ class Cell:
         self.started, self.resumed = state["started"], state["resumed"] + 1
         self._clock, self._seconds = time.perf_counter(), state["seconds"]
 
-    def failures(self) -> list[str]:
-        """Return one line per learner that failed."""
-        return [
-            f"failed: {self.algorithm} {self.task}, {self.learners[learner][0]} demonstrations, "
-            f"seed {self.learners[learner][1]}, iteration {iteration}: {reason}"
-            for learner, (iteration, _, reason) in self.failed.items()
-        ]
-
-    def save(self, folder: Path, progress: Progress, description: dict[str, Any]) -> None:
-        """Write the cell's folder, all of it or nothing."""
+    def outcome(self, progress: Progress) -> Outcome:
+        """Return what the training came to."""
         learners = []
         for learner in range(len(self.learners)):
             failed = learner in self.failed
@@ -104,10 +111,33 @@ class Cell:
                 zip(("iteration", "env_steps", "reason"), outcome, strict=True)
             )
             learners.append(self.key(learner) | status)
-        with replacing(folder) as fresh:
-            write_tables(fresh, self.evaluations, self.training, learners)
-            schema.write_json(description, fresh / "cell.json")
-            (fresh / "policies.safetensors").write_bytes(tensors(policy=progress.policy, **progress.models))
+        failures = [
+            f"failed: {self.algorithm} {self.task}, {self.learners[learner][0]} demonstrations, "
+            f"seed {self.learners[learner][1]}, iteration {iteration}: {reason}"
+            for learner, (iteration, _, reason) in self.failed.items()
+        ]
+        return Outcome(
+            self.evaluations,
+            self.training,
+            learners,
+            failures,
+            tensors(policy=progress.policy, **progress.models),
+            progress.env_steps * len(self.learners),
+            self.started,
+            self.resumed,
+            self.seconds,
+        )
+
+
+def save(folder: Path, parts: Sequence[Outcome], description: dict[str, Any]) -> None:
+    """Write a cell's folder, all of it or nothing."""
+    with replacing(folder) as fresh:
+        evaluations, training, learners = (
+            [row for part in parts for row in getattr(part, table)] for table in ("evaluations", "training", "learners")
+        )
+        write_tables(fresh, evaluations, training, learners)
+        schema.write_json(description, fresh / "cell.json")
+        (fresh / "policies.safetensors").write_bytes(joined([part.tensors for part in parts]))
 
 
 def write_tables(
@@ -149,3 +179,14 @@ def tensors(**modules: nn.Module) -> bytes:
         for key, value in module.state_dict().items()
     }
     return safetensors.torch.save(named)
+
+
+def joined(parts: Sequence[bytes]) -> bytes:
+    """Return the tensors of all learners, `[P, ...]`, from those of the parts; an action scale is the task's."""
+    tables = [safetensors.torch.load(part) for part in parts]
+    return safetensors.torch.save(
+        {
+            name: first if name.endswith("action_scale") else torch.cat([table[name] for table in tables])
+            for name, first in tables[0].items()
+        }
+    )

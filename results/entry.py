@@ -2,7 +2,7 @@
 
     <store>/<task>/<row>/<fingerprint>/
         inputs.json        what the fingerprint is of
-        checkpoints/       the last two states of the training, while there is no result
+        checkpoints/<k>/   the last two states of each part of the training, while there is no result
         result/            what DVC gets: the cell's files
         provenance.json    who computed it, when and how fast
         done               the checksums of the result and of the provenance; it comes last
@@ -56,7 +56,7 @@ class Entry:
         text = json.dumps(inputs, sort_keys=True, allow_nan=False)
         self.name, self.inputs = f"{task}/{row}", inputs
         self.folder = store / task / row / hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT]
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", self.name)
+        self.checkpoints = self.folder / "checkpoints"
 
     @property
     def result(self) -> Path:
@@ -75,7 +75,7 @@ class Entry:
             say(f"{self.name}: {_holder(self.folder)} is computing it; waiting for the result")
             patience = WAITING_LINE
         try:
-            for left in [*self.folder.glob(".*"), *self.checkpoints.folder.glob(".*")]:  # by a killed run
+            for left in [*self.folder.glob(".*"), *self.checkpoints.glob("*/.*")]:  # by a killed run
                 _remove(left)
             schema.write_json(self.inputs, self.folder / "inputs.json")
             schema.write_json({"pid": os.getpid(), "machine": platform.node()}, self.folder / "holder.json")
@@ -97,7 +97,7 @@ class Entry:
         """Declare the result complete."""
         schema.write_json(provenance, self.folder / "provenance.json")
         schema.write_json({"sha256": _checksums(self.folder)}, self.folder / "done")
-        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def copy(self, cell: Path, provenance: Path) -> None:
         """Copy a complete result to where DVC wants it, whole or not at all."""

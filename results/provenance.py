@@ -4,12 +4,14 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from envs.physics.native import default_threads
+from results.cell import Outcome
 from results.design import Design
 
 
@@ -19,8 +21,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {p: version(p) for p in ("torch", "mujoco", "gymnasium")}
 
 
-def sidecar(started: str, resumed: int, seconds: float, env_steps: int) -> dict[str, Any]:
+def sidecar(parts: Sequence[Outcome]) -> dict[str, Any]:
     """Return where, when and how a cell was computed; kept beside the results, whose hash it would change."""
+    seconds = max(part.seconds for part in parts)
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -32,9 +35,9 @@ def sidecar(started: str, resumed: int, seconds: float, env_steps: int) -> dict[
         "python": platform.python_version(),
         "versions": versions(),
         "wall_s": round(seconds, 1),
-        "env_steps_per_s": round(env_steps / seconds, 1),
-        "started": started,
-        "resumed": resumed,
+        "env_steps_per_s": round(sum(part.env_steps for part in parts) / seconds, 1),
+        "started": min(part.started for part in parts),
+        "resumed": max(part.resumed for part in parts),
     }
 
 

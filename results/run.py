@@ -6,94 +6,26 @@
 import argparse
 import dataclasses
 import traceback
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-import algorithms
-import envs
-from algorithms.core.experience import Demonstrations
-from algorithms.core.progress import Progress
-from algorithms.core.state import pack, unpack
-from data import demonstrations as data
-from envs.monitor import Monitor
+from data.demonstrations import read_card
+from envs.physics.native import default_threads
 from errors import InputError, one_line
 from files import check_writable, replacing
 from progress import Ticker
-from results import provenance, schema
-from results.cell import Cell
+from results import schema
+from results.cell import save
 from results.design import Design, load
-from results.entry import Checkpoints, Entry, location, say
+from results.entry import Entry, location, say
 from results.inputs import Sources, differences, inputs, refuse_edits_since_start
 from results.names import check_names
 from results.overrides import configure
-
-# Of the networks while they learn, on every machine: the last bits of a result depend on it. The networks are small:
-# a second thread gains a fifth of a cell's time, many more would wait for each other.
-LEARNING_THREADS = 2
-
-
-def train(
-    cell: Cell,
-    method: ModuleType,
-    config: Any,
-    demonstrations: Demonstrations,
-    env: envs.BatchEnv,
-    checkpoints: Checkpoints,
-) -> Progress:
-    """Train from the last checkpoint on until the budget is used or the method ends, evaluating along the way."""
-    design, budget = cell.design, cell.design.budget[cell.task]
-    points = [budget.env_steps * k // design.evaluation.points for k in range(1, design.evaluation.points)]
-    monitor, saved = Monitor(env), checkpoints.last()
-    learners = [f"{n}/{seed}" for n, seed in cell.learners]
-    with Ticker(f"{cell.algorithm} {cell.task}", budget.env_steps, learners) as ticker:
-        done = iterations = 0
-        for progress in method.train(monitor, demonstrations, [seed for _, seed in cell.learners], config):
-            if saved is not None:  # then this iteration has only made the objects that are put back where they were
-                done, iterations = restore(saved, progress, monitor, cell, checkpoints.folder)
-                ticker.resume(done or iterations)
-                saved = None
-                continue
-            episodes, _ = monitor.take_episodes(), monitor.take_rewards()  # untaken rewards would pile up
-            cell.record(progress, episodes)
-            if progress.env_steps:
-                ticker.advance(progress.env_steps - done, episodes)
-            else:
-                ticker.advance(progress.iteration - iterations, unit="iterations")
-            before, done, iterations = done, progress.env_steps, progress.iteration
-            if done >= budget.env_steps or len(cell.failed) == len(cell.learners):
-                break
-            if any(before < point <= done for point in points):
-                cell.evaluate(progress, design.evaluation.episodes_during_training)
-            if progress.state is not None:
-                checkpoints.offer(iterations, partial(state, progress, monitor, cell))
-    cell.evaluate(progress, design.evaluation.episodes)
-    return progress
-
-
-def state(progress: Progress, monitor: Monitor, cell: Cell) -> bytes:
-    """Return all that the rest of a training depends on."""
-    assert progress.state is not None
-    counts = {"env_steps": progress.env_steps, "iteration": progress.iteration}
-    parts = {"method": progress.state.state_dict(), "env": monitor.state_dict(), "cell": cell.state_dict()}
-    return pack(counts | parts)
-
-
-def restore(saved: bytes, progress: Progress, monitor: Monitor, cell: Cell, where: Path) -> tuple[int, int]:
-    """Put a training back to where it was; return the environment steps and the iterations that it had done."""
-    assert progress.state is not None
-    try:
-        tree = unpack(saved)
-        progress.state.load_state_dict(tree["method"])
-        monitor.load_state_dict(tree["env"])
-        cell.load_state_dict(tree["cell"])
-        return tree["env_steps"], tree["iteration"]
-    except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: no state of this training ({' '.join(str(error).split())}); remove it") from None
+from results.parts import Team, split
+from results.provenance import describe, sidecar
+from results.training import Job
 
 
 def run(design: Design, params: Path, task: str, row: str) -> None:
@@ -109,7 +41,7 @@ def run(design: Design, params: Path, task: str, row: str) -> None:
         if entry.finished():
             say(f"{entry.name}: taken from {entry.folder}")
         else:
-            compute(entry, Cell(design, task, row), config, params)
+            compute(entry, design, config, params)
         edited = differences(made_from, inputs(design, task, row, config, Sources(design.root)))
         if edited:
             raise InputError(
@@ -119,17 +51,25 @@ def run(design: Design, params: Path, task: str, row: str) -> None:
         entry.copy(design.cell(task, row), design.results / "provenance" / task / f"{row}.json")
 
 
-def compute(entry: Entry, cell: Cell, config: Any, params: Path) -> None:
+def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
     """Train, evaluate and write one cell into the store."""
-    design, task, row = cell.design, cell.task, cell.algorithm
-    variant = design.variant(row)
-    env = envs.make(task, [seed for _, seed in cell.learners], design.budget[task].episodes)
-    demonstrations, sha256 = demonstrations_of(cell, variant.expert, env, params)
-    progress = train(cell, algorithms.load(variant.algorithm), config, demonstrations, env, entry.checkpoints)
-    sidecar = provenance.sidecar(cell.started, cell.resumed, cell.seconds, progress.env_steps * len(cell.learners))
-    cell.save(entry.result, progress, provenance.describe(design, task, row, dataclasses.asdict(config), sha256))
-    entry.finish(sidecar)
-    for line in cell.failures():
+    task, row = entry.name.split("/")
+    cores, learners = default_threads(), list(enumerate(design.learners(task)))
+    parts = split(learners)
+    workers = min(len(parts), cores)
+    jobs = [
+        Job(design, params, task, row, config, dict(part), entry.checkpoints / str(k), threads=cores // workers)
+        for k, part in enumerate(parts)
+    ]
+    with Team(jobs, workers) as team, Ticker(f"{row} {task}", design.budget[task].env_steps, learners) as ticker:
+        outcomes = team.outcomes(
+            lambda job, step: ticker.advance(step.more, step.episodes, step.unit, len(job.learners), step.resumed)
+        )
+    idle = design.variant(row).expert == "idle"
+    sha256 = None if idle else read_card(design.root / "data" / "demonstrations" / task)["sha256"]
+    save(entry.result, outcomes, describe(design, task, row, dataclasses.asdict(config), sha256))
+    entry.finish(sidecar(outcomes))
+    for line in (line for outcome in outcomes for line in outcome.failures):
         say(line)
 
 
@@ -138,20 +78,6 @@ def crashed(folder: Path, error: Exception) -> None:
     traceback.print_exception(error)
     with replacing(folder) as fresh:
         schema.write_json({"reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}, fresh / schema.CRASH)
-
-
-def demonstrations_of(cell: Cell, expert: str, env: envs.BatchEnv, params: Path) -> tuple[Demonstrations, str | None]:
-    """Return what a cell's learners imitate, and its checksum if it is a file's."""
-    folder = cell.design.root / "data" / "demonstrations" / cell.task
-    counts = [n for n, _ in cell.learners]
-    if expert == "idle":
-        return data.idle(folder, cell.task, counts), None
-    card, demonstrations = data.read_card(folder), data.load(folder, cell.task, counts, env=env)
-    if expert == "survivors":
-        demonstrations = data.survivors(folder, counts)
-    if "expert" in card and not cell.design.allow_weak_expert:  # whose returns an imported dataset does not tell
-        data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {params}")
-    return demonstrations, card["sha256"]
 
 
 def main() -> None:
@@ -163,7 +89,7 @@ def main() -> None:
     arguments = parser.parse_args()
     design = load(arguments.params)
     check_names(design, arguments.params, arguments.task, arguments.algorithm)
-    torch.set_num_threads(LEARNING_THREADS)
+    torch.set_num_threads(1)  # see results/parts.py
     for task in [arguments.task] if arguments.task else design.variant(arguments.algorithm).tasks:
         try:
             run(design, arguments.params, task, arguments.algorithm)

@@ -34,7 +34,6 @@ def finish(process: BaseProcess) -> int:
 
 def _run(params: Path, algorithm: str, task: str, die_at: int | None) -> None:
     entry.CHECKPOINT_EVERY, entry.CHECKPOINT_SHARE = 0.0, 1e9
-    run.LEARNING_THREADS = 1  # several such processes share the cores
     count = itertools.count(1)
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:

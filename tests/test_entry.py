@@ -13,7 +13,7 @@ from errors import InputError, one_line
 from results import entry as module
 from results import inputs, store
 from results.design import load
-from results.entry import Entry, entries, is_locked, location
+from results.entry import Checkpoints, Entry, entries, is_locked, location
 from results.grid import grid, status
 from results.inputs import Sources, differences
 from tests import test_run
@@ -104,7 +104,7 @@ def always(monkeypatch):
 
 
 def test_the_last_two_checkpoints_are_kept(always, entry):
-    checkpoints = Entry(entry.folder.parents[2], "a", "b", {"files": {}}).checkpoints
+    checkpoints = Checkpoints(entry.checkpoints / "0", "a/b")
     assert checkpoints.last() is None
     for iteration in range(9, 12):
         checkpoints.offer(iteration, f"state {iteration}".encode)
@@ -114,7 +114,7 @@ def test_the_last_two_checkpoints_are_kept(always, entry):
 
 @pytest.mark.parametrize("damage", [cut, flip, lambda path: path.write_bytes(b"")])
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(always, entry, capsys, damage):
-    checkpoints = Entry(entry.folder.parents[2], "a", "b", {"files": {}}).checkpoints
+    checkpoints = Checkpoints(entry.checkpoints / "0", "a/b")
     for iteration in (1, 2):
         checkpoints.offer(iteration, f"state {iteration}".encode)
     first, second = sorted(checkpoints.folder.iterdir())
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(always, entry,
 def test_checkpoints_take_a_bounded_share_of_the_time(monkeypatch, entry):
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    checkpoints = Entry(entry.folder.parents[2], "a", "b", {"files": {}}).checkpoints
+    checkpoints = Checkpoints(entry.checkpoints / "0", "a/b")
     times = []
 
     def slow():

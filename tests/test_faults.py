@@ -19,7 +19,7 @@ import torch
 
 from algorithms import gail
 from algorithms.core.state import pack
-from results import inputs, run
+from results import inputs
 from results.design import load
 from results.entry import entries, is_locked, location
 from tests import crashing, test_imports, test_run
@@ -50,7 +50,7 @@ def params(tmp_path):
 def stopped(params):
     """A cell that was killed after two checkpoints; the folder of those."""
     process = crashing.start(params, "gail", TASK)
-    while len(found := list(location(params.parent).glob("*/*/*/checkpoints/[0-9]*"))) < 2:
+    while len(found := list(location(params.parent).glob("*/*/*/checkpoints/*/[0-9]*"))) < 2:
         time.sleep(0.01)
     process.kill()
     assert crashing.finish(process) == -9
@@ -112,7 +112,7 @@ def test_two_starts_of_a_cell_compute_it_once(params, whole):
 def test_a_start_that_is_killed_hands_over_to_the_one_that_waits(params, whole):
     first = crashing.start(params, "gail", TASK)
     (store,) = [location(params.parent)]
-    while not list(store.glob("*/*/*/checkpoints/[0-9]*")):
+    while not list(store.glob("*/*/*/checkpoints/*/[0-9]*")):
         time.sleep(0.01)
     second = crashing.start(params, "gail", TASK)
     while "waiting" not in said(params):
@@ -148,7 +148,6 @@ def test_an_edit_during_the_run_is_never_recorded_as_the_new_codes_result(params
         method.write_text(text + "# edited\n")
         yield from train(*arguments)
 
-    monkeypatch.setattr(run, "LEARNING_THREADS", 1)  # as in `crashing`
     monkeypatch.setattr(gail, "train", edits)
     assert test_run.train(params, "gail") == 2
     assert capsys.readouterr().err.splitlines()[-1] == (

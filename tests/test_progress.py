@@ -58,12 +58,20 @@ def test_more_steps_than_the_budget_leave_no_negative_time(clock, capsys):
     assert " 0 s left" in line
 
 
-def test_a_line_before_anything_is_known(clock, capsys):
-    with progress.Ticker("gail Hopper-v5", 1000, [0, 1]):
+def test_nothing_is_said_of_nothing(clock, capsys):
+    """A command that refuses its input says that alone."""
+    with progress.Ticker("gail Hopper-v5", 1000, [0, 1]) as ticker:
         pass
-    assert capsys.readouterr().err.endswith(
-        " 0/1,000 steps per learner, 0 steps/s in all, 0 s so far, ? s left, return - -\n"
-    )
+    assert str(ticker).endswith(" 0/1,000 steps per learner, 0 steps/s in all, 0 s so far, ? s left, return - -")
+    assert capsys.readouterr().err == ""
+
+
+def test_learners_that_train_apart_count_by_their_number(clock):
+    ticker = progress.Ticker("gail Hopper-v5", 1000, [0, 1, 2, 3])
+    ticker.advance(400, learners=1, resumed=True)
+    clock.now += 1
+    ticker.advance(400, learners=2)
+    assert ": 300/1,000 steps per learner, 800 steps/s in all" in str(ticker)
 
 
 def test_a_terminal_gets_a_live_line(capsys):

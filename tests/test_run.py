@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,19 +192,24 @@ def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):
 
 def spoil(which, after):
     """GAIL's training with the loss of some learners NaN from an iteration on."""
-    calls: list[None] = []
 
-    def loss(model, expert, policy, config):
-        value = gail.loss(model, expert, policy, config)
-        calls.append(None)
-        return torch.where(torch.tensor(which) & (len(calls) >= after), torch.nan, value)
+    def train(env, demonstrations, seeds, config):
+        calls: list[None] = []
+        spoilt = torch.tensor([key in which for key in zip(demonstrations.counts.tolist(), seeds, strict=True)])
 
-    return partial(gail.imitate, gail.Reward, loss, gail.reward)
+        def loss(model, expert, policy, config):
+            value = gail.loss(model, expert, policy, config)
+            calls.append(None)
+            return torch.where(spoilt & (len(calls) >= after), torch.nan, value)
+
+        return gail.imitate(gail.Reward, loss, gail.reward, env, demonstrations, seeds, config)
+
+    return train
 
 
 def test_a_learner_that_fails_is_recorded_and_its_neighbours_do_not_notice(finished, tmp_path, monkeypatch, capsys):
     params = project(tmp_path)
-    monkeypatch.setattr(gail, "train", spoil([False, True, False, False], after=3))
+    monkeypatch.setattr(gail, "train", spoil([(1, 3)], after=3))
     assert train(params, "gail") == 0
     assert capsys.readouterr().err.splitlines()[-1] == (
         "failed: gail InvertedPendulum-v5, 1 demonstrations, seed 3, iteration 3: not finite: reward loss"
@@ -225,7 +229,7 @@ def test_a_learner_that_fails_is_recorded_and_its_neighbours_do_not_notice(finis
 
 def test_a_cell_whose_learners_all_fail_ends_and_is_recorded(tmp_path, monkeypatch, capsys):
     params = project(tmp_path, algorithms=["gail"])
-    monkeypatch.setattr(gail, "train", spoil([True] * 4, after=2))
+    monkeypatch.setattr(gail, "train", spoil(LEARNERS, after=2))
     assert train(params, "gail") == command(reference, params) == command(collect, params) == 0
     learners = schema.read_csv(cell(params, "gail") / "learners.csv", schema.LEARNERS)
     assert set(zip(learners["status"], learners["iteration"], strict=True)) == {("failed", 2)}
@@ -375,7 +379,7 @@ def test_an_altered_expert(params, capsys, name, said):
 @pytest.mark.parametrize("module", [run, reference])
 def test_an_output_folder_that_cannot_be_made(params, capsys, monkeypatch, module):
     (params.parent / "results").write_text("a file")
-    monkeypatch.setattr(run, "train", None)  # it is noticed before any training
+    monkeypatch.setattr(run, "Team", None)  # it is noticed before any training
     refused(params, capsys, f"{params.parent / 'results'}", "choose a writable folder", module=module)
 
 
@@ -384,7 +388,7 @@ def test_a_read_only_output_folder(params, capsys, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/x")
 
     monkeypatch.setattr("tempfile.TemporaryFile", read_only)
-    monkeypatch.setattr(run, "train", None)
+    monkeypatch.setattr(run, "Team", None)
     refused(
         params, capsys, f"{cell(params, 'gail').parent}/x: Permission denied; free space or choose a writable folder"
     )

@@ -4,8 +4,7 @@ Two verbs: `collect() -> Experience` and `improve(reward_function)`. The reward 
 serves learnt rewards and, for the experts, the true one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,20 +54,6 @@ class PPOConfig:
     max_norm: float = 0.5  # Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.6
 
 
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Leave the cores to the physics while a rollout is collected.
-
-    Between its small calls torch's threads would wait busily on the cores that the physics needs.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class PPO:
     """P independent PPO learners, one network pair each."""
 
@@ -93,7 +78,6 @@ class PPO:
             scale=self._scale,
         )
 
-    @one_torch_thread()
     @torch.no_grad()
     def collect(self) -> Experience:
         """Act for T steps with the stochastic policy."""

@@ -1,0 +1,117 @@
+"""The training of some of a cell's learners, from the last checkpoint to its outcome."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+
+import algorithms
+import envs
+from algorithms.core.experience import Demonstrations
+from algorithms.core.progress import Progress
+from algorithms.core.state import pack, unpack
+from data import demonstrations as data
+from envs.monitor import Monitor
+from errors import InputError
+from results.cell import Outcome, Record
+from results.design import Design
+from results.entry import Checkpoints
+
+
+@dataclass(frozen=True)
+class Job:
+    """Learners to train, together."""
+
+    design: Design
+    params: Path
+    task: str
+    row: str
+    config: Any
+    learners: dict[int, tuple[int, int]]  # place in the cell: number of demonstrations and seed
+    checkpoints: Path
+    threads: int  # of the physics
+
+
+class Step(NamedTuple):
+    """How far a job has come since it last said so."""
+
+    more: int  # per learner
+    episodes: list[tuple[int, float, int]]  # place in the cell, return and length of those that ended
+    unit: str  # what there is more of: steps of the env, or iterations where it is not used
+    resumed: bool  # by an earlier run
+
+
+Watch = Callable[[Step], None]
+
+
+def train(job: Job, watch: Watch) -> Outcome:
+    """Train until the budget is used or the method ends, evaluating along the way and at the end."""
+    design, variant = job.design, job.design.variant(job.row)
+    budget, evaluation = design.budget[job.task], design.evaluation
+    points = [budget.env_steps * k // evaluation.points for k in range(1, evaluation.points)]
+    places, seeds = list(job.learners), [seed for _, seed in job.learners.values()]
+    env = envs.make(job.task, seeds, budget.episodes, threads=job.threads)
+    demonstrations, method = demonstrations_of(job, env), algorithms.load(variant.algorithm)
+    monitor, record = Monitor(env), Record(job.task, job.row, list(job.learners.values()), job.threads)
+    checkpoints = Checkpoints(job.checkpoints, f"{job.task}/{job.row}")
+    saved, done, iterations = checkpoints.last(), 0, 0
+    for progress in method.train(monitor, demonstrations, seeds, job.config):
+        if saved is not None:  # then this iteration has only made the objects that are put back where they were
+            done, iterations = restore(saved, progress, monitor, record, checkpoints.folder)
+            watch(_step(progress, done, iterations, [], resumed=True))
+            saved = None
+            continue
+        episodes, _ = monitor.take_episodes(), monitor.take_rewards()  # untaken rewards would pile up
+        record.take(progress, episodes)
+        ended = [(places[learner], *how) for learner, *how in episodes]
+        watch(_step(progress, progress.env_steps - done, progress.iteration - iterations, ended))
+        before, done, iterations = done, progress.env_steps, progress.iteration
+        if done >= budget.env_steps or len(record.failed) == len(job.learners):
+            break
+        if any(before < point <= done for point in points):
+            record.evaluate(progress, evaluation.episodes_during_training)
+        if progress.state is not None:
+            checkpoints.offer(iterations, partial(state, progress, monitor, record))
+    record.evaluate(progress, evaluation.episodes)
+    return record.outcome(progress)
+
+
+def _step(progress: Progress, env_steps: int, iterations: int, episodes: list[Any], resumed: bool = False) -> Step:
+    more, unit = (env_steps, "steps") if progress.env_steps else (iterations, "iterations")
+    return Step(more, episodes, unit, resumed)
+
+
+def state(progress: Progress, monitor: Monitor, record: Record) -> bytes:
+    """Return all that the rest of a training depends on."""
+    assert progress.state is not None
+    counts = {"env_steps": progress.env_steps, "iteration": progress.iteration}
+    parts = {"method": progress.state.state_dict(), "env": monitor.state_dict(), "record": record.state_dict()}
+    return pack(counts | parts)
+
+
+def restore(saved: bytes, progress: Progress, monitor: Monitor, record: Record, where: Path) -> tuple[int, int]:
+    """Put a training back to where it was; return the environment steps and the iterations that it had done."""
+    assert progress.state is not None
+    try:
+        tree = unpack(saved)
+        progress.state.load_state_dict(tree["method"])
+        monitor.load_state_dict(tree["env"])
+        record.load_state_dict(tree["record"])
+        return tree["env_steps"], tree["iteration"]
+    except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: no state of this training ({' '.join(str(error).split())}); remove it") from None
+
+
+def demonstrations_of(job: Job, env: envs.BatchEnv) -> Demonstrations:
+    """Return what the learners imitate."""
+    folder, expert = job.design.root / "data" / "demonstrations" / job.task, job.design.variant(job.row).expert
+    counts = [n for n, _ in job.learners.values()]
+    if expert == "idle":
+        return data.idle(folder, job.task, counts)
+    card, demonstrations = data.read_card(folder), data.load(folder, job.task, counts, env=env)
+    if "expert" in card and not job.design.allow_weak_expert:  # whose returns an imported dataset does not tell
+        data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {job.params}")
+    return data.survivors(folder, counts) if expert == "survivors" else demonstrations
