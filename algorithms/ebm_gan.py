@@ -18,8 +18,8 @@ absorbing state: an atom, of mass `share` under q (its share of the policy's occ
 
 Additions to the paper, which has no experiments:
 - Instance noise of 0.3 on x from both sources, in q as well; dimensions that hardly vary are left out.
-- E starts only half as wide again as the expert's data, and e_theta learns three times as fast as the policy. From a
-  wider or slower start l is mostly -log q for long, and the policy seeks whatever is rare (on Reacher: haste).
+- E starts half as wide again as the expert's data, and e_theta learns at 1e-3: wider or slower, l is mostly -log q for
+  long, and the policy seeks whatever is rare.
 - A tenth of the generator, samples and q, is the Gaussian of E's first term (a defensive mixture, Hesterberg 1995). It
   bounds exp(-E) / q, or l would be hundreds of nats at the expert's states far from the policy's.
 - No gradient penalty: it would hinder e_theta from undoing -log q.
