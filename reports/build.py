@@ -18,8 +18,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from errors import InputError, one_line
-from reports import figures, inputs, style, tables
+from reports import figures, inputs, studies, style, tables
 from reports.inputs import Inputs
+from reports.plot import write
 from results import schema
 
 TEMPLATES = Environment(
@@ -36,11 +37,13 @@ UNRECORDED = "not recorded on this machine"
 def build(given: Inputs) -> Path:
     """Write the report, its figures, its tables and the provenance; the report's path."""
     folder = given.design.root / "reports" / given.design.profile
-    shown = tables.tables(given)
-    for name, table in shown.items():
-        tables.write(table, folder / "tables", name)
-    plots = figures.plots(given)
-    images = {name: figures.write(plot, folder / "figures", name) for name, plot in plots.items()}
+    shown, plots = tables.tables(given), figures.plots(given)
+    chapters = [(chapter, chapter.tables()) for chapter in studies.chapters(given.design).values()]
+    for one in (shown, *(more for _, more in chapters)):
+        for name, table in one.items():
+            tables.write(table, folder / "tables", name)
+    every = plots | studies.plots(given.design)
+    images = {name: write(plot, folder / "figures", name) for name, plot in every.items()}
     page = TEMPLATES.get_template("report.html.j2").render(
         given=given,
         design=given.design,
@@ -51,6 +54,7 @@ def build(given: Inputs) -> Path:
         tables=shown,
         failures=tables.failures(given),
         plots=plots,
+        chapters=chapters,
         images={name: _image(png) for name, png in images.items()},
         command=_command(given),
         versions=_versions(given),
@@ -87,6 +91,7 @@ def _provenance(given: Inputs) -> str:
     rows = [
         _sidecar(given, task, row) for task in given.design.tasks for row in ("reference", *given.design.rows(task))
     ]
+    rows += [_sidecar(given, "studies", name) for name in studies.chapters(given.design)]
     columns = ["Cell", "Commit", "Machine", "Wall time", "Steps per second", "Started", "Command"]
     return TEMPLATES.get_template("provenance.html.j2").render(
         profile=given.design.profile, columns=columns, rows=rows, unrecorded=UNRECORDED
@@ -94,7 +99,7 @@ def _provenance(given: Inputs) -> str:
 
 
 def _sidecar(given: Inputs, task: str, row: str) -> list[str]:
-    name = f"{task} / {row if row == 'reference' else given.label(row)}"
+    name = f"{task} / {given.label(row) if row in given.design.rows(task) else row}"
     path = given.design.results / "provenance" / task / f"{row}.json"
     if not path.exists():
         return [name]

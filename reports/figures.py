@@ -1,4 +1,4 @@
-"""Every figure of the report, each made alone from the collected results.
+"""Every figure of the report, each made alone from the collected results; those of the studies from theirs.
 
     python -m reports.figures --params params.yaml --only learning_curves
 
@@ -6,10 +6,10 @@ writes reports/<profile>/figures/<name>.pdf and .png. Without --only, all of the
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,27 +19,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from errors import InputError, one_line
-from reports import inputs, style
+from reports import inputs, studies, style
 from reports.inputs import Inputs
-from results import schema, statistics
+from reports.plot import Plot, write
+from results import statistics
+from results.design import load
 
 LOWEST, HIGHEST = -0.5, 1.5  # scores beyond are drawn at the edge of a panel
 FAILED: dict[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.8, "linestyle": "none"}
-KINDS = ("pdf", "png")
 PUBLISHED = (
     " Hollow marks: published means (GAIL, table 3), scored by that paper's own random and expert policies; on "
     "locomotion each is a single training run."
 )
-
-
-class Plot(NamedTuple):
-    """A figure to draw: title, caption, the collected files it shows, and whether it is about training, not results."""
-
-    draw: Callable[[], Figure]
-    title: str
-    caption: str
-    data: tuple[str, ...]
-    diagnostic: bool = False
 
 
 def plots(given: Inputs) -> dict[str, Plot]:
@@ -412,29 +403,20 @@ def _legend(figure: Figure, given: Inputs, markers: bool, more: Sequence[Line2D]
     figure.legend(handles=list(handles.T.flat), loc="outside upper center", ncols=columns)
 
 
-def write(plot: Plot, folder: Path, name: str) -> bytes:
-    """Draw a figure into folder/<name>.pdf and .png; its PNG for the page."""
-    figure = plot.draw()
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, the same in every kind
-    rendered = {kind: style.render(figure, kind) for kind in KINDS}
-    for kind, data in rendered.items():
-        schema.write_bytes(folder / f"{name}.{kind}", data)
-    return rendered["png"]
-
-
 def main() -> None:
     """Write one figure, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="of the profile")
     parser.add_argument("--only", metavar="NAME", help="this figure alone")
     arguments = parser.parse_args()
-    given = inputs.read(arguments.params)
-    known = plots(given)
+    design = load(arguments.params)
+    known = studies.plots(design)
+    if arguments.only not in known:  # these need the study's results alone
+        known = plots(inputs.read(arguments.params)) | known
     if arguments.only and arguments.only not in known:
         raise InputError(f"--only {arguments.only}: no such figure; choose from {', '.join(known)}")
     for name in [arguments.only] if arguments.only else known:
-        write(known[name], given.design.root / "reports" / given.design.profile / "figures", name)
+        write(known[name], design.root / "reports" / design.profile / "figures", name)
 
 
 if __name__ == "__main__":

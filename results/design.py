@@ -64,10 +64,10 @@ class Density(_Strict):
 
 
 class Studies(_Strict):
-    """The theory, measured; a profile may leave it out."""
+    """The theory, measured: the size of each study that the profile has."""
 
-    connection: Connection
-    density: Density
+    connection: Connection | None = None
+    density: Density | None = None
 
 
 class Design(_Strict):
@@ -83,7 +83,7 @@ class Design(_Strict):
     budget: dict[str, Budget]
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
     variants: dict[str, Variant]  # by the names of their rows
-    studies: Studies | None = None
+    studies: Studies = Studies()
     allow_weak_expert: bool = False
     keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
 
@@ -132,6 +132,9 @@ def load(path: Path) -> Design:
     return design
 
 
+MODELS = (Design, Evaluation, Budget, Variant, Studies, Connection, Density)
+
+
 def _explain(error: ValidationError) -> str:
     """Return key, mistake and cure of the first unknown key, or else of whatever is wrong first."""
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key is missing as well
@@ -139,7 +142,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{key}: missing; add it"
     if first["type"] == "extra_forbidden":
-        known = [name for model in (Design, Evaluation, Budget, Variant) for name in model.model_fields]
+        known = [name for model in MODELS for name in model.model_fields]
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"{key}: no such key; {f'did you mean {close[0]!r}?' if close else 'remove it'}"
     return f"{key}: {first['msg']} (found {first['input']!r}); correct it"
@@ -169,6 +172,8 @@ def _check_keys(path: Path, design: Design) -> None:
     lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "algorithms", "seeds")}
     lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
     lists |= {f"variants.{name}.tasks": variant.tasks for name, variant in design.variants.items()}
+    if (density := design.studies.density) is not None:
+        lists |= {"studies.density.targets": density.targets, "studies.density.seeds": density.seeds}
     for key, values in lists.items():
         if len(set(values)) < len(values):
             raise InputError(f"{path}: {key}: {values} names one twice; remove it")

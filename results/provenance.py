@@ -24,20 +24,26 @@ def versions() -> dict[str, str]:
 def sidecar(parts: Sequence[Outcome]) -> dict[str, Any]:
     """Return where, when and how a cell was computed; kept beside the results, whose hash it would change."""
     seconds = max(part.seconds for part in parts)
+    return origin("results.run") | {
+        "wall_s": round(seconds, 1),
+        "env_steps_per_s": round(sum(part.env_steps for part in parts) / seconds, 1),
+        "started": min(part.started for part in parts),
+        "resumed": max(part.resumed for part in parts),
+    }
+
+
+def origin(command: str) -> dict[str, Any]:
+    """Return what this process runs, as `python -m command`, and where."""
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "command": " ".join(["python", "-m", "results.run", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", command, *sys.argv[1:]]),
         "machine": platform.node(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": default_threads(),
         "python": platform.python_version(),
         "versions": versions(),
-        "wall_s": round(seconds, 1),
-        "env_steps_per_s": round(sum(part.env_steps for part in parts) / seconds, 1),
-        "started": min(part.started for part in parts),
-        "resumed": max(part.resumed for part in parts),
     }
 
 

@@ -7,10 +7,8 @@ error of a gradient made with a wrong log Z), bias.csv (the estimates of Z, unbi
 sign).
 """
 
-import argparse
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,11 +17,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from algorithms.core.population import Generators, mlp
-from errors import InputError, one_line
-from results import schema as files
-from results.design import Connection, load
-from studies import schema
-from studies.discriminator import (
+from errors import one_line
+from results.design import Connection
+from studies.core import schema
+from studies.core.command import Tables, run
+from studies.core.discriminator import (
     Points,
     cost_loss,
     discriminator_loss,
@@ -32,10 +30,11 @@ from studies.discriminator import (
     log_z_mixture,
     solve_log_z,
 )
-from studies.generators import Mixture
+from studies.core.generators import Mixture
 
 SAMPLES = ("alike", "apart", "optimal")  # p near the generator, far from it, or drawn from p_theta itself
-OFFSETS = torch.linspace(-2, 2, 17, dtype=torch.float64)
+NUDGES = 2.0 ** torch.arange(-5, 2, dtype=torch.float64)
+OFFSETS = torch.cat([-NUDGES.flip(0), torch.zeros(1, dtype=torch.float64), NUDGES])  # of log Z, in nats
 GRADIENT_POINTS = 512
 
 # The Gaussians of the bias and of the sign.
@@ -246,26 +245,16 @@ def kl(k: float, h: float) -> float:
     return (k + h**2 / k - 1 - math.log(k)) / 2 if k > 0 else math.inf
 
 
-def main() -> None:
-    """Run the study at the size of a profile."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="of the profile")
-    params = parser.parse_args().params
-    design = load(params)
-    if design.studies is None:
-        raise InputError(f"{params}: studies: missing; add the sizes of the studies")
-    torch.set_num_threads(1)
-    size, folder = design.studies.connection, design.results / "studies" / "connection"
-    tables = {
-        "claims": (claims(size), schema.CLAIMS),
-        "gradient": (wrong_log_z(size), schema.GRADIENT),
-        "bias": (bias(size), schema.BIAS),
-        "sign": (sign(), schema.SIGN),
+def study(size: Connection) -> Tables:
+    """Return every file's rows and columns."""
+    return {
+        "claims": (pd.DataFrame(claims(size)), schema.CLAIMS),
+        "gradient": (pd.DataFrame(wrong_log_z(size)), schema.GRADIENT),
+        "bias": (pd.DataFrame(bias(size)), schema.BIAS),
+        "sign": (pd.DataFrame(sign()), schema.SIGN),
     }
-    for name, (rows, columns) in tables.items():
-        files.write_csv(pd.DataFrame(rows), folder / f"{name}.csv", columns)
 
 
 if __name__ == "__main__":
     with one_line():
-        main()
+        run("connection", __doc__, study)

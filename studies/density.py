@@ -7,23 +7,26 @@ learn; the last step is the result), maps.csv and samples.csv (the first seed's 
 of log Z against the number of points).
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
-from itertools import product
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product, repeat
+from multiprocessing import get_context
 
 import pandas as pd
 import torch
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
+from envs.physics.native import default_threads
 from errors import InputError, one_line
-from results import schema as files
-from results.design import Density, load
-from studies import schema
-from studies.measures import Measures, energy_log_densities, generator_log_densities
-from studies.spread import spread
-from studies.targets import TARGETS
-from studies.training import Data, Learners, Trial, train
+from results.design import Density
+from studies.core import schema
+from studies.core.command import Tables, run
+from studies.core.measures import Measures, energy_log_densities, generator_log_densities
+from studies.core.spread import spread
+from studies.core.targets import TARGETS
+from studies.core.training import Data, Learners, Trial, train
 
 # All on the targets of the profile; then covering against seeking, on a target of two modes.
 TRIALS = (
@@ -102,41 +105,42 @@ def placed(name: str, trial: Trial, source: str, x: Tensor, **columns: Tensor) -
     return pd.DataFrame(keys | {"x": x[:, 0], "y": x[:, 1]} | columns).round(3)
 
 
-def study(size: Density) -> dict[str, tuple[pd.DataFrame, files.Schema]]:
-    """Return every file's rows and columns."""
-    of_data = [truth(names) for names in (size.targets, ["two_modes"])]
-    training, drawn, points = [], [of_map for of_map, _ in of_data], [of_samples for _, of_samples in of_data]
-    for trials, names in ((TRIALS, size.targets), (TWO_MODES, ["two_modes"])):
-        for trial in trials:
-            rows, learners = learn(trial, names, size)
-            training.append(rows)
-            if trial.method != "fixed":
-                drawn += maps(learners, names, size)
-                points += samples(learners, names, size)
+def result(trial: Trial, names: Sequence[str], size: Density) -> dict[str, list[pd.DataFrame]]:
+    """Return the rows that one trial adds to the files."""
+    rows, learners = learn(trial, names, size)
+    if trial.method == "fixed":
+        return {"training": [rows]}
     return {
-        "training": (pd.concat(training), schema.TRAINING),
-        "maps": (pd.concat(drawn), schema.MAPS),
-        "samples": (pd.concat(points), schema.DRAWN),
+        "training": [rows],
+        "maps": list(maps(learners, names, size)),
+        "samples": list(samples(learners, names, size)),
+    }
+
+
+def study(size: Density) -> Tables:
+    """Return every file's rows and columns; trials run side by side, each on one core."""
+    for name in size.targets:
+        if name not in TARGETS:
+            raise InputError(f"studies.density.targets: no {name!r}; choose from {', '.join(TARGETS)}")
+    jobs = [(trial, size.targets) for trial in TRIALS] + [(trial, ["two_modes"]) for trial in TWO_MODES]
+    frames: dict[str, list[pd.DataFrame]] = {"training": [], "maps": [], "samples": []}
+    for names in (size.targets, ["two_modes"]):
+        for file, frame in zip(("maps", "samples"), truth(names), strict=True):
+            frames[file].append(frame)
+    pool = ProcessPoolExecutor(default_threads(), get_context("spawn"), torch.set_num_threads, (1,))
+    with pool, Progress(console=Console(stderr=True)) as progress:
+        results = pool.map(result, *zip(*jobs, strict=True), repeat(size))
+        for found in progress.track(results, len(jobs), description="density"):
+            for file, more in found.items():
+                frames[file] += more
+    return {
+        "training": (pd.concat(frames["training"]), schema.TRAINING),
+        "maps": (pd.concat(frames["maps"]), schema.MAPS),
+        "samples": (pd.concat(frames["samples"]), schema.DRAWN),
         "spread": (pd.DataFrame(spread(size)), schema.SPREAD),
     }
 
 
-def main() -> None:
-    """Run the study at the size of a profile."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="of the profile")
-    params = parser.parse_args().params
-    design = load(params)
-    if design.studies is None:
-        raise InputError(f"{params}: studies: missing; add the sizes of the studies")
-    for name in design.studies.density.targets:
-        if name not in TARGETS:
-            raise InputError(f"{params}: studies.density.targets: no {name!r}; choose from {', '.join(TARGETS)}")
-    torch.set_num_threads(1)
-    for name, (rows, columns) in study(design.studies.density).items():
-        files.write_csv(rows, design.results / "studies" / "density" / f"{name}.csv", columns)
-
-
 if __name__ == "__main__":
     with one_line():
-        main()
+        run("density", __doc__, study)

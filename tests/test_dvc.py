@@ -23,10 +23,10 @@ PARAMS = {
     "budget": {TASK: {"env_steps": 64, "episodes": 2, "demonstrations": [1]}},
     "variants": {"gail_idle_expert": {"algorithm": "gail", "tasks": [TASK], "expert": "idle"}},
     "overrides": {TASK: {"batch": 16, "steps": 3, "ppo.steps": 32, "ppo.epochs": 1, "ppo.minibatches": 1}},
+    "studies": {"connection": {"energies": 1, "points": [8], "repeats": 10}},
 }
-STAGES = sorted(
-    [f"reference@{TASK}", f"run@{TASK}-bc", f"run@{TASK}-gail", "variant@gail_idle_expert", "collect", "report"]
-)
+CELLS = [f"reference@{TASK}", f"run@{TASK}-bc", f"run@{TASK}-gail", "variant@gail_idle_expert"]
+STAGES = sorted([*CELLS, "study@connection", "collect", "report"])
 
 
 def shell(folder, *command):
@@ -91,7 +91,14 @@ def test_the_full_grid_is_ready_to_run(project):
     names = ["reference@{}", *(f"run@{{}}-{algorithm}" for algorithm in params["algorithms"])]
     cells = [name.format(task) for task in params["tasks"] for name in names]
     cells += [f"variant@{name}" for name in params["variants"]]
-    assert repro(project / "paper", "--dry") == sorted([*cells, "collect", "report"])
+    studies = [f"study@{name}" for name in params["studies"]]
+    assert repro(project / "paper", "--dry") == sorted([*cells, *studies, "collect", "report"])
+
+
+def test_a_profile_may_have_no_studies(project):
+    stages = repro(project / "hopper", "--dry")
+    assert "report" in stages
+    assert not [stage for stage in stages if stage.startswith("study")]
 
 
 def test_the_profiles_share_one_chain():
@@ -111,6 +118,20 @@ def test_the_chain_ends_in_a_report_and_git_sees_the_lock_alone(finished):
 @pytest.mark.slow
 def test_a_second_time_does_nothing(finished):
     assert repro(finished) == []
+
+
+@pytest.mark.slow
+def test_a_study_runs_again_for_its_own_size_and_code(finished):
+    sizes = {"connection": {"energies": 2, "points": [8], "repeats": 10}}
+    (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"studies": sizes}))
+    assert repro(finished, "--dry") == ["report", "study@connection"]
+    (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    for name in ("connection.py", "core/discriminator.py"):
+        code = finished / "studies" / name
+        text = code.read_text()
+        code.write_text(text + "\n")
+        assert repro(finished, "--dry") == ["study@connection"]
+        code.write_text(text)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,17 +11,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from scipy import integrate, optimize, stats
 
 from algorithms.core.population import Generators
 from errors import InputError
+from reports import build, inputs
 from reports import studies as chapters
+from reports.density import results_table
 from results import schema as files
+from results.collect import collect
 from results.design import Connection, Density, load
-from studies import connection, density, schema
+from studies import connection, density
 from studies.connection import CLAIMS, SAMPLES, Case, gradient
-from studies.discriminator import (
+from studies.core import schema
+from studies.core.command import run
+from studies.core.discriminator import (
     Points,
     cost_loss,
     discriminator_loss,
@@ -29,12 +34,12 @@ from studies.discriminator import (
     log_z_mixture,
     solve_log_z,
 )
-from studies.energies import Energy, Grid
-from studies.generators import Flow, Fused, Mixture
-from studies.measures import GRID, Measures, estimates, left
-from studies.spread import spread
-from studies.targets import TARGETS, on_ring
-from studies.training import Data, KnownEnergy, Learners, Trial, kim_bengio, train
+from studies.core.energies import Energy, Grid
+from studies.core.generators import Flow, Fused, Mixture
+from studies.core.measures import GRID, Measures, estimates, left
+from studies.core.spread import spread
+from studies.core.targets import TARGETS, on_ring
+from studies.core.training import Data, KnownEnergy, Learners, Trial, kim_bengio, train
 from tests import synthetic
 
 ROOT = Path(__file__).parent.parent
@@ -432,30 +437,35 @@ def test_the_bound_and_the_known_mixture_by_hand():
 
 # Commands and figures
 
+SIZE = {
+    "targets": ["ring", "funnel"],
+    "seeds": [0, 1],
+    "steps": 3,
+    "batch": 16,
+    "records": 1,
+    "points": [16, 32],
+    "repeats": 3,
+}
+
 
 @pytest.fixture(scope="module")
 def params(tmp_path_factory):
-    """A profile with studies of the smallest size, both run."""
-    path = synthetic.design(tmp_path_factory.mktemp("project"))
-    content = yaml.safe_load(path.read_text())
-    content["studies"] = {
+    """A profile with studies of the smallest size, both run, beside made-up cells."""
+    sizes = {
         "connection": {"energies": 2, "points": [8], "repeats": 10},
-        "density": {
-            "targets": ["ring", "funnel"],
-            "seeds": [0, 1],
-            "steps": 3,
-            "batch": 16,
-            "records": 1,
-            "points": [16, 32],
-            "repeats": 3,
-        },
+        "density": SIZE,
     }
-    path.write_text(yaml.safe_dump(content))
-    subprocess.run([sys.executable, "-m", "studies.connection", "--params", path], cwd=ROOT, check=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["density", "--params", str(path)])
-        density.main()
+    path = synthetic.design(tmp_path_factory.mktemp("project"), studies=sizes)
+    synthetic.fill(path)
+    collect(load(path))
+    for name in sizes:
+        subprocess.run([sys.executable, "-m", f"studies.{name}", "--params", path], cwd=ROOT, check=True)
     return path
+
+
+@pytest.fixture(scope="module")
+def report(params):
+    return build.build(inputs.read(params))
 
 
 def test_files_hold_their_schemas_and_every_learner(params):
@@ -477,7 +487,8 @@ def test_files_hold_their_schemas_and_every_learner(params):
 
 def test_the_same_sizes_give_the_same_bytes(params):
     size = load(params).studies
-    assert size is not None
+    assert size.connection
+    assert size.density
     folder = load(params).results / "studies"
     files.write_csv(pd.DataFrame(connection.claims(size.connection)), folder / "again.csv", schema.CLAIMS)
     assert (folder / "again.csv").read_bytes() == (folder / "connection" / "claims.csv").read_bytes()
@@ -487,39 +498,100 @@ def test_the_same_sizes_give_the_same_bytes(params):
     assert set(lines) < set((folder / "density" / "training.csv").read_text().splitlines())
 
 
-def test_every_figure_is_drawn_from_the_files_alone(params, tmp_path):
+def test_every_figure_is_drawn_from_the_files_alone(params):
     design = load(params)
     plots = chapters.plots(design)
     for plot in plots.values():
         assert plot.draw().axes
+        assert plot.caption.endswith(".")
         assert all((design.results / file).exists() for file in plot.data)
     assert len(plots) == 10
-    for name in ("connection_gradient", "density_two_modes"):
-        assert len(chapters.write(plots[name], tmp_path, name)) > 5000
-    table = chapters.tables(design)["density"]
-    assert len(table.shown) == len(table.data) == 2 * (len(density.TRIALS) - 3) + len(density.TWO_MODES)
+
+
+def test_every_table_has_all_that_was_measured(params):
+    connection_tables, density_tables = (chapter.tables() for chapter in chapters.chapters(load(params)).values())
+    assert {name: len(table.shown) for name, table in (connection_tables | density_tables).items()} == {
+        "connection_claims_table": len(CLAIMS),
+        "connection_gradient_table": 2 * len(SAMPLES),
+        "connection_bias_table": 4 * 4,
+        "connection_sign_table": 3,
+        "density_results": 2 * (len(density.TRIALS) - 3) + len(density.TWO_MODES),
+        "density_spread_table": 2 * 2 * 4,
+    }
+    results = density_tables["density_results"]
+    assert list(dict.fromkeys(results.shown["Target"])) == ["ring", "funnel", "two modes"]
+    assert set(results.shown["Aims"][results.data["target"] != "ring"]) == {"–"}
+    worst = connection_tables["connection_claims_table"].data["max"]
+    assert 0 < worst.max() < 1e-10
+
+
+def test_the_aims_are_met_by_every_seed_or_missed():
+    keys = {"target": "ring", "method": "ebm_gan", "generator": "flow", "step": 1}
+    measures = {"b": 1.0, "kl_generator": 0.0, "held_out_energy": 0.0, "held_out_generator": 0.0}
+
+    def aims(worst_kl, worst_error):
+        rows = [
+            keys | {"seed": seed, "metric": metric, "value": value}
+            for seed, (kl, error) in enumerate([(0.01, 0.01), (worst_kl, worst_error)])
+            for metric, value in (measures | {"kl_energy": kl, "log_z": 1.0 + error}).items()
+        ]
+        return results_table(pd.DataFrame(rows), ["ring"]).shown["Aims"].to_list()
+
+    assert aims(0.029, -0.049) == ["met"]
+    assert aims(0.031, -0.049) == ["missed"]
+    assert aims(0.029, -0.051) == ["missed"]
+
+
+def test_the_page_has_the_chapters_with_figures_tables_and_commands(params, report):
+    page = report.read_text()
+    plots = chapters.plots(load(params))
+    for title in ("The connection, measured", "Densities in the plane"):
+        assert f"<h2>{title}</h2>" in page
+    for name in plots:
+        assert f"python -m reports.figures --params params.yaml --only {name}" in page
+        assert (report.parent / "figures" / f"{name}.pdf").is_file()
+    for name in ("connection_bias_table", "density_results"):
+        assert f'<section id="{name}">' in page
+        latex = (report.parent / "tables" / f"{name}.tex").read_text()
+        assert latex.isascii()
+    provenance = (report.parent / "provenance.html").read_text()
+    assert all(f"python -m studies.{name} --params" in provenance for name in ("connection", "density"))
+
+
+def test_a_studys_figure_needs_its_own_results_alone(params, report, tmp_path):
+    path = synthetic.design(tmp_path, studies={"connection": {"energies": 2, "points": [8], "repeats": 10}})
+    folder = load(path).results / "studies"
+    shutil.copytree(load(params).results / "studies" / "connection", folder / "connection")
+    command = [sys.executable, "-m", "reports.figures", "--params", str(path), "--only", "connection_sign"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    one, other = (
+        root / "reports" / "made-up" / "figures" / "connection_sign.png" for root in (tmp_path, params.parent)
+    )
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_profile_without_studies_has_no_chapters(tmp_path):
-    design = load(synthetic.design(tmp_path))
-    assert not chapters.plots(design)
-    assert not chapters.tables(design)
+    assert not chapters.chapters(load(synthetic.design(tmp_path)))
 
 
-def test_a_profile_without_studies_is_one_line(tmp_path):
-    path = synthetic.design(tmp_path)
-    command = [sys.executable, "-m", "studies.density", "--params", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr == f"error: {path}: studies: missing; add the sizes of the studies\n"
-
-
-def test_an_unknown_target_is_named(params, tmp_path, monkeypatch):
-    path = tmp_path / "params.yaml"
-    path.write_text(params.read_text().replace("funnel", "tunnel"))
+@pytest.mark.parametrize(
+    ("studies", "said"),
+    [
+        ({}, "studies.density: missing; add the size of the study"),
+        ({"density": SIZE | {"targets": ["ring", "tunnel"]}}, "studies.density.targets: no 'tunnel'; choose from ring"),
+        (
+            {"density": SIZE | {"targets": ["ring", "ring"]}},
+            "studies.density.targets: ['ring', 'ring'] names one twice",
+        ),
+        ({"density": SIZE | {"step": 3}}, "studies.density.step: no such key; did you mean 'steps'?"),
+    ],
+)
+def test_a_wrong_size_is_named_with_its_file(tmp_path, monkeypatch, studies, said):
+    path = synthetic.design(tmp_path, studies=studies)
     monkeypatch.setattr(sys, "argv", ["density", "--params", str(path)])
-    with pytest.raises(InputError, match=r"studies.density.targets: no 'tunnel'; choose from ring"):
-        density.main()
+    with pytest.raises(InputError) as caught:
+        run("density", None, density.study)
+    assert str(caught.value).startswith(f"{path}: {said}")
 
 
 def test_the_ring_lies_on_its_circle():

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.core.population import Generators, adam, descend
-from studies.discriminator import Points, discriminator_loss, solve_log_z
-from studies.energies import Energy, Grid
-from studies.generators import Flow, Fused, Mixture
-from studies.targets import Target
+from studies.core.discriminator import Points, discriminator_loss, solve_log_z
+from studies.core.energies import Energy, Grid
+from studies.core.generators import Flow, Fused, Mixture
+from studies.core.targets import Target
 
 SPREAD = 1.5  # of a generator at the start: as wide as the widest target
 FUSED_STD = 2.0  # of the wide Gaussian, as the energies' base

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from algorithms.core.population import Generators
-from studies.discriminator import Points, log_z_generator, log_z_mixture, solve_log_z
-from studies.energies import Grid
-from studies.training import Learners, log_densities
+from studies.core.discriminator import Points, log_z_generator, log_z_mixture, solve_log_z
+from studies.core.energies import Grid
+from studies.core.training import Learners, log_densities
 
 GRID = Grid(161)
 PIECE = 4096  # points at a time: what a cache holds

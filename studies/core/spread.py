@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from results.design import Density
-from studies.discriminator import Points
-from studies.measures import estimates
-from studies.targets import gaussians, on_ring, ring
+from studies.core.discriminator import Points
+from studies.core.measures import estimates
+from studies.core.targets import gaussians, on_ring, ring
 
 LOG_Z = 1.0
 EVEN = torch.full((8,), 1 / 8, dtype=torch.float64)
