@@ -260,4 +260,4 @@ def _share(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return minus(f"{value:+.3f}") if abs(value) >= 0.0005 else "0.000"
+    return minus(f"{value:+z.3f}").replace("+0.000", "0.000")

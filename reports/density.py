@@ -337,9 +337,9 @@ def results_table(rows: pd.DataFrame, targets: Sequence[str]) -> Table:
     }
     return Table(
         "Densities in the plane: results",
-        "After training, in nats: mean over seeds, in brackets the worst. b: the solved log Z. "
-        "KL: divergence from the data, by quadrature. LL: mean log likelihood of 10,000 held-out points. Aims, on "
-        f"{' and '.join(AIMED)}: under {AIMS['log_z_error']} and {AIMS['kl_energy']} with every seed.",
+        "After training, in nats: mean over seeds, in brackets the worst. Error of b: distance of the solved log Z "
+        "from the true one. KL: divergence from the data, by quadrature. LL: mean log likelihood of held-out points. "
+        f"Aims, on {' and '.join(AIMED)}: under {AIMS['log_z_error']} and {AIMS['kl_energy']} with every seed.",
         data,
         pd.DataFrame(shown),
     )
@@ -383,4 +383,4 @@ def _left(share: float) -> str:
 
 
 def _nats(value: float) -> str:
-    return minus(f"{value:.3f}") if np.isfinite(value) else NONE
+    return minus(f"{value:z.3f}") if np.isfinite(value) else NONE
