@@ -84,14 +84,16 @@ def chapter(read: Read, size: Density) -> Chapter:
             lambda: log_z(training(), size.targets),
             "Estimates of log Z while EBM-GAN learns",
             "Estimates less the true log Z (by quadrature), from 10,000 points of each source, first seed. The "
-            "estimate that weighs the mixture by the data's true density is out of reach for a method.",
+            "estimate that weighs the mixture by the data's true density is out of reach for a method; where even that "
+            "one stays low, exp(−E) has mass where neither source ever goes.",
             of_training,
         ),
         "density_fixed": Plot(
             lambda: fixed(training(), size.targets),
             "A generator alone, with the energy known",
             "Above: log Z estimated from the generator alone, less the true one. Below: divergence of the generator "
-            "from the data. Every line is a seed. A flow that drops modes fits the rest, and its estimate stays low.",
+            "from the data. Every line is a seed. A flow that drops modes fits the rest, and its estimate stays low, "
+            "but for jumps when one of its points strays into a lost mode.",
             of_training,
         ),
         "density_two_modes": Plot(
