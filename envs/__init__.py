@@ -9,7 +9,7 @@ One module of this folder is one task, and `names()` finds it by looking: there 
     reset(uniform [..., nq + nv], qpos0 [nq]) -> qpos [..., nq], qvel [..., nv]      from uniform numbers in [0, 1)
     observation(x) -> [..., O]      reward(before, after, action [..., A]) -> [...]      terminal(x) -> [...] bool
 
-whose functions are batched torch over a `State` and never look at a value, so that they also run inside a CUDA graph.
+whose functions are batched torch over a `State` and never look at a value: on a GPU they are part of a CUDA graph.
 """
 
 import pkgutil
@@ -21,8 +21,10 @@ from pathlib import Path
 from types import ModuleType
 
 import mujoco
+import torch
 
 from envs.batch import BatchEnv, Step
+from envs.physics import Physics
 from envs.physics.native import Native
 from errors import InputError
 
@@ -52,18 +54,35 @@ def model(task: ModuleType) -> mujoco.MjModel:
 
 
 def make(
-    name: str, seeds: Sequence[int], episodes: int, engine: str = "native", threads: int | None = None
+    name: str,
+    seeds: Sequence[int],
+    episodes: int,
+    engine: str = "native",
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> BatchEnv:
     """P = len(seeds) learners times E = `episodes` parallel copies of a task, already reset.
 
-    A seed decides its learner's start states, whoever runs beside it. `threads` is the number of cores to use
-    (see `physics.native`). Raises `InputError` for an unknown task or engine.
+    A seed decides its learner's start states, whoever runs beside it. Engines: `native` on the CPU, where `threads` is
+    the number of cores to use (see `physics.native`), and `warp` on the device "cuda" or, for tests, "cpu". Raises
+    `InputError` for an unknown task or engine, and for a device that is not there or too small.
     """
-    task = load(name)
-    if engine != "native":
-        raise InputError(f"engine {engine!r} does not exist; use 'native'")
-    physics = Native(model(task), len(seeds) * episodes, task.FRAME_SKIP, task.FIELDS, threads)
-    return BatchEnv(task, physics, seeds, episodes)
+    task, worlds = load(name), len(seeds) * episodes
+    return BatchEnv(task, _physics(task, worlds, engine, torch.device(device), threads), seeds, episodes)
+
+
+def _physics(task: ModuleType, worlds: int, engine: str, device: torch.device, threads: int | None) -> Physics:
+    if engine == "native" and device.type == "cpu":
+        return Native(model(task), worlds, task.FRAME_SKIP, task.FIELDS, threads)
+    if engine == "native":
+        raise InputError(f"engine 'native' runs on the CPU, not on {device.type!r}; use engine 'warp'")
+    if engine != "warp":
+        raise InputError(f"engine {engine!r} does not exist; use 'native' or 'warp'")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda': torch finds no CUDA device here; use device 'cpu' or a CUDA build of torch")
+    from envs.physics.warp import Warp  # takes seconds to import, which only its users shall pay
+
+    return Warp(model(task), worlds, task.FRAME_SKIP, task.FIELDS, device)
 
 
 def _tasks() -> dict[str, ModuleType]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.graph import Recorded
 from envs.physics import Physics
 from envs.state import State
 
@@ -28,8 +29,11 @@ class BatchEnv:
     """Equal to P x E Gymnasium environments of the task, each inside `ClipAction`, that reset themselves when they end.
 
     Without `ClipAction`, Gymnasium charges the control cost for the action as given while MuJoCo clips it: for actions
-    outside the action space the rewards differ. Non-finite actions act as 0. Floats are 64 bit on the native engine;
-    for equal rewards give Gymnasium 64-bit actions too, or it computes the control cost in 32 bit.
+    outside the action space the rewards differ. Non-finite actions act as 0. Floats are 64 bit on the native engine, 32
+    on Warp; for equal rewards give Gymnasium 64-bit actions too, or it computes the control cost in 32 bit.
+
+    A step reads nothing back from the device and branches on no value, so on a GPU it is recorded and replayed, with
+    the task's functions and `horizon` as they are at the second step.
 
     Attributes: `task` (module), `P`, `E`, `obs_size`, `action_size`, `action_low` and `action_high` [A], `horizon`,
     `obs` [P, E, O] to act from next, `elapsed` [P, E] steps since the episode began. Nothing returned is changed later.
@@ -48,6 +52,7 @@ class BatchEnv:
         self.horizon: int = task.HORIZON
         qpos0 = torch.from_numpy(physics.model.qpos0.copy()).to(like)
         self._starts = _StartStates(task, qpos0, physics.model.nv, seeds, episodes)
+        self._replay = Recorded(self._advance) if like.is_cuda else self._advance
         self.reset()
         self.obs_size = self.obs.shape[-1]
 
@@ -58,7 +63,7 @@ class BatchEnv:
     def set_state(self, qpos: Tensor, qvel: Tensor) -> Tensor:
         """Begin new episodes from these states, [P, E, nq] and [P, E, nv]; returns `obs`."""
         self.elapsed = torch.zeros(self.P, self.E, dtype=torch.int64, device=self._state.qpos.device)
-        self._restart(torch.ones_like(self.elapsed, dtype=torch.bool), qpos, qvel)
+        self.obs = self._restart(torch.ones_like(self.elapsed, dtype=torch.bool), qpos, qvel)
         return self.obs
 
     def step(self, action: Tensor, active: Tensor | None = None) -> Step:
@@ -67,19 +72,31 @@ class BatchEnv:
         Worlds where `active` [P, E] is False stand still and cost no physics: their rows are finite, mean nothing,
         and never say that an episode ended.
         """
+        if active is None:
+            *step, self.elapsed, self.obs = self._replay(action, self.elapsed, *next(self._starts))
+        else:
+            *step, self.elapsed, self.obs = self._advance(action, self.elapsed, *next(self._starts), active)
+        return Step(*step)
+
+    def check(self) -> None:
+        """Raise `InputError`, with the cure, if the engine could not compute a step so far; waits for the device."""
+        self._physics.check()
+
+    def _advance(
+        self, action: Tensor, elapsed: Tensor, qpos: Tensor, qvel: Tensor, active: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return a `Step`'s fields, `elapsed` and `obs`; `qpos` and `qvel` are where worlds that end go on."""
         action = action.to(self.action_low).nan_to_num(0.0, 0.0, 0.0).clamp(self.action_low, self.action_high)
         before, after = self._state.clone(), self._state
         self._physics.step(action.flatten(0, 1), None if active is None else active.flatten())
         terminal = self.task.terminal(after)
-        elapsed = self.elapsed + (1 if active is None else active)
+        elapsed = elapsed + (1 if active is None else active)
         truncated = elapsed >= self.horizon
         if active is not None:
             terminal, truncated = terminal & active, truncated & active
-        step = Step(self.task.observation(after), self.task.reward(before, after, action), terminal, truncated)
+        next_obs, reward = self.task.observation(after), self.task.reward(before, after, action)
         ended = terminal | truncated
-        self.elapsed = elapsed * ~ended
-        self._restart(ended, *next(self._starts))
-        return step
+        return next_obs, reward, terminal, truncated, elapsed * ~ended, self._restart(ended, qpos, qvel)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -92,22 +109,23 @@ class BatchEnv:
         self.elapsed = state["elapsed"].to(self.elapsed)
         self.obs = self.task.observation(self._state)
 
-    def _restart(self, which: Tensor, qpos: Tensor, qvel: Tensor) -> None:
+    def _restart(self, which: Tensor, qpos: Tensor, qvel: Tensor) -> Tensor:
         self._physics.reset(which.flatten(), qpos.flatten(0, 1), qvel.flatten(0, 1))
-        self.obs = self.task.observation(self._state)
+        return self.task.observation(self._state)
 
 
 class _StartStates:
     """For each coming step a start state for every world, [P, E, nq] and [P, E, nv], used where an episode ends.
 
-    Most are never used; in return a learner's draws depend on its seed and the step alone.
+    Most are never used; in return a learner's draws depend on its seed and the step alone (and on the kind of device,
+    where they are drawn).
     """
 
     def __init__(self, task: ModuleType, qpos0: Tensor, nv: int, seeds: Sequence[int], episodes: int) -> None:
-        self._task, self._qpos0 = task, qpos0
+        self._task, self._qpos0, self._dtype = task, qpos0.double(), qpos0.dtype
         self._shape = (BLOCK, episodes, len(qpos0) + nv)
         self._generators = [
-            torch.Generator().manual_seed(
+            torch.Generator(qpos0.device).manual_seed(
                 int(np.random.SeedSequence([STREAM, seed]).generate_state(1, np.uint64)[0] >> 1)
             )
             for seed in seeds
@@ -116,8 +134,10 @@ class _StartStates:
 
     def _draw(self) -> None:
         self._before = torch.stack([g.get_state() for g in self._generators])
-        uniform = torch.stack([torch.rand(self._shape, generator=g, dtype=torch.float64) for g in self._generators], 1)
-        self._block, self._next = self._task.reset(uniform.to(self._qpos0), self._qpos0), 0
+        device = self._qpos0.device
+        draws = [torch.rand(self._shape, generator=g, dtype=torch.float64, device=device) for g in self._generators]
+        qpos, qvel = self._task.reset(torch.stack(draws, 1), self._qpos0)
+        self._block, self._next = (qpos.to(self._dtype), qvel.to(self._dtype)), 0
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         if self._next == BLOCK:

@@ -22,7 +22,7 @@ class Episodes:
 def play(env: BatchEnv, act: Callable[[Tensor], Tensor]) -> Episodes:
     """Play one episode in every world of `env` with `act(obs [P, E, O]) -> action [P, E, A]`.
 
-    Worlds that are done stand still, so that short episodes cost little.
+    Worlds that are done stand still, so that short episodes cost little. Raises `InputError` like `BatchEnv.check`.
     """
     env.reset()
     total, length = torch.zeros_like(env.obs[..., 0]), torch.zeros_like(env.elapsed)
@@ -34,4 +34,5 @@ def play(env: BatchEnv, act: Callable[[Tensor], Tensor]) -> Episodes:
         length += active
         terminated |= active & step.terminal
         active &= ~(step.terminal | step.truncated)
+    env.check()
     return Episodes(total, length, terminated)

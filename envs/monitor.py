@@ -57,7 +57,11 @@ class Monitor:
         return torch.stack(taken) if taken else self._return.new_empty(0, self.P, self.E)
 
     def take_episodes(self) -> list[tuple[int, float, int]]:
-        """(learner, episode_return, length) of the episodes finished since the last call, in order of their end."""
+        """(learner, episode_return, length) of the episodes finished since the last call, in order of their end.
+
+        Raises `InputError` if the engine could not compute a step: nothing wrong is ever recorded.
+        """
+        self._env.check()
         taken, self._steps = self._steps, []
         if not taken:
             return []

@@ -1,4 +1,4 @@
-"""Physics engines: W worlds of one model, behind three verbs."""
+"""Physics engines: W worlds of one model, behind a few verbs."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -13,13 +13,16 @@ class Physics(Protocol):
     model: mujoco.MjModel
 
     def state(self) -> dict[str, Tensor]:
-        """The fields of all worlds, [W, ...] each: the same memory every time, overwritten by the other two verbs."""
+        """The fields of all worlds, [W, ...] each: the same memory every time, overwritten by reset and step."""
 
     def reset(self, which: Tensor, qpos: Tensor, qvel: Tensor) -> None:
         """Put the worlds in `which` into a start state: their rows of `qpos` [W, nq] and `qvel` [W, nv]."""
 
     def step(self, ctrl: Tensor, which: Tensor | None = None) -> None:
         """Advance all worlds, or those in `which`, by one environment step under `ctrl` [W, nu]."""
+
+    def check(self) -> None:
+        """Raise `InputError`, with the cure, if any step so far was computed wrongly for want of memory."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that later steps depend on, [W, ...] each: what `load_state_dict` takes."""

@@ -85,6 +85,9 @@ class Native:
 
         self._spread(advance, worlds)
 
+    def check(self) -> None:
+        """See `Physics`. MuJoCo's memory grows as needed."""
+
     def state_dict(self) -> dict[str, Tensor]:
         """See `Physics`."""
         return {name: torch.from_numpy(values.copy()) for name, values in self._stored().items()}
