@@ -37,7 +37,7 @@ class Episodes:
         """
         index = (generators.uniform(n) * self.count[:, None]).long()
         start, length, ended = (x.gather(1, index)[..., None] for x in (self.start, self.length, self.ended))
-        time = torch.arange(int(length.max()) + 1, device=start.device)
+        time = torch.arange(longest(length) + 1, device=start.device)
         inside = time < length  # [P, n, L]
         absorbed = (time == length) & ended & (horizon is not None)
         row = torch.where(inside, start + time, 0).flatten(1)
@@ -78,7 +78,11 @@ class Recent:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self._number = state["number"]
-        self._rollouts = self._numbered(Experience(**columns) for columns in state["rollouts"])
+        self._rollouts = self._numbered(Experience(**self._here(columns)) for columns in state["rollouts"])
+
+    def _here(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return saved tensors on the device of the training."""
+        return {name: tensor.to(self._demonstrations.obs.device) for name, tensor in tensors.items()}
 
     def _numbered(self, kept: Iterable[Kept]) -> dict[int, Kept]:
         """Give the last of the rollouts, or of what belongs to them, their numbers."""
@@ -121,8 +125,9 @@ class Window(Recent):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         super().load_state_dict(state)
-        self._samplers = self._numbered(GaussianPolicy.from_tensors(tensors) for tensors in state["samplers"])
-        self._new, self._log_prob = state["new"], {}
+        self._samplers = self._numbered(GaussianPolicy.from_tensors(self._here(kept)) for kept in state["samplers"])
+        self._new = None if state["new"] is None else self._here({"new": state["new"]})["new"]
+        self._log_prob = {}
 
     def expert(self) -> Episodes:
         """Return the demonstrations that each learner may use."""
@@ -156,18 +161,24 @@ def complete(ended: Tensor, new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Find the episodes that lie whole in E streams of T steps.
 
     `ended` `[P, E, T]` says where one ends, `new` `[P, E]` which streams begin with a new one. Returns the starts, in
-    the record of streams one after the other, and the lengths, `[P, M]`, and how many each learner has, `[P]`.
+    the record of streams one after the other, and the lengths, `[P, E T]`, and how many each learner has, `[P]`: the
+    first so many are its own, the others zero.
     """
-    P, _, T = ended.shape
-    learner, last = ended.flatten(1).nonzero(as_tuple=True)  # in order
-    stream = last // T
-    follows = torch.zeros_like(last, dtype=torch.bool)  # another episode of the same stream
-    follows[1:] = (learner[1:] == learner[:-1]) & (stream[1:] == stream[:-1])
-    start = torch.where(follows, last.roll(1) + 1, stream * T)
-    whole = follows | new[learner, stream]
-    learner, start, length = learner[whole], start[whole], (last - start + 1)[whole]
-    count = learner.bincount(minlength=P)
-    place = torch.arange(len(learner), device=count.device) - (count.cumsum(0) - count)[learner]
-    starts, lengths = (count.new_zeros(P, max(1, int(count.max()))) for _ in range(2))
-    starts[learner, place], lengths[learner, place] = start, length
+    T = ended.shape[2]
+    ended, new = ended.flatten(1), new[..., None].expand_as(ended).flatten(1)
+    step = torch.arange(ended.shape[1], device=ended.device)
+    first = step - step % T  # of the step's stream
+    last_end = torch.where(ended, step, -1).cummax(1).values.roll(1, 1)  # before the step
+    last_end[:, 0] = -1
+    start = torch.where(last_end >= first, last_end + 1, first)
+    whole = ended & (new | (last_end >= first))
+    count = whole.sum(1)
+    place = torch.where(whole, whole.cumsum(1) - 1, ended.shape[1])  # the others share a place behind all
+    empty = start.new_zeros(len(start), len(step) + 1)
+    starts, lengths = (empty.scatter(1, place, value)[:, :-1] for value in (start, step + 1 - start))
     return starts, lengths, count
+
+
+def longest(length: Tensor) -> int:
+    """Return the largest length: the one number of a training loop that the host waits for, to know a shape by it."""
+    return int(length.max())
