@@ -7,10 +7,8 @@ does best on held-out episodes and writes `data/experts/<task>/policy.safetensor
 import argparse
 import hashlib
 import json
-import platform
 import sys
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import envs
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPO, PPOConfig
+from envs import device as devices
 from envs.episodes import Episodes, play
 from envs.monitor import Monitor
 from errors import InputError, one_line
@@ -46,14 +45,17 @@ class Design:
     ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig`
 
 
-def train(task: str, design: Design) -> tuple[GaussianPolicy, int, int]:
-    """Return the best policy of the population on held-out episodes, its seed, and the steps it had had."""
+def train(task: str, design: Design, device: str = "cpu") -> tuple[GaussianPolicy, int, int]:
+    """Return the best policy of the population on held-out episodes, its seed, and the steps it had had.
+
+    It trains on `device` with the engine that belongs to it; the held-out episodes are the native engine's.
+    """
     config = replace(PPOConfig(), **design.ppo)
-    env = Monitor(envs.make(task, design.seeds, design.episodes))
+    env = Monitor(envs.make(task, design.seeds, design.episodes, devices.ENGINES[device], device))
     ppo = PPO(env, design.seeds, config)
     arena = envs.make(task, [10_000 + seed for seed in design.seeds], HELD_OUT)
     iterations = -(-design.env_steps // (config.steps * design.episodes))
-    best, champion = -float("inf"), (ppo.policy.select(0), design.seeds[0], 0)
+    best, champion = -float("inf"), (ppo.policy.on_cpu().select(0), design.seeds[0], 0)
     with Ticker(f"expert {task}", iterations * config.steps * design.episodes, design.seeds) as ticker:
         for iteration in range(iterations):
             rate = config.rate * (1 - (1 - FINAL_RATE) * iteration / iterations)
@@ -62,11 +64,12 @@ def train(task: str, design: Design) -> tuple[GaussianPolicy, int, int]:
             ppo.improve(lambda _: env.take_rewards().transpose(0, 1).float(), experience)
             ticker.advance(experience.steps, env.take_episodes())
             if (iteration + 1) % max(1, iterations // CHOICES) == 0 or iteration + 1 == iterations:
-                returns = play(arena, deterministic(ppo.policy)).episode_return.mean(1)
+                policy = ppo.policy.on_cpu()
+                returns = play(arena, deterministic(policy)).episode_return.mean(1)
                 learner = int(returns.nan_to_num(-float("inf")).argmax())
                 if returns[learner] > best:
                     steps = (iteration + 1) * experience.steps
-                    best, champion = float(returns[learner]), (ppo.policy.select(learner), design.seeds[learner], steps)
+                    best, champion = float(returns[learner]), (policy.select(learner), design.seeds[learner], steps)
     return champion
 
 
@@ -162,10 +165,13 @@ def main() -> None:
     parser.add_argument("--task", required=True)
     parser.add_argument("--params", type=Path, default=Path("data/params.yaml"))
     parser.add_argument("--out", type=Path, help="default: data/experts/<task>")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="of training (default: cpu)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     design = read_design(arguments.params, arguments.task)
-    policy, seed, env_steps = train(arguments.task, design)
+    device = devices.choose(arguments.device)
+    print(f"expert {arguments.task}: on {devices.describe(device)}", file=sys.stderr)
+    policy, seed, env_steps = train(arguments.task, design, device)
     card = {
         "task": arguments.task,
         **measure(policy, arguments.task),
@@ -174,7 +180,7 @@ def main() -> None:
         "env_steps": env_steps,
         "design": asdict(design),
         "ppo": asdict(replace(PPOConfig(), **design.ppo)),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in ("torch", "mujoco", "gymnasium")},
+        "versions": devices.versions(devices.ENGINES[device]),
         "command": f"python -m data.experts --task {arguments.task}",
     }
     reached = card["return_deterministic"]["mean"]

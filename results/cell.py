@@ -82,9 +82,9 @@ class Record:
         ]
 
     def evaluate(self, progress: Progress, episodes: int) -> None:
-        """Play deterministic episodes and record them."""
+        """Play deterministic episodes and record them: on the native engine, whichever trains."""
         seeds = [EVALUATION_SEEDS + seed for _, seed in self.learners]
-        played = play(envs.make(self.task, seeds, episodes, threads=self.threads), progress.policy)
+        played = play(envs.make(self.task, seeds, episodes, threads=self.threads), progress.policy.on_cpu())
         for learner in range(len(self.learners)):
             if learner not in self.failed:
                 self.evaluations += rows(self.key(learner), progress.env_steps, played, learner)

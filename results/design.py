@@ -86,6 +86,7 @@ class Design(_Strict):
     studies: Studies = Studies()
     allow_weak_expert: bool = False
     keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # of training; evaluations are the CPU's, whatever this is
 
     @property
     def results(self) -> Path:

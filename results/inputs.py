@@ -56,7 +56,8 @@ def _files(path: Path) -> Iterator[Path]:
 def inputs(design: Design, task: str, row: str, config: Any, sources: Sources) -> dict[str, Any]:
     """Return all that decides the bytes of a cell."""
     facts = describe(design, task, row, dataclasses.asdict(config), None)
-    del facts["versions"]
+    del facts["versions"], facts["engine"]
+    facts["device"] = design.device  # auto: a result from any will do
     learners = {"seeds": design.seeds, "evaluation": design.evaluation.model_dump()}
     return facts | learners | {"files": sources.of(task, design.variant(row).algorithm)}
 

@@ -2,7 +2,7 @@
 
 Networks as small as these gain little from a second thread, and Python's lock keeps the physics' threads waiting for
 each other; a process waits for nobody. Who trains with whom decides the last bits of a result, so it never depends on
-the machine: how many processes there are does.
+the machine: how many processes there are does. On a GPU all train together, in one process.
 """
 
 import multiprocessing
@@ -24,9 +24,9 @@ GLANCE = 1.0  # seconds between looks at whether all processes live
 Item = TypeVar("Item")
 
 
-def split(items: Sequence[Item]) -> list[list[Item]]:
+def split(items: Sequence[Item], device: str = "cpu") -> list[list[Item]]:
     """Share items out to parts as equal as can be, in order."""
-    count = -(-len(items) // PART)
+    count = -(-len(items) // PART) if device == "cpu" else 1
     return [list(items[k * len(items) // count : (k + 1) * len(items) // count]) for k in range(count)]
 
 

@@ -5,26 +5,21 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from envs.device import ENGINES, versions
 from envs.physics.native import default_threads
 from results.cell import Outcome
 from results.design import Design
 
 
-@cache
-def versions() -> dict[str, str]:
-    """Return the versions that a number rests on."""
-    return {"python": platform.python_version()} | {p: version(p) for p in ("torch", "mujoco", "gymnasium")}
-
-
-def sidecar(parts: Sequence[Outcome]) -> dict[str, Any]:
+def sidecar(parts: Sequence[Outcome], device: str) -> dict[str, Any]:
     """Return where, when and how a cell was computed; kept beside the results, whose hash it would change."""
     seconds = max(part.seconds for part in parts)
-    return origin("results.run") | {
+    return origin("results.run", device) | {
         "wall_s": round(seconds, 1),
         "env_steps_per_s": round(sum(part.env_steps for part in parts) / seconds, 1),
         "started": min(part.started for part in parts),
@@ -32,7 +27,7 @@ def sidecar(parts: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def origin(command: str) -> dict[str, Any]:
+def origin(command: str, device: str = "cpu") -> dict[str, Any]:
     """Return what this process runs, as `python -m command`, and where."""
     return {
         "commit": _git("rev-parse", "HEAD"),
@@ -42,8 +37,10 @@ def origin(command: str) -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": default_threads(),
+        "device": device,
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "python": platform.python_version(),
-        "versions": versions(),
+        "versions": versions(ENGINES[device]),
     }
 
 
@@ -61,17 +58,22 @@ def _cpu() -> str:
 
 
 def describe(
-    design: Design, task: str, row: str, config: dict[str, Any], demonstrations_sha256: str | None
+    design: Design,
+    task: str,
+    row: str,
+    config: dict[str, Any],
+    demonstrations_sha256: str | None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
-    """Return cell.json: what the cell's numbers rest on."""
+    """Return cell.json: what the cell's numbers rest on; `device` is where it trained."""
     return {
         "task": task,
         "algorithm": row,
         "method": design.variant(row).algorithm,
         "expert": design.variant(row).expert,
-        "versions": versions(),
-        "engine": "native",
-        "device": "cpu",
+        "versions": versions(ENGINES[device]),
+        "engine": ENGINES[device],
+        "device": device,
         "config": config,
         "budget": design.budget[task].model_dump(),
         "demonstrations_sha256": demonstrations_sha256,

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from data.demonstrations import read_card
+from envs import device as devices
 from envs.physics.native import default_threads
 from errors import InputError, one_line
 from files import check_writable, replacing
 from progress import Ticker
-from results import schema
+from results import memory, schema
 from results.cell import save
 from results.design import Design, load
 from results.entry import Entry, location, say
@@ -54,21 +55,24 @@ def run(design: Design, params: Path, task: str, row: str) -> None:
 def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
     """Train, evaluate and write one cell into the store."""
     task, row = entry.name.split("/")
-    cores, learners = default_threads(), list(enumerate(design.learners(task)))
-    parts = split(learners)
+    cores, learners, device = default_threads(), list(enumerate(design.learners(task))), devices.choose(design.device)
+    if device == "cuda":
+        memory.refuse_too_many(task, len(learners), design.budget[task].episodes, config, torch.cuda.mem_get_info()[0])
+    parts = split(learners, device)
     workers = min(len(parts), cores)
     jobs = [
-        Job(design, params, task, row, config, dict(part), entry.checkpoints / str(k), threads=cores // workers)
+        Job(design, params, task, row, config, dict(part), entry.checkpoints / str(k), cores // workers, device)
         for k, part in enumerate(parts)
     ]
-    with Team(jobs, workers) as team, Ticker(f"{row} {task}", design.budget[task].env_steps, learners) as ticker:
+    title = f"{row} {task} on {devices.describe(device)}"
+    with Team(jobs, workers) as team, Ticker(title, design.budget[task].env_steps, learners) as ticker:
         outcomes = team.outcomes(
             lambda job, step: ticker.advance(step.more, step.episodes, step.unit, len(job.learners), step.resumed)
         )
     idle = design.variant(row).expert == "idle"
     sha256 = None if idle else read_card(design.root / "data" / "demonstrations" / task)["sha256"]
-    save(entry.result, outcomes, describe(design, task, row, dataclasses.asdict(config), sha256))
-    entry.finish(sidecar(outcomes))
+    save(entry.result, outcomes, describe(design, task, row, dataclasses.asdict(config), sha256, device))
+    entry.finish(sidecar(outcomes, device))
     for line in (line for outcome in outcomes for line in outcome.failures):
         say(line)
 

@@ -14,6 +14,7 @@ from algorithms.core.experience import Demonstrations
 from algorithms.core.progress import Progress
 from algorithms.core.state import pack, unpack
 from data import demonstrations as data
+from envs.device import ENGINES
 from envs.monitor import Monitor
 from errors import InputError
 from results.cell import Outcome, Record
@@ -32,7 +33,8 @@ class Job:
     config: Any
     learners: dict[int, tuple[int, int]]  # place in the cell: number of demonstrations and seed
     checkpoints: Path
-    threads: int  # of the physics
+    threads: int  # of the native engine
+    device: str
 
 
 class Step(NamedTuple):
@@ -53,7 +55,7 @@ def train(job: Job, watch: Watch) -> Outcome:
     budget, evaluation = design.budget[job.task], design.evaluation
     points = [budget.env_steps * k // evaluation.points for k in range(1, evaluation.points)]
     places, seeds = list(job.learners), [seed for _, seed in job.learners.values()]
-    env = envs.make(job.task, seeds, budget.episodes, threads=job.threads)
+    env = envs.make(job.task, seeds, budget.episodes, ENGINES[job.device], job.device, job.threads)
     demonstrations, method = demonstrations_of(job, env), algorithms.load(variant.algorithm)
     monitor, record = Monitor(env), Record(job.task, job.row, list(job.learners.values()), job.threads)
     checkpoints = Checkpoints(job.checkpoints, f"{job.task}/{job.row}")
@@ -110,8 +112,8 @@ def demonstrations_of(job: Job, env: envs.BatchEnv) -> Demonstrations:
     folder, expert = job.design.root / "data" / "demonstrations" / job.task, job.design.variant(job.row).expert
     counts = [n for n, _ in job.learners.values()]
     if expert == "idle":
-        return data.idle(folder, job.task, counts)
-    card, demonstrations = data.read_card(folder), data.load(folder, job.task, counts, env=env)
+        return data.idle(folder, job.task, counts, job.device)
+    card, demonstrations = data.read_card(folder), data.load(folder, job.task, counts, job.device, env)
     if "expert" in card and not job.design.allow_weak_expert:  # whose returns an imported dataset does not tell
         data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {job.params}")
-    return data.survivors(folder, counts) if expert == "survivors" else demonstrations
+    return data.survivors(folder, counts, job.device) if expert == "survivors" else demonstrations

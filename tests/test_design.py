@@ -46,6 +46,7 @@ def test_a_good_design(tmp_path):
     assert design.budget["Hopper-v5"].short_budget
     assert not design.budget[TASK].short_budget
     assert not design.allow_weak_expert
+    assert design.device == "auto"
 
 
 VARIANT = {"algorithm": "gail", "tasks": ["Hopper-v5"]}
@@ -127,6 +128,7 @@ def test_our_own_designs(folder):
         ({"overrides": {"Hoper-v5": {"batch": 1}}}, "overrides.Hoper-v5: not one of tasks"),
         ({"overrides": {"Hopper-v5": 3}}, "overrides.Hopper-v5: Input should be a valid dictionary (found 3)"),
         ({"profile": 3}, "profile: Input should be a valid string (found 3); correct it"),
+        ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda' (found 'gpu'); correct it"),
         ({"allow_weak_expert": "yes"}, "allow_weak_expert: Input should be a valid boolean (found 'yes'); correct it"),
     ],
 )

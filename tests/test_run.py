@@ -26,6 +26,7 @@ PARAMS: dict[str, Any] = {
     "root": ".",
     "folder": ".",
     "profile": "tiny",
+    "device": "cpu",
     "tasks": [TASK],
     "algorithms": ["bc", "gail"],
     "seeds": [0, 3],
@@ -413,7 +414,7 @@ def test_a_full_disk(finished, params):
     *progress, line = done.stderr.splitlines()
     (entry,) = entries(location(params.parent))
     assert line == f"error: {entry / 'result'}: File too large; free space or choose a writable folder"
-    assert all(said.startswith(f"bc {TASK}: ") for said in progress)
+    assert all(said.startswith(f"bc {TASK} on CPU (engine native): ") for said in progress)
     assert not (entry / "result").exists()
     assert list(load(params).results.rglob("*")) == [load(params).results / "cells", cell(params, "bc").parent]
     assert train(params, "bc") == 0

@@ -49,6 +49,12 @@ class GaussianPolicy(nn.Module):
         tensors = {k: v if k == "action_scale" else v[learner : learner + 1] for k, v in self.state_dict().items()}
         return GaussianPolicy.from_tensors(tensors)
 
+    def on_cpu(self) -> "GaussianPolicy":
+        """Return the population on the CPU: itself, or a copy if it lives elsewhere."""
+        if self.log_std.device.type == "cpu":
+            return self
+        return GaussianPolicy.from_tensors({k: v.cpu() for k, v in self.state_dict().items()})
+
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "GaussianPolicy":
         """Rebuild a population from its `state_dict()`; the sizes are those of the tensors."""

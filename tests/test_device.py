@@ -1,0 +1,126 @@
+"""Where a cell trains: the choice, what is said of it, and whether it fits."""
+
+import json
+
+import pytest
+import torch
+
+import algorithms
+import envs
+from algorithms.core.policy import GaussianPolicy
+from algorithms.core.population import Generators
+from envs import device
+from errors import InputError
+from results import memory, parts, schema
+from results.design import load
+from tests.test_run import TASK, cell, evaluations, project, train
+
+HERE = "cuda" if torch.cuda.is_available() else "cpu"
+needs_cuda = pytest.mark.skipif(HERE == "cpu", reason="needs a CUDA device")
+
+
+def test_the_choice(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [device.choose(wanted) for wanted in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [device.choose(wanted) for wanted in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(InputError, match="device: cuda: torch finds no CUDA device; write auto or cpu"):
+        device.choose("cuda")
+
+
+def test_on_a_gpu_all_learners_of_a_cell_train_together():
+    assert [parts.split(range(7), where) for where in ("cpu", "cuda")] == [
+        [[0, 1], [2, 3], [4, 5, 6]],
+        [list(range(7))],
+    ]
+
+
+def test_versions_name_what_the_steps_rest_on():
+    assert set(device.versions("native")) == {"python", "torch", "mujoco", "gymnasium"}
+    assert set(device.versions("warp")) == {"python", "torch", "mujoco", "gymnasium", "mujoco-warp", "warp-lang"}
+
+
+def check(params, capsys, where, engine):
+    """One cell: what its first line, its card and its sidecar say."""
+    assert train(params, "gail") == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("gail InvertedPendulum-v5 on ")
+    assert f" (engine {engine}): " in first
+    card = schema.read_cell(cell(params, "gail") / "cell.json")
+    assert (card["engine"], card["device"]) == (engine, where)
+    assert ("mujoco-warp" in card["versions"]) == (engine == "warp")
+    sidecar = json.loads((load(params).results / "provenance" / TASK / "gail.json").read_text())
+    assert (sidecar["device"], sidecar["gpu"] is not None) == (where, where == "cuda")
+    assert set(evaluations(params, "gail")["env_steps"]) == {128, 256, 384}
+
+
+def test_a_cell_on_the_cpu(tmp_path, capsys):
+    check(project(tmp_path), capsys, "cpu", "native")
+
+
+def test_a_cell_on_warp(tmp_path, capsys, monkeypatch):
+    """On its CPU back end, all learners in one process as on a GPU: 32 bits throughout, evaluated by `native`."""
+    monkeypatch.setitem(device.ENGINES, "cpu", "warp")
+    monkeypatch.setattr(parts, "PART", 4)
+    engines, make = list[str](), envs.make
+
+    def watched(*given, **more):
+        env = make(*given, **more)
+        engines.append(type(env._physics).__name__)
+        return env
+
+    monkeypatch.setattr(envs, "make", watched)
+    check(project(tmp_path), capsys, "cpu", "warp")
+    training, *evaluating = engines
+    assert training == "Warp"
+    assert set(evaluating) == {"Native"}
+
+
+@needs_cuda
+def test_a_cell_on_a_gpu(tmp_path, capsys):
+    check(project(tmp_path, device="auto"), capsys, "cuda", "warp")
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", algorithms.names())
+def test_every_method_trains_on_a_gpu(name, tmp_path):
+    """And its learners are alive afterwards."""
+    params = project(tmp_path, device="cuda", algorithms=[name])
+    assert train(params, name) == 0
+    assert set(schema.read_csv(cell(params, name) / "learners.csv", schema.LEARNERS)["status"]) == {"ok"}
+
+
+def test_a_policy_elsewhere_comes_to_the_cpu():
+    policy = GaussianPolicy(3, torch.ones(2), [4], Generators([0, 1], "weights"))
+    policy.normalizer.update(torch.randn(2, 50, 3))
+    assert policy.on_cpu() is policy
+    obs = torch.randn(2, 5, 3)
+    elsewhere = GaussianPolicy.from_tensors({k: v.to(HERE) for k, v in policy.state_dict().items()})
+    assert torch.equal(elsewhere.on_cpu()(obs), policy(obs))
+
+
+def test_what_does_not_fit_is_one_line_with_the_number_that_does():
+    config = algorithms.load("gail").Config()
+    each = memory.learning_bytes(config, 11, 3)
+    with pytest.raises(InputError) as error:
+        memory.refuse_too_many("Hopper-v5", 40, 4096, config, free=80 * 10**9)
+    found = str(error.value)
+    assert found.startswith("budget.Hopper-v5.episodes: 4096 episodes of 40 learners need about ")
+    assert "\n" not in found
+    fits = int(found.split()[-2])
+    assert 0 < fits * 40 * each < 80 * 10**9
+    memory.refuse_too_many("Hopper-v5", 40, fits, config, free=80 * 10**9)
+    with pytest.raises(InputError):
+        memory.refuse_too_many("Hopper-v5", 40, fits + 1, config, free=80 * 10**9)
+
+
+def test_learning_takes_what_a_method_keeps():
+    sizes = {name: memory.learning_bytes(algorithms.load(name).Config(), 11, 3) for name in ("bc", "gail", "airl")}
+    assert sizes["bc"] == 0 < sizes["gail"] < sizes["airl"]  # which keeps twenty rollouts
+
+
+def test_the_device_of_a_design_reaches_the_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    params = project(tmp_path, device="cuda")
+    assert train(params, "gail") == 2
+    assert capsys.readouterr().err.startswith("error: device: cuda: torch finds no CUDA device; write auto or cpu, or")
