@@ -1,6 +1,7 @@
 """Run one cell: one method, or variant of one, on one task, all seeds and numbers of demonstrations at once.
 
 `python -m results.run --params params.yaml --task Hopper-v5 --algorithm gail`; without `--task`, on each of its tasks.
+`python -m results.run --params paper/params.yaml --dry` runs nothing and says what the profile would cost.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from envs.physics.native import default_threads
 from errors import InputError, one_line
 from files import check_writable, replacing
 from progress import Ticker
-from results import memory, schema
+from results import estimate, memory, schema
 from results.cell import save
 from results.design import Design, load
 from results.entry import Entry, location, say
@@ -89,11 +90,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--task", help="default: each task of the algorithm")
-    parser.add_argument("--algorithm", required=True, help="or a variant")
+    parser.add_argument("--algorithm", help="or a variant")
+    parser.add_argument("--dry", action="store_true", help="print cells, steps and hours of the profile on this device")
     arguments = parser.parse_args()
+    if not arguments.dry and not arguments.algorithm:
+        parser.error("--algorithm: missing; name a method or a variant (or ask with --dry what all of them cost)")
     design = load(arguments.params)
     check_names(design, arguments.params, arguments.task, arguments.algorithm)
     torch.set_num_threads(1)  # see results/parts.py
+    if arguments.dry:
+        device = devices.choose(design.device)
+        print(estimate.report(estimate.cells(design, arguments.params, device), devices.describe(device)))
+        return
     for task in [arguments.task] if arguments.task else design.variant(arguments.algorithm).tasks:
         try:
             run(design, arguments.params, task, arguments.algorithm)

@@ -1,0 +1,52 @@
+"""What a profile would cost: `python -m results.run --dry`."""
+
+import pytest
+
+from results import estimate, run
+from results.design import load
+from tests.test_run import TASK, command, project
+
+VARIANT = {"algorithm": "gail", "tasks": [TASK]}
+
+
+@pytest.fixture
+def params(tmp_path):
+    return project(tmp_path, algorithms=["bc", "gail", "fem"], variants={"gail_again": VARIANT})
+
+
+def test_cells_steps_and_hours(params, monkeypatch):
+    """At rates made up here: FEM half as fast as GAIL."""
+    asked = []
+
+    def iteration(task, method, config, seeds, episodes, device):
+        asked.append((task, method, len(seeds), episodes, config.ppo.steps))
+        return {"gail": 2.0, "fem": 4.0}[method]
+
+    monkeypatch.setattr(estimate, "iteration_seconds", iteration)
+    monkeypatch.setattr(estimate, "default_threads", lambda: 8)
+    table = estimate.cells(load(params), params, "cpu").set_index("algorithm")
+    assert list(table.index) == ["gail", "fem", "gail_again"]  # BC uses no environment step
+    assert asked[0] == (TASK, "gail", 2, 2, 32)  # a part: two of the four learners, in one of two processes
+    assert table["env_steps"].tolist() == [4 * 350] * 3
+    assert table["steps_per_s"].tolist() == pytest.approx([4 * 2 * 32 / seconds for seconds in (2.0, 4.0, 2.0)])
+    assert table["hours"]["fem"] == pytest.approx(1400 / 64 / 3600)
+
+
+def test_the_command_measures_and_writes_nothing(params, capsys):
+    before = sorted(params.parent.rglob("*"))
+    assert command(run, params, "--dry") == 0
+    *cells, total = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in cells] == [[TASK, row] for row in ("gail", "fem", "gail_again")]
+    assert total.startswith("3 cells, 4,200 environment steps, ")
+    assert " hours on CPU (engine native), " in total
+    assert sorted(params.parent.rglob("*")) == before
+
+
+def test_nothing_that_steps_is_an_error(tmp_path, capsys):
+    assert command(run, project(tmp_path, algorithms=["bc"]), "--dry") == 2
+    assert "algorithms: none steps an env" in capsys.readouterr().err
+
+
+def test_without_dry_a_method_is_needed(params, capsys):
+    assert command(run, params) == 2
+    assert "--algorithm: missing; name a method or a variant" in capsys.readouterr().err
