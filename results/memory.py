@@ -1,6 +1,10 @@
 """Whether a cell fits a GPU's memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 import envs
 from errors import InputError
@@ -23,6 +27,18 @@ def refuse_too_many(task: str, learners: int, episodes: int, config: Any, free: 
             f"{learners * episodes * each / 1e9:.0f} GB on the GPU, where {free / 1e9:.0f} GB are free; "
             f"{free // (learners * each)} fit"
         )
+
+
+@contextmanager
+def explained(task: str, learners: int, episodes: int) -> Iterator[None]:
+    """Turn the error of a GPU whose memory is full all the same into an `InputError` with the cure."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"budget.{task}.episodes: {episodes} episodes of {learners} learners fill the GPU's memory; write "
+            f"{max(1, episodes // 2)}, or free what others have of it"
+        ) from None
 
 
 def learning_bytes(config: Any, obs_size: int, action_size: int) -> int:

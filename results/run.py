@@ -66,7 +66,11 @@ def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
         for k, part in enumerate(parts)
     ]
     title = f"{row} {task} on {devices.describe(device)}"
-    with Team(jobs, workers) as team, Ticker(title, design.budget[task].env_steps, learners) as ticker:
+    with (
+        memory.explained(task, len(learners), design.budget[task].episodes),
+        Team(jobs, workers) as team,
+        Ticker(title, design.budget[task].env_steps, learners) as ticker,
+    ):
         outcomes = team.outcomes(
             lambda job, step: ticker.advance(step.more, step.episodes, step.unit, len(job.learners), step.resumed)
         )

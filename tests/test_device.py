@@ -114,6 +114,17 @@ def test_what_does_not_fit_is_one_line_with_the_number_that_does():
         memory.refuse_too_many("Hopper-v5", 40, fits + 1, config, free=80 * 10**9)
 
 
+def test_memory_that_is_full_all_the_same_is_one_line(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(parts, "PART", 4)
+    monkeypatch.setattr(parts, "train", full)
+    assert train(project(tmp_path), "gail") == 2
+    said = "error: budget.InvertedPendulum-v5.episodes: 2 episodes of 4 learners fill the GPU's memory; write 1, or "
+    assert capsys.readouterr().err.startswith(said)
+
+
 def test_learning_takes_what_a_method_keeps():
     sizes = {name: memory.learning_bytes(algorithms.load(name).Config(), 11, 3) for name in ("bc", "gail", "airl")}
     assert sizes["bc"] == 0 < sizes["gail"] < sizes["airl"]  # which keeps twenty rollouts
