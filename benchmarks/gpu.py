@@ -37,6 +37,7 @@ from results import estimate, schema
 from results.design import load
 
 ROOT = Path(__file__).parents[1]
+ENGINE = "warp"
 TESTS = ("tests/test_warp.py", "tests/test_resident.py", "tests/test_device.py")
 
 
@@ -97,8 +98,8 @@ def run(sizes: Sizes, pieces: Pieces, params: Path, data_params: Path, hours: fl
 def machine(sizes: Sizes) -> dict[str, Any]:
     """Return where the numbers are from."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    what = {"device": devices.describe(sizes.device), "cuda": torch.version.cuda, "cores": os.cpu_count()}
-    return what | devices.versions("warp") | {"commit": commit.stdout.strip()}
+    what = {"device": devices.describe(sizes.device, ENGINE), "cuda": torch.version.cuda, "cores": os.cpu_count()}
+    return what | devices.versions(ENGINE) | {"commit": commit.stdout.strip()}
 
 
 def tests(sizes: Sizes) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def throughput(sizes: Sizes, task: str, learners: int) -> dict[str, Any]:
         "task": task,
         "learners": learners,
         "episodes": sizes.episodes,
-        "device": devices.describe(sizes.device),
+        "device": devices.describe(sizes.device, ENGINE),
         "steps_per_s": round(all_in),
         "physics_alone_steps_per_s": round(alone),
         "share_of_physics": round(all_in / alone, 3),
@@ -163,7 +164,7 @@ def profile(sizes: Sizes, task: str, learners: int) -> dict[str, Any]:
         "task": task,
         "learners": learners,
         "episodes": sizes.episodes,
-        "device": devices.describe(sizes.device),
+        "device": devices.describe(sizes.device, ENGINE),
         "iteration_s": round(wall, 4),
         **{name: round(value, 4) for name, value in seconds.items()},
         "idle_share": round(max(0.0, 1 - busy / wall), 3),
@@ -205,7 +206,7 @@ class Watched:
 
 
 def make(sizes: Sizes, task: str, learners: int) -> envs.BatchEnv:
-    return envs.make(task, range(learners), sizes.episodes, "warp", sizes.device)
+    return envs.make(task, range(learners), sizes.episodes, ENGINE, sizes.device)
 
 
 def trainer(sizes: Sizes, task: str, learners: int, watch: bool = False) -> tuple[Any, Iterator[Any], int]:

@@ -21,10 +21,10 @@ def choose(wanted: str) -> str:
     return ("cuda" if there else "cpu") if wanted == "auto" else wanted
 
 
-def describe(device: str) -> str:
+def describe(device: str, engine: str | None = None) -> str:
     """Return what a run uses, for its first line: "NVIDIA H200 (engine warp)" or "CPU (engine native)"."""
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    return f"{name} (engine {ENGINES[device]})"
+    return f"{name} (engine {engine or ENGINES[device]})"
 
 
 @cache

@@ -47,6 +47,7 @@ def test_everything_once_and_nothing_twice(arguments, monkeypatch):
     assert json.loads((folder / "out" / "tests" / "tests.json").read_text())["passed"] > 5
     table = pd.read_csv(folder / "out" / "throughput.csv")
     assert table["learners"].tolist() == [1, 2]
+    assert set(table["device"]) == {"CPU (engine warp)"}
     assert (table["physics_alone_steps_per_s"] > table["steps_per_s"]).all()
     (row,) = pd.read_csv(folder / "out" / "profile.csv").to_dict("records")
     assert min(row["physics_s"], row["policy_s"], row["learning_s"]) > 0
