@@ -52,7 +52,7 @@ class BatchEnv:
         self.horizon: int = task.HORIZON
         qpos0 = torch.from_numpy(physics.model.qpos0.copy()).to(like)
         self._starts = _StartStates(task, qpos0, physics.model.nv, seeds, episodes)
-        self._replay = Recorded(self._advance) if like.is_cuda else self._advance
+        self._recorded = Recorded() if like.is_cuda else None
         self.reset()
         self.obs_size = self.obs.shape[-1]
 
@@ -72,10 +72,11 @@ class BatchEnv:
         Worlds where `active` [P, E] is False stand still and cost no physics: their rows are finite, mean nothing,
         and never say that an episode ended.
         """
-        if active is None:
-            *step, self.elapsed, self.obs = self._replay(action, self.elapsed, *next(self._starts))
+        inputs = action, self.elapsed, *next(self._starts)
+        if self._recorded and active is None:
+            *step, self.elapsed, self.obs = self._recorded(self._advance, *inputs)
         else:
-            *step, self.elapsed, self.obs = self._advance(action, self.elapsed, *next(self._starts), active)
+            *step, self.elapsed, self.obs = self._advance(*inputs, active)
         return Step(*step)
 
     def check(self) -> None:

@@ -7,27 +7,27 @@ from torch import Tensor
 
 
 class Recorded:
-    """`function` of CUDA tensors, replayed as CUDA graphs for other inputs of the same shapes.
+    """A function of CUDA tensors, replayed as CUDA graphs for other inputs of the same shapes.
 
-    It must neither read a tensor's value nor branch on one, and give tensors that it made. The first call runs it as it
-    is, which loads the kernels; the second records it. Work that it gives to `launch` stands between two graphs: Warp's
-    loops until a solver has converged can only be part of a graph that Warp itself records.
+    The function, the same in every call, must neither read a tensor's value nor branch on one, and give tensors that it
+    made. The first call runs it as it is, which loads the kernels; the second records it. Work that it gives to
+    `launch` stands between two graphs: Warp's loops until a solver has converged can only be part of a graph that Warp
+    itself records.
     """
 
-    def __init__(self, function: Callable[..., Sequence[Tensor]]) -> None:
-        self._function = function
+    def __init__(self) -> None:
         self._warm = False
         self._pieces: list[Callable[[], None]] = []
         self._inputs: list[Tensor] = []
         self._outputs: Sequence[Tensor] = ()
 
-    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+    def __call__(self, function: Callable[..., Sequence[Tensor]], *inputs: Tensor) -> list[Tensor]:
         """Return the function's outputs, in memory that no later call touches."""
         if not self._warm:
             self._warm = True
-            return list(self._function(*inputs))
+            return list(function(*inputs))
         if not self._pieces:
-            self._record(inputs)
+            self._record(function, inputs)
         for kept, given in zip(self._inputs, inputs, strict=True):
             kept.copy_(given)
         for piece in self._pieces:
@@ -40,7 +40,7 @@ class Recorded:
         self._pieces.append(work)
         self._begin()
 
-    def _record(self, inputs: Sequence[Tensor]) -> None:
+    def _record(self, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> None:
         global _recording
         self._inputs = [x.clone() for x in inputs]
         self._pool = torch.cuda.graph_pool_handle()
@@ -49,7 +49,7 @@ class Recorded:
             self._begin()
             _recording = self
             try:
-                self._outputs = self._function(*self._inputs)
+                self._outputs = function(*self._inputs)
             finally:
                 _recording = None
                 self._end()

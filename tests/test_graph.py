@@ -1,6 +1,7 @@
 """How recorded functions are put together, with graphs that only say when they are replayed: CUDA is not here."""
 
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -45,7 +46,8 @@ def test_run_once_then_recorded_then_replayed(log):
         launch(lambda: log.append("work"))
         return (x + 1,)
 
-    recorded = Recorded(function)
+    graphs = Recorded()
+    recorded = partial(graphs, function)
     first, second, third = (torch.full((2,), float(n)) for n in (1, 2, 3))
     assert recorded(first)[0].tolist() == [2.0, 2.0]
     assert log == ["work"]  # as it is
@@ -54,9 +56,9 @@ def test_run_once_then_recorded_then_replayed(log):
     recorded(third)
     assert log[4:] == ["graph 0", "work", "graph 1"]
     assert len(calls) == 2
-    assert recorded._inputs[0].tolist() == [3.0, 3.0]  # where the graphs look
-    assert third.data_ptr() != recorded._inputs[0].data_ptr()
-    assert output.data_ptr() != recorded._outputs[0].data_ptr()  # what was given is never changed
+    assert graphs._inputs[0].tolist() == [3.0, 3.0]  # where the graphs look
+    assert third.data_ptr() != graphs._inputs[0].data_ptr()
+    assert output.data_ptr() != graphs._outputs[0].data_ptr()  # what was given is never changed
 
 
 def test_an_error_while_recording_ends_it(log):
@@ -66,7 +68,7 @@ def test_an_error_while_recording_ends_it(log):
         log.append("once")
         return (x,)
 
-    recorded = Recorded(function)
+    recorded = partial(Recorded(), function)
     recorded(torch.zeros(1))
     with pytest.raises(RuntimeError, match="no"):
         recorded(torch.zeros(1))
@@ -77,8 +79,8 @@ def test_an_error_while_recording_ends_it(log):
 def test_an_env_step_is_a_chain_of_graphs(log, name, graphs):
     """Torch's around Warp's of the physics, and around the forward pass at resets where a task needs one."""
     env = envs.make(name, [0], 2, engine="warp")
-    env._replay = Recorded(env._advance)
+    env._recorded = Recorded()
     for _ in range(3):
         env.step(torch.zeros(1, 2, env.action_size))
-    assert len(env._replay._pieces) == 2 * graphs - 1
+    assert len(env._recorded._pieces) == 2 * graphs - 1
     assert log == 2 * [f"graph {number}" for number in range(graphs)]

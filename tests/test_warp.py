@@ -342,7 +342,7 @@ def test_a_step_on_a_gpu_never_waits(name):
 def test_recorded_steps_are_the_steps(name):
     """The same numbers, but for the order of sums, as without the recording; time limits are met on the way."""
     recorded, plain = make(name, "cuda", episodes=16), make(name, "cuda", episodes=16)
-    plain._replay = plain._advance
+    plain._recorded = None
     recorded.horizon = plain.horizon = 4
     for row in random_actions(recorded, 7):
         step, expected = recorded.step(row), plain.step(row)
