@@ -53,6 +53,7 @@ def build(given: Inputs) -> Path:
         summary=shown.pop("summary"),
         tables=shown,
         failures=tables.failures(given),
+        missing=tables.missing(given),
         plots=plots,
         chapters=chapters,
         images={name: _image(png) for name, png in images.items()},

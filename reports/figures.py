@@ -59,7 +59,7 @@ def plots(given: Inputs) -> dict[str, Plot]:
             "Performance profile",
             "Share of learners, over all tasks and numbers of trajectories, whose final score lies above a threshold; "
             "higher is better. Bands: 95 % stratified-bootstrap intervals, pointwise. Failed learners count as "
-            "score 0.",
+            f"score 0.{given.incomplete}",
             ("evaluations.csv", "learners.csv"),
         ),
     }
@@ -98,7 +98,7 @@ def _notes(given: Inputs, *shown: pd.DataFrame) -> str:
         notes += f" Scores below −{-LOWEST} or above {HIGHEST} lie outside: lines are cut, points are triangles."
     if (given.learners["status"] == "failed").any():
         notes += " Crosses: learners that failed; they count as score 0."
-    return notes
+    return notes + given.incomplete
 
 
 def score_against_trajectories(given: Inputs) -> Figure:
@@ -197,6 +197,8 @@ def _places(panels: Sequence[tuple[str, int]], columns: int) -> list[int]:
 def _curves(ax: Axes, given: Inputs, task: str, algorithm: str, number: int) -> None:
     colour = style.colours(given.design.algorithms)[algorithm]
     final = given.stratum(task, algorithm, number).set_index("seed")
+    if final.empty:
+        return
     rows = given.curves
     rows = rows[(rows["task"] == task) & (rows["algorithm"] == algorithm) & (rows["demonstrations"] == number)]
     table = rows.pivot(index="env_steps", columns="seed", values="score").reindex(columns=final.index)
@@ -224,6 +226,8 @@ def performance_profile(given: Inputs) -> Figure:
     thresholds = np.round(np.arange(-0.1, top + 0.005, 0.01), 2)
     for algorithm, colour in _coloured(given):
         strata = given.strata(algorithm)
+        if not any(map(len, strata)):
+            continue
         value, low, high = statistics.performance_profile(strata, thresholds, np.random.default_rng(0))
         ax.plot(thresholds, value, color=colour, linewidth=2, drawstyle="steps-post", label=style.label(algorithm))
         ax.fill_between(thresholds, low, high, color=colour, alpha=0.15, linewidth=0, step="post")
@@ -285,7 +289,8 @@ def _variants_panel(ax: Axes, given: Inputs, task: str, rows: Sequence[str], col
                 values = values.clip(LOWEST, HIGHEST)
             label = f"{number} traj." if y == 0 else None
             ax.plot(values, np.full(len(values), y + shift), "o", color=shade, ms=3.4, mew=0, alpha=0.6, label=label)
-            ax.plot([values.mean()], [y + shift], "|", color=shade, ms=9, mew=2)
+            if len(values):
+                ax.plot([values.mean()], [y + shift], "|", color=shade, ms=9, mew=2)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
     methods = [given.design.variant(row).algorithm for row in rows]

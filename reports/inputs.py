@@ -27,7 +27,7 @@ class Inputs:
     params: the profile's params.yaml as given. training: what is finite of it. curves: one row per learner and
     evaluation, the methods' own. learners: one row per learner, variants' too, with its final evaluation; a failed
     learner delivers no policy and counts as the random one (score 0): leaving it out would flatter its method.
-    references: mean returns per task of
+    missing: one row per learner without a result, which counts for nothing. references: mean returns per task of
     random, expert, expert-stochastic. published: GAIL's table 3 under our names, with scores by its own random and
     expert policies.
     """
@@ -38,6 +38,7 @@ class Inputs:
     training: pd.DataFrame
     curves: pd.DataFrame
     learners: pd.DataFrame
+    missing: pd.DataFrame
     references: pd.DataFrame
     published: pd.DataFrame
     cells: dict[str, dict[str, Any]]
@@ -48,7 +49,7 @@ class Inputs:
 
     def stratum(self, task: str, algorithm: str, demonstrations: int) -> pd.DataFrame:
         """The learners of one task, method and number of demonstrations: one row per seed."""
-        return self._strata[task, algorithm, demonstrations]
+        return self._strata.get((task, algorithm, demonstrations), self.learners.iloc[:0])
 
     def strata(self, algorithm: str, pick: Callable[[list[int]], list[int]] = list) -> list[np.ndarray]:
         """Scores of one method [seeds], for every task and each of its numbers of demonstrations that `pick` keeps."""
@@ -62,6 +63,16 @@ class Inputs:
     def methods(self) -> pd.DataFrame:
         """The rows of `learners` that are the methods' own."""
         return self.learners[self.learners["algorithm"].isin(self.design.algorithms)]
+
+    @property
+    def incomplete(self) -> str:
+        """A sentence for captions of what is averaged over learners; empty if none is missing."""
+        if self.missing.empty:
+            return ""
+        return (
+            f" Incomplete: {len(self.missing)} of {len(self.missing) + len(self.learners)} learners have no result and "
+            "are left out."
+        )
 
     def label(self, row: str) -> str:
         """How a row is written: `airl_state_only`, a variant of `airl`, is AIRL, state only."""
@@ -85,13 +96,15 @@ def read(params: Path) -> Inputs:
     _check(design, learners, folder)
     references = statistics.reference_returns(evaluations)
     curves = _with_score(statistics.learner_means(evaluations), references)
+    trained = learners[~learners["algorithm"].isin(schema.REFERENCES)]
     return Inputs(
         params=params,
         design=design,
         episodes=evaluations,
         training=training[np.isfinite(training["value"])],
         curves=curves[curves["algorithm"].isin(design.algorithms)],
-        learners=_final(learners[~learners["algorithm"].isin(schema.REFERENCES)], curves, references),
+        learners=_final(trained[trained["status"] != "missing"], curves, references),
+        missing=trained[trained["status"] == "missing"],
         references=references,
         published=_published(design),
         cells=_cells(folder / "cells.json"),

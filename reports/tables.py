@@ -81,7 +81,7 @@ def summary(given: Inputs) -> Table:
         "Scores at a glance",
         "Mean score over learners, from the fewest to the most expert trajectories (0 = random, 1 = deterministic "
         "expert, both measured). Last row: interquartile mean over all learners, tasks and numbers of trajectories, "
-        "with its 95 % interval.",
+        f"with its 95 % interval.{given.incomplete}",
         pd.DataFrame(data, columns=["task", "algorithm", "demonstrations", "score_mean"]),
         pd.DataFrame([*shown, last]),
     )
@@ -96,15 +96,17 @@ def aggregate(given: Inputs) -> Table:
             strata = given.strata(algorithm, pick)
             value = statistics.aggregate(strata, np.random.default_rng(0))
             text[f"{which.capitalize()} trajectories"] = _estimate(*map(float, value))
-            data.append((algorithm, which, *map(float, value), sum(map(len, strata)), len(strata)))
+            data.append((algorithm, which, *map(float, value), sum(map(len, strata)), sum(map(bool, map(len, strata)))))
         mine = given.learners[given.learners["algorithm"] == algorithm]
         text |= {"Learners": str(len(mine)), "Failed": str((mine["status"] == "failed").sum())}
+        if len(given.missing):
+            text["Missing"] = str((given.missing["algorithm"] == algorithm).sum())
         shown.append(text)
     columns = ["algorithm", "demonstrations", "score_iqm", "score_low", "score_high", "learners", "strata"]
     return Table(
         "Aggregate",
         "Interquartile mean of the score over tasks, with its 95 % interval from a bootstrap stratified by task and "
-        "number of trajectories. Failed learners count as score 0.",
+        f"number of trajectories. Failed learners count as score 0.{given.incomplete}",
         pd.DataFrame(data, columns=columns),
         pd.DataFrame(shown),
     )
@@ -127,7 +129,7 @@ def improvement(given: Inputs) -> Table:
     return Table(
         "Probability of improvement",
         "Probability that a learner of the row's method scores above one of the column's on the same task and number "
-        "of trajectories, averaged over both, with its 95 % interval. Ties count half.",
+        f"of trajectories, averaged over both, with its 95 % interval. Ties count half.{given.incomplete}",
         pd.DataFrame(data, columns=["algorithm", "over", "probability", "low", "high"]),
         pd.DataFrame(shown),
     )
@@ -150,7 +152,7 @@ def returns(given: Inputs) -> Table:
             "Return": [_spread(a, b) for a, b in zip(data["return_mean"], data["return_sd"], strict=True)],
             "Score [95 %]": [_estimate(row.score_mean, row.score_low, row.score_high) for row in data.itertuples()],
             "Length": data["length_mean"].map(_number),
-            "n": [f"{row.learners}" + (f" ({row.failed} failed)" if row.failed else "") for row in data.itertuples()],
+            "n": [_count(row.learners, row.failed, row.missing) for row in data.itertuples()],
             "Published score": [
                 _published(row.published_score, row.published_score_sd, row.published_runs) for row in data.itertuples()
             ],
@@ -164,7 +166,7 @@ def returns(given: Inputs) -> Table:
         "Length: steps per episode. n: learners; a failed one counts as random (score 0, no length). Published score: "
         "that table's mean ± spread, scored by the paper's own random and expert policies; runs in brackets: where it "
         "is 1, the spread is over episodes of one policy. Against it: non-inferiority at a declared margin of "
-        f"{MARGIN} (one-sided 95 % Student's t bound of our mean, the published mean taken as exact)."
+        f"{MARGIN} (one-sided 95 % Student's t bound of our mean, the published mean taken as exact).{given.incomplete}"
         + (
             f" {SHORT.capitalize()}: fewer environment steps than the paper's protocol needs."
             if _any_short(given)
@@ -183,7 +185,7 @@ def _returns_row(given: Inputs, task: str, number: int, algorithm: str) -> dict[
     paper = paper[(paper["task"] == task) & (paper["algorithm"] == algorithm) & (paper["demonstrations"] == number)]
     published = paper.iloc[0] if len(paper) else pd.Series(np.nan, index=paper.columns)
     verdict = ""
-    if len(paper):
+    if len(paper) and len(rows):
         verdict = statistics.non_inferiority(rows["score"].to_numpy(), published["score"], MARGIN).verdict
     return {
         "task": task,
@@ -197,7 +199,8 @@ def _returns_row(given: Inputs, task: str, number: int, algorithm: str) -> dict[
         "length_mean": rows.loc[rows["status"] == "ok", "episode_length"].mean(),
         "learners": len(rows),
         "failed": int((rows["status"] == "failed").sum()),
-        "env_steps": int(rows["env_steps"].max()),
+        "missing": len(given.design.seeds) - len(rows),
+        "env_steps": int(rows["env_steps"].max()) if len(rows) else 0,
         "short_budget": bool(budget.short_budget),
         "published_return": published["episode_return"],
         "published_sd": published["sd"],
@@ -254,7 +257,7 @@ def learners(given: Inputs) -> Table:
             "Task": data["task"],
             "Method": data["algorithm"].map(given.label),
             "Seeds": data["seeds"].astype(str),
-            "Learners": data["learners"].astype(str),
+            "Learners": [_count(row.learners, 0, row.missing) for row in data.itertuples()],
             "Failed": data["failed"].astype(str),
             "Steps per learner": data["env_steps"].map(lambda steps: style.steps(steps) if steps else NONE),
             "Budget": data["budget"].map(style.steps) + data["short_budget"].map({True: f" ({SHORT})", False: ""}),
@@ -272,19 +275,39 @@ def learners(given: Inputs) -> Table:
 
 def _learners_row(given: Inputs, task: str, algorithm: str) -> dict[str, Any]:
     rows = given.learners[(given.learners["task"] == task) & (given.learners["algorithm"] == algorithm)]
-    cell = given.cells[f"{task}/{algorithm}"]
+    cell = given.cells.get(f"{task}/{algorithm}", {"engine": "missing", "device": "missing"})
     return {
         "task": task,
         "algorithm": algorithm,
         "seeds": rows["seed"].nunique(),
         "learners": len(rows),
         "failed": int((rows["status"] == "failed").sum()),
-        "env_steps": int(rows["env_steps"].max()),
+        "missing": len(given.design.learners(task)) - len(rows),
+        "env_steps": int(rows["env_steps"].max()) if len(rows) else 0,
         "budget": given.design.budget[task].env_steps,
         "short_budget": bool(given.design.budget[task].short_budget),
         "engine": cell["engine"],
         "device": cell["device"],
     }
+
+
+def _count(learners: int, failed: int, missing: int) -> str:
+    """How many learners a row stands for, and how many of them failed or should be there as well."""
+    notes = [f"{number} {what}" for number, what in ((failed, "failed"), (missing, "missing")) if number]
+    return f"{learners}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def missing(given: Inputs) -> pd.DataFrame:
+    """One row of text per cell, or part of one, without a result: how many learners, and why."""
+    rows = given.missing.groupby(["task", "algorithm", "reason"], as_index=False, sort=False).size()
+    return pd.DataFrame(
+        {
+            "Task": rows["task"],
+            "Method": rows["algorithm"].map(given.label),
+            "Learners": rows["size"].astype(str),
+            "Reason": rows["reason"],
+        }
+    )
 
 
 def failures(given: Inputs) -> pd.DataFrame:

@@ -53,6 +53,8 @@ def collect(design: Design) -> list[str]:
         *_doubles(evaluations, [*schema.LEARNER, "env_steps", "episode"], "evaluations.csv"),
         *_mixtures(cards),
     ]
+    if not set(cards) - {f"{task}/{REFERENCE}" for task in design.tasks}:
+        holes.append(Hole("", REFERENCE, "", f"{design.results}: no cell has a result; {CURE}"))
     fatal = [hole.line for hole in holes if not design.keep_going or hole.row in (REFERENCE, *schema.REFERENCES)]
     if fatal or faults:
         raise InputError("\n".join(fatal + faults))

@@ -2,8 +2,8 @@
 
 A *stratum* is one task with one number of demonstrations: the scores of its learners, one number per seed. Learners are
 resampled within their stratum (stratified bootstrap), as in Agarwal et al. 2021, "Deep RL at the edge of the
-statistical precipice". Every interval takes an explicit generator, so that it does not depend on what was computed
-before it.
+statistical precipice". Strata without a learner, whose results are missing, are left out. Every interval takes an
+explicit generator, so that it does not depend on what was computed before it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ RESAMPLES = 2000
 BATCH = 200  # resamples held in memory at once
 
 Strata = Sequence[np.ndarray]
+UNKNOWN = np.array([np.nan])
 
 
 class Estimate(NamedTuple):
@@ -91,6 +92,8 @@ def probability_of_improvement(ours: Strata, theirs: Strata, rng: np.random.Gene
     """P(a learner of ours scores above one of theirs), ties counted half, averaged over strata (same order)."""
     if len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} strata against {len(theirs)}")
+    known = [(a, b) for a, b in zip(ours, theirs, strict=True) if len(a) and len(b)] or [(UNKNOWN, UNKNOWN)]
+    ours, theirs = zip(*known, strict=True)
 
     def statistic(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
         pairs = zip(samples[: len(ours)], samples[len(ours) :], strict=True)
@@ -126,7 +129,7 @@ def non_inferiority(scores: np.ndarray, published: float, margin: float) -> NonI
 def _wins(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Share of pairs won along the last axis, ties half: [..., n] against [..., m] -> [...]."""
     a, b = ours[..., :, None], theirs[..., None, :]
-    return ((a > b) + 0.5 * (a == b)).mean(axis=(-2, -1))
+    return np.where(np.isnan(a) | np.isnan(b), np.nan, (a > b) + 0.5 * (a == b)).mean(axis=(-2, -1))
 
 
 def _bootstrap(strata: Strata, statistic: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> Estimate:
@@ -135,7 +138,7 @@ def _bootstrap(strata: Strata, statistic: Callable[[np.ndarray], np.ndarray], rn
     def pooled(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
         return statistic(np.concatenate(samples, axis=-1))
 
-    return _resample(strata, pooled, rng)
+    return _resample([stratum for stratum in strata if len(stratum)] or [UNKNOWN], pooled, rng)
 
 
 def _resample(strata: Strata, statistic: Callable[..., np.ndarray], rng: np.random.Generator) -> Estimate:

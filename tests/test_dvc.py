@@ -19,6 +19,7 @@ PARAMS = {
     "tasks": [TASK],
     "algorithms": ["bc", "gail"],
     "seeds": [0],
+    "keep_going": False,
     "evaluation": {"episodes": 2, "points": 1, "episodes_during_training": 1},
     "budget": {TASK: {"env_steps": 64, "episodes": 2, "demonstrations": [1]}},
     "variants": {"gail_idle_expert": {"algorithm": "gail", "tasks": [TASK], "expert": "idle"}},

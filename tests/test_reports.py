@@ -13,6 +13,7 @@ import pytest
 
 from errors import InputError
 from reports import build, figures, inputs, style, tables
+from results import schema
 from results.collect import collect
 from results.design import load
 from tests import synthetic
@@ -162,6 +163,54 @@ def test_failed_learner_counts_as_random(given):
     row = tables.returns(given).data.set_index(["task", "demonstrations", "algorithm"]).loc[("Hopper-v5", 11, "gail")]
     assert (row["learners"], row["failed"]) == (3, 1)
     assert row["score_mean"] == pytest.approx((rows.at[0, "score"] + rows.at[1, "score"]) / 3)
+
+
+@pytest.fixture
+def incomplete(tmp_path):
+    """A profile without some of its results: a cell, a method but for one learner, a learner."""
+    path = synthetic.design(tmp_path, algorithms=["bc", "gail", "airl"], keep_going=True)
+    folder = synthetic.fill(path)
+    cells = folder / "cells"
+    shutil.rmtree(cells / "Hopper-v5" / "bc")
+    shutil.rmtree(cells / "Hopper-v5" / "airl")
+    schema.write_json({"reason": "RuntimeError: <b>"}, cells / "Hopper-v5" / "airl" / "crash.json")
+    for name, keep in (("InvertedPendulum-v5/airl", (4, 1)), ("InvertedPendulum-v5/gail", None)):
+        rows = schema.read_csv(cells / name / "learners.csv", schema.LEARNERS)
+        mine = (rows["demonstrations"] == 4) & (rows["seed"] == 1)
+        schema.write_csv(rows[mine if keep else ~mine], cells / name / "learners.csv", schema.LEARNERS)
+    collect(load(path))
+    return inputs.read(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_missing_results_are_left_out_and_said_wherever_something_is_averaged(incomplete):
+    page = build.build(incomplete).read_text()
+    assert "<strong>18 more have no result</strong>" in page
+    assert '<a href="#missing">' in page
+    assert "crashed: RuntimeError: &lt;b&gt;" in page
+    made = tables.tables(incomplete)
+    for name, table in made.items():
+        averages = name not in ("references", "learners")
+        assert ("18 of 36 learners have no result and are left out" in table.caption) == averages, name
+    shown = made["returns"].shown.set_index(["Task", "Trajectories", "Method"])
+    rows = made["returns"].data.set_index(["task", "demonstrations", "algorithm"])
+    airl, bc = style.label("airl"), style.label("bc")
+    assert rows.loc[("InvertedPendulum-v5", 4, "airl"), "missing"] == 2
+    assert shown.loc[("InvertedPendulum-v5", "4", airl), "n"] == "1 (2 missing)"
+    assert rows.loc[("Hopper-v5", 4, "bc"), ["learners", "missing"]].tolist() == [0, 3]
+    assert np.isnan(rows.loc[("Hopper-v5", 4, "bc"), "score_mean"])
+    assert shown.filter(like=bc, axis=0)["n"].tolist() == ["3", "3", "0 (3 missing)", "0 (3 missing)"]
+    learners = made["learners"].shown.set_index(["Task", "Method"])
+    assert learners.loc[("Hopper-v5", bc), "Learners"] == "0 (6 missing)"
+    assert made["aggregate"].shown["Missing"].tolist() == ["6", "1", "11"]
+    captions = {name: plot.caption for name, plot in figures.plots(incomplete).items() if not plot.diagnostic}
+    assert all("Incomplete: 18 of 36 learners" in caption for caption in captions.values())
+
+
+def test_a_complete_report_says_nothing_of_missing_results(given, report):
+    assert "ncomplete" not in report.read_text()
+    assert given.incomplete == ""
+    assert "Missing" not in tables.tables(given)["aggregate"].shown
 
 
 def test_returns_table_is_the_data(given):

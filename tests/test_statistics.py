@@ -142,3 +142,14 @@ def test_references_and_scores():
         statistics.reference_returns(frame[frame["algorithm"] != "expert"])
     with pytest.raises(InputError, match="no score"):
         statistics.reference_returns(frame.replace({"episode_return": {15.0: -7.0}}))
+
+
+def test_strata_without_a_learner_are_left_out():
+    full, empty = [np.array([0.1, 0.2, 0.4]), np.array([0.5, 0.9, 0.7])], np.array([])
+    rng = np.random.default_rng
+    for function in (statistics.mean, statistics.aggregate):
+        assert function([*full, empty], rng(0)) == function(full, rng(0))
+        assert np.isnan(function([empty], rng(0))).all()
+    both = statistics.probability_of_improvement(full, full[::-1], rng(0))
+    assert statistics.probability_of_improvement([*full, empty, full[0]], [*full[::-1], full[0], empty], rng(0)) == both
+    assert np.isnan(statistics.probability_of_improvement([empty], [full[0]], rng(0))).all()
