@@ -4,6 +4,7 @@
         inputs.json        what the fingerprint is of
         checkpoints/<k>/   the last two states of each part of the training, while there is no result
         result/            what DVC gets: the cell's files
+        log                what it said, if results.launch started it
         provenance.json    who computed it, when and how fast
         done               the checksums of the result and of the provenance; it comes last
     <store>/<task>/<row>/<fingerprint>.lock
@@ -31,6 +32,8 @@ from files import replacing
 from results import schema
 
 FOLDER = ".store"
+LOG = "log"  # of a cell that `results.launch` started
+RESULT = ("cell.json", "evaluations.csv", "learners.csv", "policies.safetensors", "training.csv")
 FINGERPRINT = 20  # hexadecimal digits of the sha256 of what a cell is made from
 CHECKPOINT_EVERY = 30.0  # seconds between two checkpoints, at least;
 CHECKPOINT_SHARE = 0.01  # and no more than this share of the time goes into them
@@ -54,7 +57,7 @@ class Entry:
 
     def __init__(self, store: Path, task: str, row: str, inputs: dict[str, Any]) -> None:
         text = json.dumps(inputs, sort_keys=True, allow_nan=False)
-        self.name, self.inputs = f"{task}/{row}", inputs
+        self.task, self.row, self.name, self.inputs = task, row, f"{task}/{row}", inputs
         self.folder = store / task / row / hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT]
         self.checkpoints = self.folder / "checkpoints"
 
@@ -107,6 +110,31 @@ class Entry:
             for path in self.result.iterdir():
                 shutil.copyfile(path, fresh / path.name)
         schema.write_bytes(provenance, (self.folder / "provenance.json").read_bytes())
+
+    @staticmethod
+    def files(folder: Path) -> dict[str, bytes]:
+        """Return the files of a finished entry, for another machine's `receive`."""
+        paths = [folder / "done", *(folder / name for name in _checksums(folder))]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+    def receive(self, files: dict[str, bytes]) -> None:
+        """Take in what another machine's `files` returned; ValueError if it is not a whole result."""
+        names = {"done": "done", "provenance.json": "provenance.json"} | {f"result/{name}": name for name in RESULT}
+        with self.locked():
+            if self.finished():
+                return
+            if unknown := set(files) - set(names):
+                raise ValueError(f"{self.name}: {min(unknown)} is no file of a result")
+            with replacing(self.result) as fresh:
+                for name, data in files.items():
+                    if name.startswith("result/"):
+                        (fresh / names[name]).write_bytes(data)
+            for name in ("provenance.json", "done"):
+                schema.write_bytes(self.folder / name, files.get(name, b""))
+            if damage := damages(self.folder):
+                (self.folder / "done").unlink()
+                raise ValueError(damage[0])
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 class Checkpoints:

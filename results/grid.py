@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from results.design import Design
+from results.design import Design, load
 from results.entry import Entry, is_locked, location
 from results.inputs import Sources, inputs
 from results.overrides import configure
@@ -19,6 +19,12 @@ def grid(design: Design, params: Path) -> list[Entry]:
         for task in design.tasks
         for row in design.rows(task)
     ]
+
+
+def profiles(root: Path) -> list[tuple[Path, Design]]:
+    """Return the params.yaml and the design of every profile of a project: of each folder with the chain, dvc.yaml."""
+    found = [path.with_name("params.yaml") for path in sorted([*root.glob("dvc.yaml"), *root.glob("*/dvc.yaml")])]
+    return [(params, load(params)) for params in found if params.exists() and "profile:" in params.read_text()]
 
 
 def status(folder: Path) -> Status:

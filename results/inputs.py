@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import yaml
 
 from errors import InputError
 from results.design import Design
-from results.provenance import describe
+from results.provenance import describe, versions
 
 CODE = Path(__file__).resolve().parents[1]  # the project whose code runs
 
@@ -59,13 +60,25 @@ def inputs(design: Design, task: str, row: str, config: Any, sources: Sources) -
     del facts["versions"], facts["engine"]
     facts["device"] = design.device  # auto: a result from any will do
     learners = {"seeds": design.seeds, "evaluation": design.evaluation.model_dump()}
-    return facts | learners | {"files": sources.of(task, design.variant(row).algorithm)}
+    made_from = facts | learners | {"files": sources.of(task, design.variant(row).algorithm)}
+    return json.loads(json.dumps(made_from))  # as another machine reads it: lists for tuples
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Return the names of the inputs, or of the files among them, that are not the same."""
     flat = [{k: v for k, v in x.items() if k != "files"} | x["files"] for x in (ours, theirs)]
     return sorted(name for name in set(flat[0]) | set(flat[1]) if flat[0].get(name) != flat[1].get(name))
+
+
+def expectation(made_from: dict[str, Any]) -> dict[str, Any]:
+    """Return what a worker's cell must be made from, and with, to stand beside ours."""
+    return made_from | {f"version of {name}": version for name, version in versions().items() if name != "python"}
+
+
+def refuse_other_inputs(expected: dict[str, Any], made_from: dict[str, Any]) -> None:
+    """Raise InputError if the launcher expects something else, naming all that differs."""
+    if names := differences(expected, expectation(made_from)):
+        raise InputError(f"{', '.join(names)}: not as where this was launched; make this machine's checkout the same")
 
 
 def refuse_edits_since_start(sources: dict[str, str]) -> None:

@@ -6,6 +6,7 @@
 
 import argparse
 import dataclasses
+import json
 import traceback
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from results import estimate, memory, schema
 from results.cell import save
 from results.design import Design, load
 from results.entry import Entry, location, say
-from results.inputs import Sources, differences, inputs, refuse_edits_since_start
+from results.inputs import Sources, differences, inputs, refuse_edits_since_start, refuse_other_inputs
 from results.names import check_names
 from results.overrides import configure
 from results.parts import Team, split
@@ -30,14 +31,19 @@ from results.provenance import describe, sidecar
 from results.training import Job
 
 
-def run(design: Design, params: Path, task: str, row: str) -> None:
-    """Compute one cell, unless the store has it, and put it where DVC wants it."""
+def run(design: Design, params: Path, task: str, row: str, expected: dict[str, Any] | None = None) -> None:
+    """Compute one cell, unless the store has it, and put it where DVC wants it.
+
+    Raises InputError if it is not made from what is `expected`, naming the difference.
+    """
     # Every task's and row's, so that a mistake shows in the first cell already.
     configs = {(name, r): configure(design, params, name, r) for name in design.tasks for r in design.rows(name)}
     config = configs[task, row]
     check_writable(design.cell(task, row).parent)
     made_from = inputs(design, task, row, config, Sources(design.root))
     refuse_edits_since_start(made_from["files"])
+    if expected is not None:
+        refuse_other_inputs(expected, made_from)
     entry = Entry(location(design.root), task, row, made_from)
     with entry.locked():
         if entry.finished():
@@ -55,7 +61,7 @@ def run(design: Design, params: Path, task: str, row: str) -> None:
 
 def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
     """Train, evaluate and write one cell into the store."""
-    task, row = entry.name.split("/")
+    task, row = entry.task, entry.row
     cores, learners, device = default_threads(), list(enumerate(design.learners(task))), devices.choose(design.device)
     if device == "cuda":
         memory.refuse_too_many(task, len(learners), design.budget[task].episodes, config, torch.cuda.mem_get_info()[0])
@@ -96,11 +102,13 @@ def main() -> None:
     parser.add_argument("--task", help="default: each task of the algorithm")
     parser.add_argument("--algorithm", help="or a variant")
     parser.add_argument("--dry", action="store_true", help="print cells, steps and hours of the profile on this device")
+    parser.add_argument("--expect", type=Path, help="refuse to compute unless it is made from this (results.launch)")
     arguments = parser.parse_args()
     if not arguments.dry and not arguments.algorithm:
         parser.error("--algorithm: missing; name a method or a variant (or ask with --dry what all of them cost)")
     design = load(arguments.params)
     check_names(design, arguments.params, arguments.task, arguments.algorithm)
+    expected = json.loads(arguments.expect.read_text()) if arguments.expect else None
     torch.set_num_threads(1)  # see results/parts.py
     if arguments.dry:
         device = devices.choose(design.device)
@@ -108,7 +116,7 @@ def main() -> None:
         return
     for task in [arguments.task] if arguments.task else design.variant(arguments.algorithm).tasks:
         try:
-            run(design, arguments.params, task, arguments.algorithm)
+            run(design, arguments.params, task, arguments.algorithm, expected)
         except (InputError, OSError):  # the user's or the machine's fault, which stops the next cell as well
             raise
         except Exception as error:

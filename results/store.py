@@ -18,20 +18,16 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from errors import InputError, one_line
-from results.design import load
 from results.entry import damages, entries, location, removable
-from results.grid import grid, status
+from results.grid import grid, profiles, status
 
 
 def wanted(root: Path) -> dict[Path, list[str]]:
     """Return the folders of the store that the project's profiles ask for, with the names of those."""
     found = defaultdict(list)
-    for chain in sorted([*root.glob("dvc.yaml"), *root.glob("*/dvc.yaml")]):
-        params = chain.with_name("params.yaml")
-        if params.exists() and "profile:" in params.read_text():
-            design = load(params)
-            for entry in grid(design, params):
-                found[entry.folder].append(design.profile)
+    for params, design in profiles(root):
+        for entry in grid(design, params):
+            found[entry.folder].append(design.profile)
     return found
 
 

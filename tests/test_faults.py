@@ -276,3 +276,50 @@ def test_nothing_that_reads_a_file_can_run_code():
         called = {ast.unparse(node.func) for node in ast.walk(module.tree) if isinstance(node, ast.Call)}
         assert not imported & set(FORBIDDEN), name
         assert not called & set(CALLS), name
+
+
+@pytest.mark.slow
+def test_the_chain_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    """`dvc repro` is killed alone, so that its child goes on and meets the next one's, or with all its children."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc"))
+    folders = [tmp_path / "whole", tmp_path / "killed"]
+    for folder in folders:
+        folder.mkdir()
+        test_dvc.copy(folder)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        (folder / "params.yaml").write_text(yaml.safe_dump(test_dvc.PARAMS))
+    began = time.monotonic()
+    test_dvc.repro(folders[0])
+    seconds, rng = time.monotonic() - began, random.Random(0)
+    for number in range(max(2, KILLS // 2)):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=folders[1],
+            env=test_dvc.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0.1, 0.8) * seconds)
+        with suppress(ProcessLookupError):
+            (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
+        process.wait()
+    test_dvc.repro(folders[1])
+    assert test_dvc.repro(folders[1]) == []
+    whole, killed = (outputs(folder) for folder in folders)
+    assert len(whole) > 20
+    assert killed == whole
+    for entry in entries(location(folders[1])):
+        assert status(entry) == "done"
+    assert not [path for path in (folders[1] / "results").rglob(".*") if path.name != ".gitkeep"]
+
+
+def outputs(folder):
+    """All that the chain makes but for provenance, and what DVC records of it."""
+    paths = [path for kind in ("results/quick", "reports/quick") for path in (folder / kind).rglob("*")]
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in [folder / "dvc.lock", *paths]
+        if path.is_file() and "provenance" not in path.as_posix()
+    }
