@@ -74,7 +74,8 @@ class Ray:
         except ImportError:
             raise InputError("--engine ray: Ray is not installed; `pip install ray`, or use --engine local") from None
         try:
-            ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": str(root)}}, log_to_driver=False)
+            path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+            ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": path}}, log_to_driver=False)
         except ConnectionError as error:
             raise InputError(f"--address {address}: no Ray cluster ({error}); `ray start --head` begins one") from None
         self._ray, self._cpus = ray, cpus

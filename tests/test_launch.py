@@ -1,0 +1,327 @@
+"""Many cells at a time: planning, the board, retries, what a worker refuses, and what comes back from one."""
+
+import heapq
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from errors import one_line
+from results import engines, launch
+from results.collect import collect
+from results.design import load
+from results.engines import Order, Outcome, compute
+from results.entry import LOG, Entry, entries, location
+from results.grid import grid, status
+from results.inputs import expectation
+from tests import synthetic, test_run
+from tests.test_run import ROOT, TASK, cell, contents, project
+
+INPUTS = {"seeds": [0, 1], "files": {"algorithms/gail.py": "abc"}}
+
+
+@pytest.fixture
+def params(tmp_path):
+    path = project(tmp_path, algorithms=["bc", "gail"], seeds=[0])
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    return path
+
+
+def finish(entry, seconds=60.0):
+    """Make a result up."""
+    with entry.locked():
+        entry.result.mkdir(exist_ok=True)
+        (entry.result / "learners.csv").write_text(f"{entry.name}\n")
+        entry.finish({"wall_s": seconds})
+
+
+def command(params, *arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["results.launch", "--root", str(params.parent), *arguments])
+        try:
+            with one_line():
+                launch.main()
+        except SystemExit as stopped:
+            return stopped.code
+    return 0
+
+
+@pytest.mark.slow
+def test_the_local_engine_computes_what_is_missing_and_dvc_then_only_copies(params, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("THREEFOLD_THREADS", "2")
+    bc, gail = grid(load(params), params)
+    assert test_run.train(params, "bc") == 0
+    assert command(params, "--profile", "tiny", "--cpus", "1") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "2 of 2 cells done, 0 running, 0 failed, about 0 min 0 s left"
+    assert lines[-2].startswith(f"{TASK}/gail: done; 2 of 2 cells done")
+    monkeypatch.setattr(test_run.run, "compute", None)
+    assert test_run.train(params, "gail") == 0
+    assert contents(cell(params, "gail")) == contents(gail.result)
+    assert command(params, "--profile", "tiny") == 0
+
+
+def test_an_unknown_profile(params, capsys):
+    assert command(params, "--profile", "papre") == 2
+    assert capsys.readouterr().err == "error: --profile papre: not one of tiny\n"
+
+
+def test_no_ray_is_one_line(params, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert command(params, "--profile", "tiny", "--engine", "ray") == 2
+    assert capsys.readouterr().err.startswith("error: --engine ray: Ray is not installed; `pip install ray`")
+
+
+class Scripted:
+    """Stands in for processes: each ends with the next code, and says the next line."""
+
+    def __init__(self, folder, *ends):
+        self.folder, self.ends, self.commands = folder, list(ends), []
+
+    def __call__(self, command, stdout, env, **options):
+        self.commands.append((command, env))
+        code, said = self.ends.pop(0)
+        stdout.write(said + "\n")
+        stdout.flush()
+        if code == 0:
+            finish(Entry(self.folder, "Hopper-v5", "gail", INPUTS))
+        return subprocess.CompletedProcess(command, code)
+
+
+@pytest.fixture
+def scripted(tmp_path, monkeypatch):
+    """What `compute` returns if the processes it starts end like this."""
+
+    def run(*ends):
+        entry = Entry(location(tmp_path), "Hopper-v5", "gail", INPUTS)
+        script = Scripted(location(tmp_path), *ends)
+        monkeypatch.setattr(engines.subprocess, "run", script)
+        folder = str(entry.folder.relative_to(location(tmp_path)))
+        outcome = compute(tmp_path, Order("paper/params.yaml", "Hopper-v5", "gail", folder, INPUTS), 3)
+        return outcome, script, entry
+
+    monkeypatch.delenv("THREEFOLD_THREADS", raising=False)
+    return run
+
+
+def test_a_process_that_is_killed_is_started_again(scripted):
+    outcome, script, entry = scripted((-9, ""), (-9, ""), (0, "done"))
+    assert outcome.reason == ""
+    assert set(outcome.files) == {"done", "provenance.json", "result/learners.csv"}
+    assert len(script.commands) == 3
+    arguments, environment = script.commands[0]
+    assert arguments[1:9] == [
+        "-m", "results.run", "--params", "paper/params.yaml", "--task", "Hopper-v5", "--algorithm", "gail"
+    ]  # fmt: skip
+    assert environment["THREEFOLD_THREADS"] == "3"
+
+
+def test_a_process_that_is_killed_again_and_again_is_given_up(scripted):
+    outcome, script, _ = scripted(*[(-9, "")] * engines.TRIES)
+    assert (outcome.files, outcome.reason) == ({}, "killed by SIGKILL")
+    assert script.ends == []
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_an_error_is_not_tried_again_and_said(scripted, code):
+    outcome, script, entry = scripted((code, "Traceback\nerror: it is wrong"), (0, ""))
+    assert (outcome.files, outcome.reason) == ({}, "it is wrong")
+    assert len(script.ends) == 1
+    assert "Traceback" in (entry.folder / LOG).read_text()
+
+
+def test_a_worker_with_other_code_or_inputs_is_refused_with_the_difference_named(params, tmp_path, capsys):
+    (_, gail) = grid(load(params), params)
+    expected = expectation(gail.inputs)
+    file = tmp_path / "expected.json"
+
+    def refused(other):
+        file.write_text(json.dumps(other))
+        assert test_run.command(test_run.run, params, "--algorithm", "gail", "--expect", str(file)) == 2
+        assert not (gail.folder / "checkpoints").exists()
+        return capsys.readouterr().err
+
+    files = expected["files"] | {"envs/batch.py": "0", "envs/new.py": "1"}
+    assert refused(expected | {"files": files}) == (
+        "error: envs/batch.py, envs/new.py: not as where this was launched; make this machine's checkout the same\n"
+    )
+    assert refused(expected | {"version of mujoco": "3.9"}).startswith("error: version of mujoco: not as where")
+    assert refused(expected | {"seeds": [0, 1]}).startswith("error: seeds: not as where")
+    file.write_text(json.dumps(expected))
+    assert test_run.command(test_run.run, params, "--algorithm", "gail", "--expect", str(file)) == 0
+
+
+@pytest.fixture
+def sent(tmp_path):
+    """A result as another machine's store returns it."""
+    there = Entry(tmp_path / "there", "Hopper-v5", "gail", INPUTS)
+    finish(there)
+    return Entry.files(there.folder)
+
+
+@pytest.fixture
+def here(tmp_path):
+    return Entry(tmp_path / "here", "Hopper-v5", "gail", INPUTS)
+
+
+def test_a_result_from_another_machine_is_taken_in(sent, here):
+    here.receive(sent)
+    assert here.finished()
+    assert Entry.files(here.folder) == sent
+    here.receive({})  # what is there is there
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"result/../../../../evil.csv": b"x"},
+        {"/tmp/evil.csv": b"x"},
+        {"result/evil.py": b"x"},
+        {"result/learners.csv": b"altered"},
+        {"result/training.csv": b"more"},
+        {"provenance.json": b"{}"},
+        {"done": b"{}"},
+    ],
+)
+def test_a_result_that_is_not_sound_is_refused_and_written_nowhere_else(sent, here, tmp_path, change):
+    before = sorted(path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "here"))
+    with pytest.raises(ValueError, match=r"is no file of a result|altered|no part of the result"):
+        here.receive(sent | change)
+    assert not here.finished()
+    assert status(here.folder) == "stopped"
+    assert before == sorted(path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "here"))
+    assert not list(tmp_path.rglob("evil*"))
+
+
+class Simulated:
+    """An engine in which cells take `seconds(row)` of a clock that jumps from one end to the next."""
+
+    def __init__(self, monkeypatch, store, slots, seconds, fail=()):
+        self.now, self._ends, self._seconds, self._fail = 0.0, [], seconds, fail
+        self._store, self._slots, self.most = store, slots, 0
+        monkeypatch.setattr(launch.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(launch, "wait", self.wait)
+
+    def slots(self):
+        return self._slots(self.now) if callable(self._slots) else self._slots
+
+    def submit(self, order):
+        future: Future[Outcome] = Future()
+        heapq.heappush(self._ends, (self.now + self._seconds(order.row), len(self._ends), id(future), future, order))
+        self.most = max(self.most, len(self._ends))
+        return future
+
+    def wait(self, running, timeout, return_when):
+        assert set(running) == {end[3] for end in self._ends}
+        self.now, _, _, future, order = heapq.heappop(self._ends)
+        if order.row in self._fail:
+            future.set_exception(RuntimeError("the worker\nis lost"))
+        else:
+            folder = self._store / order.folder
+            finish(FOLDERS[folder], self._seconds(order.row))
+            future.set_result(Outcome(Entry.files(folder)))
+        return type("Waited", (), {"done": {future}})
+
+
+FOLDERS: dict[Path, Entry] = {}
+
+
+def simulate(tmp_path, monkeypatch, cells, slots, fail=()):
+    store = tmp_path / "store"
+    rows = [f"row_{i % 7}" for i in range(cells)]
+    made = [Entry(store, f"Task-v{i // 7}", row, INPUTS) for i, row in enumerate(rows)]
+    FOLDERS.update({entry.folder: entry for entry in made})
+    engine = Simulated(monkeypatch, store, slots, lambda row: 60.0 * (1 + int(row[-1])), fail)
+    board = launch.Board(made)
+    launch.launch(board, "params.yaml", store, engine)
+    return board, engine
+
+
+def test_cells_that_fail_do_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    board, engine = simulate(tmp_path, monkeypatch, 21, 4, fail=("row_3",))
+    assert len(board.done) == 18
+    assert board.failed == dict.fromkeys([f"Task-v{i}/row_3" for i in range(3)], "RuntimeError: the worker is lost")
+    assert engine.most == 4
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("18 of 21 cells done, 0 running, 3 failed")
+
+
+def test_workers_may_come_and_go(tmp_path, monkeypatch):
+    board, engine = simulate(tmp_path, monkeypatch, 30, lambda now: 1 if now < 600 else 8)
+    assert len(board.done) == 30
+    assert engine.most == 8
+
+
+def test_the_time_left_is_that_of_cells_like_those_that_are_left(tmp_path, monkeypatch):
+    store, now = tmp_path / "store", [0.0]
+    made = [Entry(store, task, row, INPUTS) for task in ("a", "b", "c") for row in ("bc", "gail")]
+    for entry, seconds in zip(made[:3], (10.0, 100.0, 30.0), strict=True):
+        finish(entry, seconds)
+    monkeypatch.setattr(launch.time, "monotonic", lambda: now[0])
+    board = launch.Board(made)
+    assert board.left() is None  # before the engine has said how many at a time
+    board.slots = 2
+    assert board.left() == (100 + 20 + 100) / 2
+    board.start(board.waiting.popleft())
+    now[0] = 40.0
+    assert board.left() == (60 + 20 + 100) / 2
+    assert board.line() == "3 of 6 cells done, 1 running, 0 failed, about 1 min 30 s left"
+
+
+def test_a_simulated_grid_scales_to_64_workers(tmp_path, monkeypatch):
+    work = sum(60.0 * (1 + i % 7) for i in range(448))
+    for slots in (1, 2, 64):
+        _, engine = simulate(tmp_path / str(slots), monkeypatch, 448, slots)
+        assert engine.now <= 1.2 * work / slots
+        assert engine.most == slots
+
+
+LARGE = {
+    "tasks": ["InvertedPendulum-v5", "Hopper-v5"],
+    "algorithms": ["bc", "gail"],
+    "seeds": [0],
+    "evaluation": {"episodes": 1, "points": 1, "episodes_during_training": 1},
+}
+
+
+def large(folder, cells):
+    """A profile with so many cells, most of them variants."""
+    variants = {
+        f"gail_{i}": {"algorithm": "gail", "tasks": ["Hopper-v5"], "config": {"batch": i + 1}} for i in range(cells - 4)
+    }
+    budget = {
+        "InvertedPendulum-v5": {"env_steps": 20000, "episodes": 4, "demonstrations": [1]},
+        "Hopper-v5": {"env_steps": 100000, "episodes": 16, "demonstrations": [4]},
+    }
+    return synthetic.design(folder, variants=variants, budget=budget, **LARGE)
+
+
+def measured(function, *arguments):
+    began = time.process_time()
+    result = function(*arguments)
+    return time.process_time() - began, result
+
+
+@pytest.mark.slow
+def test_large_grids_are_planned_looked_through_and_collected_quickly(tmp_path):
+    """Ten thousand cells are to take under ten seconds each; here a tenth of them, of the time as well."""
+    cells = int(os.environ.get("THREEFOLD_LARGE", "1000"))
+    params = large(tmp_path, cells)
+    planning, found = measured(grid, load(params), params)
+    assert len(found) == cells
+    for entry in found:
+        entry.folder.mkdir(parents=True)
+        (entry.folder / "done").write_text("{}")
+    looking, board = measured(launch.Board, found)
+    assert len(board.done) == cells
+    assert len(entries(location(tmp_path))) == cells
+    synthetic.fill(params)
+    collecting, _ = measured(collect, load(params))
+    print(f"{cells} cells: {planning:.1f} s to plan, {looking:.1f} s to look through, {collecting:.1f} s to collect")
+    assert max(planning, looking, collecting) < 10 * cells / 10_000 + 1

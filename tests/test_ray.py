@@ -1,0 +1,84 @@
+"""A Ray cluster of three workers on this machine, and what may happen to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from results.design import load
+from results.entry import Entry
+from results.grid import grid, status
+from tests import test_run
+from tests.test_run import ROOT, project
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # or on a busy machine nothing ever happens
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(3):
+        cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+def start(params, cluster):
+    command = [sys.executable, "-m", "results.launch", "--root", str(params.parent), "--profile", "tiny"]
+    command += ["--engine", "ray", "--address", cluster.address, "--cpus", "1"]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
+
+
+def running(cells):
+    """The process that computes one of the cells, once there is one."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for cell in cells:
+            if (cell.folder / "holder.json").exists() and status(cell.folder) == "running":
+                return json.loads((cell.folder / "holder.json").read_text())["pid"]
+        time.sleep(0.05)
+    raise AssertionError("nothing is computed")
+
+
+def parent(process):
+    with open(f"/proc/{process}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def test_a_worker_lost_a_client_killed_and_a_worker_added(tmp_path, cluster):
+    here = project(tmp_path / "here", algorithms=["bc", "gail", "fem", "gtal"], seeds=[0])
+    there = project(tmp_path / "there", algorithms=["bc", "gail", "fem", "gtal"], seeds=[0])
+    (there.parent / "dvc.yaml").write_text("stages: {}\n")
+    cells = grid(load(there), there)
+
+    first = start(there, cluster)
+    lost = running(cells)
+    worker = parent(lost)
+    os.kill(worker, signal.SIGKILL)
+    os.kill(lost, signal.SIGKILL)
+    first.kill()
+    first.wait()
+
+    second = start(there, cluster)
+    cluster.add_node(num_cpus=1)
+    _, said = second.communicate(timeout=300)
+    assert second.returncode == 0, said
+    assert said.splitlines()[-1].startswith("4 of 4 cells done, 0 running, 0 failed")
+    for cell in cells:
+        assert cell.finished()
+        assert len([line for line in (cell.folder / "log").read_text().splitlines() if "taken from" in line]) <= 1
+        assert test_run.train(here, cell.row) == 0
+        files = Entry.files(grid(load(here), here)[cells.index(cell)].folder)
+        assert {name: data for name, data in Entry.files(cell.folder).items() if name.startswith("result/")} == {
+            name: data for name, data in files.items() if name.startswith("result/")
+        }
