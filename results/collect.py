@@ -192,7 +192,8 @@ def _mixtures(cards: dict[str, dict[str, Any]]) -> Iterator[str]:
             if value != expected:
                 yield (
                     f"cell {name}: {key} {value}, but {expected} in {other}; "
-                    f"make both again, each with `dvc repro -f -s <its stage>`"
+                    "make both again, each with `python -m results.store prune <task>/<row>` and "
+                    "`dvc repro -f -s <its stage>`"
                 )
 
 

@@ -154,7 +154,7 @@ class Checkpoints:
             path = self.folder / f"{iteration:010d}-{hashlib.sha256(data).hexdigest()}.safetensors"
             schema.write_bytes(path, data)
             for old in self._saved()[KEEP:]:
-                old.unlink()
+                old.unlink(missing_ok=True)
         except OSError as error:
             say(f"{self.name}: iteration {iteration} is not saved: {self.folder}: {error.strerror}; training goes on")
         now = time.monotonic()
@@ -163,7 +163,10 @@ class Checkpoints:
     def last(self) -> bytes | None:
         """Return the newest state that is what was written; what is not is passed over, which is said."""
         for path in self._saved():
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:  # a killed run's last process has just replaced it
+                continue
             if hashlib.sha256(data).hexdigest() == path.stem.partition("-")[2]:
                 return data
             say(f"{self.name}: {path}: cut or altered; going on from the one before")

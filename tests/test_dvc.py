@@ -30,12 +30,15 @@ CELLS = [f"reference@{TASK}", f"run@{TASK}-bc", f"run@{TASK}-gail", "variant@gai
 STAGES = sorted([*CELLS, "study@connection", "collect", "report"])
 
 
-def shell(folder, *command):
-    environment = os.environ | {
+def environment():
+    return os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # of `python` in dvc.yaml
         "MPLBACKEND": "Agg",
     }
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def shell(folder, *command):
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -11,18 +11,23 @@ import os
 import pickle
 import random
 import shutil
+import signal
 import subprocess
+import sys
 import time
+from contextlib import suppress
 
 import pytest
 import torch
+import yaml
 
 from algorithms import gail
 from algorithms.core.state import pack
 from results import inputs
 from results.design import load
 from results.entry import entries, is_locked, location
-from tests import crashing, test_imports, test_run
+from results.grid import status
+from tests import crashing, test_dvc, test_imports, test_run
 from tests.test_run import ROOT, TASK, cell, contents, project
 
 KILLS = int(os.environ.get("THREEFOLD_KILLS", "4"))
@@ -320,6 +325,6 @@ def outputs(folder):
     paths = [path for kind in ("results/quick", "reports/quick") for path in (folder / kind).rglob("*")]
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in [folder / "dvc.lock", *paths]
+        for path in paths
         if path.is_file() and "provenance" not in path.as_posix()
-    }
+    } | {"dvc.lock": yaml.safe_load((folder / "dvc.lock").read_text())}  # whose stages stand in the order they ran
