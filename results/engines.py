@@ -4,6 +4,7 @@ Either way a cell is computed by `results.run` in a process of its own, in a che
 from exactly what the launcher has there.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -49,10 +50,11 @@ class Engine(Protocol):
 
 
 class Local:
-    """This machine: so many processes of `cpus` cores each."""
+    """This machine: so many processes of `cpus` cores each, on its `gpus` in turn."""
 
-    def __init__(self, root: Path, cpus: int, slots: int) -> None:
+    def __init__(self, root: Path, cpus: int, slots: int, gpus: int = 0) -> None:
         self._root, self._cpus, self._slots = root, cpus, slots
+        self._gpu = itertools.cycle(range(gpus)) if gpus > 1 else None
         self._pool = ThreadPoolExecutor(self._slots)
 
     def slots(self) -> int:
@@ -61,13 +63,14 @@ class Local:
 
     def submit(self, order: Order) -> "Future[Outcome]":
         """See `Engine`."""
-        return self._pool.submit(compute, self._root, order, self._cpus)
+        gpu = None if self._gpu is None else next(self._gpu)
+        return self._pool.submit(compute, self._root, order, self._cpus, gpu)
 
 
 class Ray:
     """A Ray cluster; every machine has the project at the same path. Workers may come and go."""
 
-    def __init__(self, root: Path, cpus: int, address: str) -> None:
+    def __init__(self, root: Path, cpus: int, address: str, gpus: float = 0.0) -> None:
         """Join the cluster; raises InputError if there is none, or no Ray."""
         try:
             import ray
@@ -78,26 +81,29 @@ class Ray:
             ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": path}}, log_to_driver=False)
         except ConnectionError as error:
             raise InputError(f"--address {address}: no Ray cluster ({error}); `ray start --head` begins one") from None
-        self._ray, self._cpus = ray, cpus
-        remote = ray.remote(num_cpus=cpus, max_retries=TRIES - 1)(compute)
+        self._ray, self._each = ray, {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=TRIES - 1)(compute)
         self._begin: Callable[[Order], Any] = lambda order: remote.remote(root, order, cpus)
 
     def slots(self) -> int:
         """See `Engine`."""
-        return int(self._ray.cluster_resources().get("CPU", 0)) // self._cpus
+        there = self._ray.cluster_resources()
+        return min(int(there.get(kind, 0) / number) for kind, number in self._each.items())
 
     def submit(self, order: Order) -> "Future[Outcome]":
         """See `Engine`."""
         return self._begin(order).future()
 
 
-def compute(root: Path, order: Order, cpus: int) -> Outcome:
-    """Compute a cell in the checkout at `root`, on `cpus` cores, and return the files of its entry."""
+def compute(root: Path, order: Order, cpus: int, gpu: int | None = None) -> Outcome:
+    """Compute a cell in the checkout at `root`, on `cpus` cores and the given GPU; return the files of its entry."""
     folder = location(root) / order.folder
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "results.run", "--params", order.params]
     command += ["--task", order.task, "--algorithm", order.row]
     environment = {"THREEFOLD_THREADS": str(cpus), **os.environ}
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as expected, open(folder / LOG, "a+") as log:
         json.dump(order.expected, expected)
         expected.flush()

@@ -2,7 +2,7 @@
 
     <store>/<task>/<row>/<fingerprint>/
         inputs.json        what the fingerprint is of
-        checkpoints/<k>/   the last two states of each part of the training, while there is no result
+        checkpoints/*/     the last two states of each part of the training, while there is no result
         result/            what DVC gets: the cell's files
         log                what it said, if results.launch started it
         provenance.json    who computed it, when and how fast

@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -144,12 +145,23 @@ def settle(entry: Entry, future: "Future[Outcome]") -> str:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
+def engine_of(arguments: argparse.Namespace, root: Path) -> Engine:
+    """Return the engine that the command line asks for."""
+    if arguments.engine == "ray":
+        return Ray(root, arguments.cpus, arguments.address, arguments.gpus)
+    slots, devices = default_threads() // arguments.cpus, torch.cuda.device_count()
+    if arguments.gpus:
+        slots = min(slots, int(devices / arguments.gpus))
+    return Local(root, arguments.cpus, max(1, slots), devices)
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", required=True, help="for example paper")
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--cpus", type=int, default=2, help="cores of a cell (default: 2)")
+    parser.add_argument("--gpus", type=float, default=0.0, help="share of a GPU that a cell gets (default: 0)")
     parser.add_argument("--address", default="auto", help="of the Ray cluster (default: the one this machine is in)")
     parser.add_argument("--root", type=Path, default=Path("."), help="the project (default: this folder)")
     arguments = parser.parse_args()
@@ -159,10 +171,7 @@ def main() -> None:
         raise InputError(f"--profile {arguments.profile}: not one of {', '.join(sorted(known))}")
     params, design = known[arguments.profile]
     board = Board(grid(design, params))
-    engine: Engine = Local(root, arguments.cpus, max(1, default_threads() // arguments.cpus))
-    if arguments.engine == "ray":
-        engine = Ray(root, arguments.cpus, arguments.address)
-    launch(board, str(params.relative_to(root)), location(root), engine)
+    launch(board, str(params.relative_to(root)), location(root), engine_of(arguments, root))
     if board.failed:
         lines = [f"{name}: {reason}" for name, reason in board.failed.items()]
         raise InputError("\n".join(["these cells failed; start again to try them again:", *lines]))

@@ -66,9 +66,9 @@ def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
     if device == "cuda":
         memory.refuse_too_many(task, len(learners), design.budget[task].episodes, config, torch.cuda.mem_get_info()[0])
     parts = split(learners, device)
-    workers = min(len(parts), cores)
+    workers, saved = min(len(parts), cores), entry.checkpoints
     jobs = [
-        Job(design, params, task, row, config, dict(part), entry.checkpoints / str(k), cores // workers, device)
+        Job(design, params, task, row, config, dict(part), saved / f"{device}-{k}", cores // workers, device)
         for k, part in enumerate(parts)
     ]
     title = f"{row} {task} on {devices.describe(device)}"
