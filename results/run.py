@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
-from data.demonstrations import read_card
+import envs
+from algorithms.core.experience import Demonstrations
+from data import demonstrations as data
 from envs import device as devices
 from envs.physics.native import default_threads
 from errors import InputError, one_line
@@ -61,31 +63,52 @@ def run(design: Design, params: Path, task: str, row: str, expected: dict[str, A
 
 def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
     """Train, evaluate and write one cell into the store."""
-    task, row = entry.task, entry.row
-    cores, learners, device = default_threads(), list(enumerate(design.learners(task))), devices.choose(design.device)
+    task, row, device = entry.task, entry.row, devices.choose(design.device)
+    learners, budget = design.learners(task), design.budget[task]
     if device == "cuda":
-        memory.refuse_too_many(task, len(learners), design.budget[task].episodes, config, torch.cuda.mem_get_info()[0])
-    parts = split(learners, device)
-    workers, saved = min(len(parts), cores), entry.checkpoints
-    jobs = [
-        Job(design, params, task, row, config, dict(part), saved / f"{device}-{k}", cores // workers, device)
-        for k, part in enumerate(parts)
-    ]
-    title = f"{row} {task} on {devices.describe(device)}"
+        memory.refuse_too_many(task, len(learners), budget.episodes, config, torch.cuda.mem_get_info()[0])
+    jobs = jobs_of(entry, design, config, params, device)
     with (
-        memory.explained(task, len(learners), design.budget[task].episodes),
-        Team(jobs, workers) as team,
-        Ticker(title, design.budget[task].env_steps, learners) as ticker,
+        memory.explained(task, len(learners), budget.episodes),
+        Team(jobs, min(len(jobs), default_threads())) as team,
+        Ticker(f"{row} {task} on {devices.describe(device)}", budget.env_steps, learners) as ticker,
     ):
         outcomes = team.outcomes(
             lambda job, step: ticker.advance(step.more, step.episodes, step.unit, len(job.learners), step.resumed)
         )
     idle = design.variant(row).expert == "idle"
-    sha256 = None if idle else read_card(design.root / "data" / "demonstrations" / task)["sha256"]
+    sha256 = None if idle else data.read_card(design.root / "data" / "demonstrations" / task)["sha256"]
     save(entry.result, outcomes, describe(design, task, row, dataclasses.asdict(config), sha256, device))
     entry.finish(sidecar(outcomes, device))
     for line in (line for outcome in outcomes for line in outcome.failures):
         say(line)
+
+
+def jobs_of(entry: Entry, design: Design, config: Any, params: Path, device: str) -> list[Job]:
+    """Share a cell's learners out, with their demonstrations: what is wrong with those shows before anybody trains."""
+    task, row = entry.task, entry.row
+    parts = split(list(enumerate(design.learners(task))), device)
+    threads = default_threads() // min(len(parts), default_threads())
+    experts = [demonstrations_of(design, params, task, row, dict(part), device) for part in parts]
+    saved = [entry.checkpoints / f"{device}-{k}" for k in range(len(parts))]
+    return [
+        Job(design, task, row, config, dict(part), expert, checkpoints, threads, device)
+        for part, expert, checkpoints in zip(parts, experts, saved, strict=True)
+    ]
+
+
+def demonstrations_of(
+    design: Design, params: Path, task: str, row: str, learners: dict[int, tuple[int, int]], device: str
+) -> Demonstrations:
+    """Return what learners of a row imitate."""
+    folder, expert = design.root / "data" / "demonstrations" / task, design.variant(row).expert
+    counts = [n for n, _ in learners.values()]
+    if expert == "idle":
+        return data.idle(folder, task, counts, device)
+    card, demonstrations = data.read_card(folder), data.load(folder, task, counts, device, envs.make(task, [0], 1))
+    if "expert" in card and not design.allow_weak_expert:  # whose returns an imported dataset does not tell
+        data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {params}")
+    return data.survivors(folder, counts, device) if expert == "survivors" else demonstrations
 
 
 def crashed(folder: Path, error: Exception) -> None:

@@ -13,7 +13,6 @@ import envs
 from algorithms.core.experience import Demonstrations
 from algorithms.core.progress import Progress
 from algorithms.core.state import pack, unpack
-from data import demonstrations as data
 from envs.device import ENGINES
 from envs.monitor import Monitor
 from errors import InputError
@@ -27,11 +26,11 @@ class Job:
     """Learners to train, together."""
 
     design: Design
-    params: Path
     task: str
     row: str
     config: Any
     learners: dict[int, tuple[int, int]]  # place in the cell: number of demonstrations and seed
+    demonstrations: Demonstrations
     checkpoints: Path
     threads: int  # of the native engine
     device: str
@@ -56,11 +55,11 @@ def train(job: Job, watch: Watch) -> Outcome:
     points = [budget.env_steps * k // evaluation.points for k in range(1, evaluation.points)]
     places, seeds = list(job.learners), [seed for _, seed in job.learners.values()]
     env = envs.make(job.task, seeds, budget.episodes, ENGINES[job.device], job.device, job.threads)
-    demonstrations, method = demonstrations_of(job, env), algorithms.load(variant.algorithm)
+    method = algorithms.load(variant.algorithm)
     monitor, record = Monitor(env), Record(job.task, job.row, list(job.learners.values()), job.threads)
     checkpoints = Checkpoints(job.checkpoints, f"{job.task}/{job.row}")
     saved, done, iterations = checkpoints.last(), 0, 0
-    for progress in method.train(monitor, demonstrations, seeds, job.config):
+    for progress in method.train(monitor, job.demonstrations, seeds, job.config):
         if saved is not None:  # then this iteration has only made the objects that are put back where they were
             done, iterations = restore(saved, progress, monitor, record, checkpoints.folder)
             watch(_step(progress, done, iterations, [], resumed=True))
@@ -105,15 +104,3 @@ def restore(saved: bytes, progress: Progress, monitor: Monitor, record: Record, 
         return tree["env_steps"], tree["iteration"]
     except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise InputError(f"{where}: no state of this training ({' '.join(str(error).split())}); remove it") from None
-
-
-def demonstrations_of(job: Job, env: envs.BatchEnv) -> Demonstrations:
-    """Return what the learners imitate."""
-    folder, expert = job.design.root / "data" / "demonstrations" / job.task, job.design.variant(job.row).expert
-    counts = [n for n, _ in job.learners.values()]
-    if expert == "idle":
-        return data.idle(folder, job.task, counts, job.device)
-    card, demonstrations = data.read_card(folder), data.load(folder, job.task, counts, job.device, env)
-    if "expert" in card and not job.design.allow_weak_expert:  # whose returns an imported dataset does not tell
-        data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {job.params}")
-    return data.survivors(folder, counts, job.device) if expert == "survivors" else demonstrations
