@@ -72,7 +72,8 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 def expectation(made_from: dict[str, Any]) -> dict[str, Any]:
     """Return what a worker's cell must be made from, and with, to stand beside ours."""
-    return made_from | {f"version of {name}": version for name, version in versions().items() if name != "python"}
+    programs = versions("native")  # which every engine needs
+    return made_from | {f"version of {name}": version for name, version in programs.items() if name != "python"}
 
 
 def refuse_other_inputs(expected: dict[str, Any], made_from: dict[str, Any]) -> None:
