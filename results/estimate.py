@@ -2,8 +2,8 @@
 
 One iteration of the first method that steps an env is timed on every task, at its full size; one of every other method
 on the task where that is quickest, which gives its cost beside the first one's. On a CPU that is the iteration of one
-part of a cell, in one of its processes; the others are taken to be as fast at the same time. What an iteration does not
-show (evaluations, BC, reading, writing) is left out: a few percent.
+part of a cell, in one of its processes; the others are taken to be as fast at the same time. Evaluations, the native
+engine's on all cores, are counted as if every episode lasted to the task's limit. BC, reading and writing are left out.
 """
 
 import time
@@ -39,6 +39,19 @@ def iteration_seconds(task: str, method: str, config: Any, seeds: Sequence[int],
     next(training)
     env.take_episodes(), env.take_rewards()
     return _clock(device) - started
+
+
+def evaluation_seconds(task: str, worlds: int = 64, steps: int = 30) -> float:
+    """Return what a step of the native engine takes on a task, on all cores."""
+    env = envs.make(task, [0], worlds)
+    generator = torch.Generator().manual_seed(0)
+    actions = torch.rand(2 * steps, 1, worlds, env.action_size, generator=generator) * 2 - 1
+    for action in actions[:steps]:
+        env.step(action)
+    started = time.perf_counter()
+    for action in actions[steps:]:
+        env.step(action)
+    return (time.perf_counter() - started) / (steps * worlds)
 
 
 def noise(env: Monitor, learners: int, device: str, trajectories: int = 4, steps: int = 250) -> Demonstrations:
@@ -79,11 +92,14 @@ def cells(design: Design, params: Path, device: str) -> pd.DataFrame:
         quickest = min((task for task, r in stepping if r == row), key=on_task.__getitem__)
         alike = row == first[quickest]
         cost[row] = 1.0 if alike else seconds(quickest, row) / on_task[quickest]
+    looks = design.evaluation
+    episodes = (looks.points - 1) * looks.episodes_during_training + looks.episodes  # of each learner
+    evaluation = {task: episodes * envs.load(task).HORIZON * evaluation_seconds(task) for task in on_task}
     rows = []
     for task, row in stepping:
         learners, rate = len(design.learners(task)), 1 / (on_task[task] * cost[row])
         env_steps = learners * design.budget[task].env_steps
-        hours = env_steps / rate / 3600
+        hours = (env_steps / rate + learners * evaluation[task]) / 3600
         rows.append((task, row, learners, env_steps, rate, hours))
     return pd.DataFrame(rows, columns=["task", "algorithm", "learners", "env_steps", "steps_per_s", "hours"])
 
@@ -91,15 +107,15 @@ def cells(design: Design, params: Path, device: str) -> pd.DataFrame:
 def report(table: pd.DataFrame, where: str) -> str:
     """Return the estimate as text: a line per cell, and the sum."""
     lines = [
-        f"{cell.task:28}{cell.algorithm:16}{cell.learners:4} learners {cell.env_steps:15,} steps "
-        f"{cell.steps_per_s:11,.0f} steps/s {cell.hours:9.2f} h"
+        f"{cell.task:26}{cell.algorithm:22}{cell.learners:4} learners {cell.env_steps:13,} steps "
+        f"{cell.steps_per_s:11,.0f} steps/s {cell.hours:9.3f} h"
         for cell in table.itertuples()
     ]
     return "\n".join(
         [
             *lines,
             f"{len(table)} cells, {table['env_steps'].sum():,} environment steps, {table['hours'].sum():.1f} hours on "
-            f"{where}, at rates measured now; those that use no environment step are not counted",
+            f"{where}, evaluations included, at rates measured now; cells that use no environment step are not counted",
         ]
     )
 

@@ -24,12 +24,18 @@ def test_cells_steps_and_hours(params, monkeypatch):
 
     monkeypatch.setattr(estimate, "iteration_seconds", iteration)
     monkeypatch.setattr(estimate, "default_threads", lambda: 8)
+    monkeypatch.setattr(estimate, "evaluation_seconds", lambda task: 1e-3)
     table = estimate.cells(load(params), params, "cpu").set_index("algorithm")
     assert list(table.index) == ["gail", "fem", "gail_again"]  # BC uses no environment step
     assert asked[0] == (TASK, "gail", 2, 2, 32)  # a part: two of the four learners, in one of two processes
     assert table["env_steps"].tolist() == [4 * 350] * 3
     assert table["steps_per_s"].tolist() == pytest.approx([4 * 2 * 32 / seconds for seconds in (2.0, 4.0, 2.0)])
-    assert table["hours"]["fem"] == pytest.approx(1400 / 64 / 3600)
+    evaluations = 4 * (2 * 2 + 4) * 1000 * 1e-3  # s: four learners; two looks of two episodes and one of four
+    assert table["hours"]["fem"] == pytest.approx((1400 / 64 + evaluations) / 3600)
+
+
+def test_evaluations_are_timed():
+    assert 1e-7 < estimate.evaluation_seconds(TASK, worlds=4, steps=3) < 1
 
 
 def test_the_command_measures_and_writes_nothing(params, capsys):
