@@ -285,12 +285,13 @@ def _variants_panel(ax: Axes, given: Inputs, task: str, rows: Sequence[str], col
         shift = (j - (len(numbers) - 1) / 2) * 0.5 / len(numbers)
         for y, row in enumerate(rows):
             values = given.stratum(task, row, number)[column].to_numpy()
-            if column == "score":
-                values = values.clip(LOWEST, HIGHEST)
-            label = f"{number} traj." if y == 0 else None
-            ax.plot(values, np.full(len(values), y + shift), "o", color=shade, ms=3.4, mew=0, alpha=0.6, label=label)
+            low, high = (LOWEST, HIGHEST) if column == "score" else (0, np.inf)
+            for shape, which in (("o", (values >= low) & (values <= high)), ("<", values < low), (">", values > high)):
+                x = values[which].clip(low, high)
+                ax.plot(x, np.full(len(x), y + shift), shape, color=shade, ms=3.4, mew=0, alpha=0.6)
             if len(values):
-                ax.plot([values.mean()], [y + shift], "|", color=shade, ms=9, mew=2)
+                ax.plot([values.mean().clip(low, high)], [y + shift], "|", color=shade, ms=9, mew=2)
+        ax.plot([], [], "o", color=shade, ms=3.4, label=f"{number} traj.")
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
     methods = [given.design.variant(row).algorithm for row in rows]
