@@ -7,10 +7,10 @@ the machine: how many processes there are does. On a GPU all train together, in 
 
 import multiprocessing
 import os
-import queue
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, TypeVar
@@ -19,7 +19,6 @@ from results.cell import Outcome
 from results.training import Job, Step, train
 
 PART = 3  # learners in a process, at most
-GLANCE = 1.0  # seconds between looks at whether all processes live
 
 Item = TypeVar("Item")
 
@@ -34,63 +33,71 @@ class Team:
     """The processes that do jobs. A single job is done here, by the process that asks for it."""
 
     def __init__(self, jobs: Sequence[Job], workers: int) -> None:
-        self._jobs, context = jobs, multiprocessing.get_context("fork")
-        self._messages = context.Queue()
-        shares = [list(enumerate(jobs))[k::workers] for k in range(workers)] if len(jobs) > 1 else []
-        self._processes: list[BaseProcess] = [
-            context.Process(target=_work, args=(share, self._messages, os.getpid()), daemon=True) for share in shares
-        ]
+        self._jobs = jobs
+        self._shares = [list(enumerate(jobs))[k::workers] for k in range(workers)] if len(jobs) > 1 else []
+        self._workers: dict[Connection, BaseProcess] = {}
 
     def __enter__(self) -> "Team":
         """Begin."""
-        for process in self._processes:
-            process.start()
+        context = multiprocessing.get_context("fork")
+        for share in self._shares:
+            # A pipe each, whose writing end the worker alone has: its death, even in the middle of a word, is its end.
+            reader, writer = context.Pipe(duplex=False)
+            worker = context.Process(target=_work, args=(share, writer, os.getpid()), daemon=True)
+            worker.start()
+            writer.close()
+            self._workers[reader] = worker
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End, whatever has not been done."""
-        for process in self._processes:
-            process.kill()
-            process.join()
+        for worker in self._workers.values():
+            worker.kill()
+            worker.join()
 
     def outcomes(self, watch: Callable[[Job, Step], None]) -> list[Outcome]:
         """Return what the jobs came to; `watch(job, step)` hears how each goes. Raises what a job raises."""
-        if not self._processes:
+        if not self._shares:
             return [train(job, partial(watch, job)) for job in self._jobs]
         found: dict[int, Outcome] = {}
         while len(found) < len(self._jobs):
-            number, message = self._hear()
-            if isinstance(message, BaseException):
-                raise message
-            if isinstance(message, Outcome):
-                found[number] = message
-            else:
-                watch(self._jobs[number], message)
+            for reader in wait(list(self._workers)):
+                assert isinstance(reader, Connection)
+                number, message = self._hear(reader)
+                if isinstance(message, BaseException):
+                    raise message
+                if isinstance(message, Outcome):
+                    found[number] = message
+                elif message is not None:
+                    watch(self._jobs[number], message)
         return [found[number] for number in range(len(self._jobs))]
 
-    def _hear(self) -> tuple[int, Any]:
-        while True:
-            dead = [process for process in self._processes if process.exitcode]
-            try:
-                return self._messages.get(timeout=GLANCE)
-            except queue.Empty:
-                if dead:
-                    code = dead[0].exitcode
-                    raise RuntimeError(f"process {dead[0].pid}, which trained a part, ended with {code}") from None
+    def _hear(self, reader: Connection) -> tuple[int, Any]:
+        """Return the next message of a worker; one that has done its share says no more."""
+        try:
+            return reader.recv()
+        except (EOFError, OSError):
+            worker = self._workers.pop(reader)
+            worker.join()
+            if worker.exitcode:
+                raise RuntimeError(
+                    f"process {worker.pid}, which trained a part, ended with {worker.exitcode}"
+                ) from None
+            return -1, None
 
 
-def _work(share: Sequence[tuple[int, Job]], messages: Any, parent: int) -> None:
+def _work(share: Sequence[tuple[int, Job]], messages: Connection, parent: int) -> None:
     for number, job in share:
 
         def tell(step: Step, number: int = number) -> None:
             if os.getppid() != parent:  # it was killed, and the next one would meet us at the same checkpoints
                 os._exit(1)
-            messages.put((number, step))
+            messages.send((number, step))
 
         try:
-            messages.put((number, train(job, tell)))
+            messages.send((number, train(job, tell)))
         except Exception as error:
             error.add_note(traceback.format_exc())
-            messages.put((number, error))
+            messages.send((number, error))

@@ -16,6 +16,7 @@ PARAMS = {
     "root": ".",
     "folder": ".",
     "profile": "quick",
+    "device": "cpu",
     "tasks": [TASK],
     "algorithms": ["bc", "gail"],
     "seeds": [0],

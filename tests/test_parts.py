@@ -2,8 +2,10 @@
 
 import os
 import signal
+import struct
 import time
 from functools import partial
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -108,5 +110,18 @@ def test_no_process_is_left_when_one_part_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("THREEFOLD_THREADS", "2")
     assert train(project(tmp_path, **FOUR), "gail") == 2
     (team,) = teams
-    assert len(team._processes) == 2
-    assert not any(process.is_alive() for process in team._processes)
+    assert len(team._workers) == 2
+    assert not any(worker.is_alive() for worker in team._workers.values())
+
+
+def half_a_word(messages):
+    """Begin a message, as a process does that is killed while it writes one."""
+    os.write(messages.fileno(), struct.pack("!i", 1000) + b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_part_that_is_killed_in_the_middle_of_a_message_is_noticed(monkeypatch):
+    monkeypatch.setattr(parts, "_work", lambda share, messages, parent: half_a_word(messages))
+    jobs: list[Any] = [None, None]
+    with Team(jobs, 2) as team, pytest.raises(RuntimeError, match="ended with -9"):
+        team.outcomes(lambda job, step: None)
