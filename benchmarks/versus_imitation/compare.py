@@ -3,8 +3,8 @@
     python -m benchmarks.versus_imitation.compare                  # from the project's root, on a quiet machine
 
 makes the peer's virtual environment if need be, then measures (1) env steps per second of training, all in, in short
-alternating slices, and (2) the training time until the first and until all of four learners score 0.8. Ours trains the
-four as one population; `imitation` trains one learner a process, and gets the fastest of three ways to run them.
+alternating slices, and (2) the training time until the first and until all of four learners score 0.8. Ours trains a
+few learners a process, as `results.run` does; `imitation` trains one, and gets the fastest of three ways to run them.
 
 Both clocks stop during evaluation and leave out imports and set-up; both evaluate after as many steps on as many
 deterministic episodes. A learner of ours shares the clock of all; one of the peer's starts when a core is free.
@@ -15,6 +15,7 @@ import argparse
 import heapq
 import json
 import math
+import multiprocessing
 import os
 import platform
 import shutil
@@ -27,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,7 @@ from data import demonstrations, experts
 from envs.episodes import play
 from envs.monitor import Monitor
 from errors import InputError, one_line
+from results.parts import split
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -82,13 +84,38 @@ WAYS = [
 ]
 
 
-def ours(demos: demonstrations.Demonstrations, bounds: Bounds) -> Iterator[Point]:
-    """Train all learners as one population."""
-    env = Monitor(envs.make(TASK, SEEDS, EPISODES))
-    arena = envs.make(TASK, [10_000 + seed for seed in SEEDS], max(1, bounds.episodes))
-    training = gail.train(env, demos, SEEDS, gail.Config())
+def ours(trajectories: int, bounds: Bounds) -> Iterator[Point]:
+    """Train all learners in processes of a few, as `results.run` does."""
+    context, parts = multiprocessing.get_context("fork"), split(SEEDS)
+    points = context.SimpleQueue()
+    workers = [
+        context.Process(target=train_part, args=(part, trajectories, bounds, CORES // min(len(parts), CORES), points))
+        for part in parts
+    ]
+    for worker in workers:
+        worker.start()
+    for _ in workers:
+        yield from iter(points.get, None)
+    for worker in workers:
+        worker.join()
+
+
+def train_part(seeds: list[int], trajectories: int, bounds: Bounds, threads: int, points: Any) -> None:
+    """Train some learners and put down how they do, then None."""
+    torch.set_num_threads(1)
+    demos = demonstrations.load(ROOT / "data" / "demonstrations" / TASK, TASK, [trajectories] * len(seeds))
+    for point in measured(seeds, demos, bounds, threads):
+        points.put(point)
+    points.put(None)
+
+
+def measured(seeds: list[int], demos: demonstrations.Demonstrations, bounds: Bounds, threads: int) -> Iterator[Point]:
+    """Train some learners as one population."""
+    env = Monitor(envs.make(TASK, seeds, EPISODES, threads=threads))
+    arena = envs.make(TASK, [10_000 + seed for seed in seeds], max(1, bounds.episodes), threads=threads)
+    training = gail.train(env, demos, seeds, gail.Config())
     seconds, env_steps, arrived = 0.0, 0, set()
-    while env_steps < bounds.steps and seconds < bounds.seconds and len(arrived) < len(SEEDS):
+    while env_steps < bounds.steps and seconds < bounds.seconds and len(arrived) < len(seeds):
         started = time.perf_counter()
         for _ in range(bounds.rounds):
             progress = next(training)
@@ -96,9 +123,9 @@ def ours(demos: demonstrations.Demonstrations, bounds: Bounds) -> Iterator[Point
         seconds += time.perf_counter() - started
         env_steps = progress.env_steps
         returns = (
-            play(arena, progress.policy).episode_return.mean(1).tolist() if bounds.episodes else [None] * len(SEEDS)
+            play(arena, progress.policy).episode_return.mean(1).tolist() if bounds.episodes else [None] * len(seeds)
         )
-        for seed, episode_return in zip(SEEDS, returns, strict=True):
+        for seed, episode_return in zip(seeds, returns, strict=True):
             yield Point(seed, seconds, env_steps, episode_return)
             if episode_return is not None and episode_return >= bounds.target:
                 arrived.add(seed)
@@ -126,12 +153,12 @@ def speed(points: list[Point]) -> float:
     return sum(point.env_steps / point.seconds for point in last)
 
 
-def speeds(demos: demonstrations.Demonstrations, python: Path, pairs: Path) -> dict[str, float]:
+def speeds(trajectories: int, python: Path, pairs: Path) -> dict[str, float]:
     """Median steps per second of ours and of each way to run the peer's, in alternating slices."""
     bounds = Bounds(steps=10**9, seconds=SLICE)
     found: dict[str, list[float]] = {"ours": []} | {way.name: [] for way in WAYS}
     for _ in range(SLICES):
-        found["ours"].append(speed(list(ours(demos, bounds))))
+        found["ours"].append(speed(list(ours(trajectories, bounds))))
         for way in WAYS:
             found[way.name].append(speed(train_theirs(python, pairs, way, SEEDS[: way.at_once], bounds)))
     for name, values in found.items():
@@ -240,7 +267,7 @@ def main() -> None:
     random, expert = card["random"]["mean"], card["return_deterministic"]["mean"]
     target = random + SCORE * (expert - random)
 
-    rates = speeds(demos, python, pairs)
+    rates = speeds(options.trajectories, python, pairs)
     best = max(WAYS, key=lambda way: rates[way.name])
     rows = [
         {
@@ -254,7 +281,7 @@ def main() -> None:
     if not options.speed_only:
         bounds = Bounds(options.steps, options.limit_seconds, target, episodes=10, rounds=5)
         code = sorted(file for room in ("algorithms", "envs") for file in (ROOT / room).rglob("*.py"))
-        mine = kept(f"ours {EPISODES} {SEEDS} {bounds}", [pairs, *code], lambda: ours(demos, bounds))
+        mine = kept(f"ours {EPISODES} {SEEDS} {bounds}", [pairs, *code], lambda: ours(options.trajectories, bounds))
         peer = train_theirs(python, pairs, best, SEEDS, bounds, keep=True)
         found = arrivals(mine, target, len(SEEDS)), arrivals(peer, target, best.at_once)
         rows += [
@@ -270,9 +297,9 @@ def main() -> None:
         ("task", TASK, "Hopper-v4"),
         ("versions", engine, pins("imitation", "stable-baselines3", "gymnasium", "mujoco", "torch", "numpy")),
         ("settings", "algorithms/gail.py: Config", "tuned_hps/gail_seals_hopper_best_hp_eval.json of its wheel"),
-        ("learners", f"{len(SEEDS)}, one population", f"{len(SEEDS)}; {best.name}"),
+        ("learners", f"{len(SEEDS)}, {max(map(len, split(SEEDS)))} a process", f"{len(SEEDS)}; {best.name}"),
         ("demonstrations", f"{options.trajectories} trajectories, {demos.rows} pairs", "the same"),
-        ("machine", f"{CORES} cores, {platform.machine()}, torch threads {torch.get_num_threads()}", "the same"),
+        ("machine", f"{CORES} cores, {platform.machine()}", "the same"),
     ]
     rows += [{"measure": name, "ours": a, "imitation": b, "ratio": ""} for name, a, b in settings]
     table = pd.DataFrame(rows)
