@@ -381,7 +381,7 @@ def _mark(given: Inputs, task: str) -> str:
 
 
 def _score(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if np.isfinite(value) else NONE
+    return f"{value:z.2f}".replace("-", "−") if np.isfinite(value) else NONE
 
 
 def _estimate(value: float, low: float, high: float) -> str:

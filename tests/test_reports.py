@@ -302,6 +302,7 @@ def test_colours_are_fixed_and_new_methods_get_their_own():
 def test_numbers_are_written_short():
     assert [style.steps(n) for n in (0, 500, 20000, 1_500_000, 25e6)] == ["0", "500", "20k", "1.5M", "25M"]
     assert style.label("ebm_gan") == "EBM-GAN"
+    assert [tables._score(x) for x in (-0.004, 0.004, -0.126, np.nan)] == ["0.00", "0.00", "−0.13", "–"]
 
 
 def points(line):
