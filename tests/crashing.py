@@ -8,9 +8,12 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from results import entry, run  # imported before the fork
 
@@ -19,11 +22,24 @@ CONTEXT.set_forkserver_preload(["tests.crashing"])
 CHANGES = ("mkdir", "open", "rename", "replace", "unlink", "rmdir", "utime")
 
 
-def start(params: Path, algorithm: str, task: str, die_at: int | None = None) -> BaseProcess:
-    """Start computing a cell; what it says goes to `said` beside params.yaml. Of `die_at` changes it does the first."""
-    process = CONTEXT.Process(target=_run, args=(params, algorithm, task, die_at))
+def start(
+    params: Path, algorithm: str, task: str, die_at: int | None = None, pause_after: int | None = None
+) -> BaseProcess:
+    """Start computing a cell; what it says goes to `said` beside params.yaml.
+
+    Of `die_at` changes it does the first; it stands still after so many checkpoints.
+    """
+    process = CONTEXT.Process(target=_run, args=(params, algorithm, task, die_at, pause_after))
     process.start()
     return process
+
+
+def wait_until(true: Callable[[], Any]) -> None:
+    """Wait a minute for something that another process does."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def finish(process: BaseProcess) -> int:
@@ -32,9 +48,16 @@ def finish(process: BaseProcess) -> int:
     return process.exitcode
 
 
-def _run(params: Path, algorithm: str, task: str, die_at: int | None) -> None:
+def _run(params: Path, algorithm: str, task: str, die_at: int | None, pause_after: int | None) -> None:
     entry.CHECKPOINT_EVERY, entry.CHECKPOINT_SHARE = 0.0, 1e9
-    count = itertools.count(1)
+    count, saved, offer = itertools.count(1), itertools.count(1), entry.Checkpoints.offer
+
+    def pausing(*arguments: Any) -> None:
+        offer(*arguments)
+        if next(saved) == pause_after:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    setattr(entry.Checkpoints, "offer", pausing)  # noqa: B010 - not to be typed
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event.removeprefix("os.") in CHANGES and str(params.parent) in str(arguments[0]) and next(count) == die_at:

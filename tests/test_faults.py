@@ -54,12 +54,15 @@ def params(tmp_path):
 @pytest.fixture
 def stopped(params):
     """A cell that was killed after two checkpoints; the folder of those."""
-    process = crashing.start(params, "gail", TASK)
-    while len(found := list(location(params.parent).glob("*/*/*/checkpoints/*/[0-9]*"))) < 2:
-        time.sleep(0.01)
+    process = crashing.start(params, "gail", TASK, pause_after=2)
+    crashing.wait_until(lambda: len(checkpoints(params)) == 2)
     process.kill()
     assert crashing.finish(process) == -9
-    return found[0].parent
+    return checkpoints(params)[0].parent
+
+
+def checkpoints(params):
+    return list(location(params.parent).glob("*/*/*/checkpoints/*/[0-9]*"))
 
 
 def said(params):
@@ -115,13 +118,10 @@ def test_two_starts_of_a_cell_compute_it_once(params, whole):
 
 
 def test_a_start_that_is_killed_hands_over_to_the_one_that_waits(params, whole):
-    first = crashing.start(params, "gail", TASK)
-    (store,) = [location(params.parent)]
-    while not list(store.glob("*/*/*/checkpoints/*/[0-9]*")):
-        time.sleep(0.01)
+    first = crashing.start(params, "gail", TASK, pause_after=1)
+    crashing.wait_until(lambda: checkpoints(params))
     second = crashing.start(params, "gail", TASK)
-    while "waiting" not in said(params):
-        time.sleep(0.01)
+    crashing.wait_until(lambda: "waiting" in said(params))
     first.kill()
     assert [crashing.finish(first), crashing.finish(second)] == [-9, 0]
     sound(params, "gail", whole)
