@@ -21,8 +21,7 @@ Additions to the paper, which has no experiments:
 - E starts half as wide again as the expert's data, and e_theta learns at 1e-3: wider or slower, l is mostly -log q for
   long, and the policy seeks whatever is rare.
 - A tenth of the generator, samples and q, is the Gaussian of E's first term (a defensive mixture, Hesterberg 1995). It
-  bounds exp(-E) / q, or l would be hundreds of nats at the expert's states far from the policy's.
-- No gradient penalty: it would hinder e_theta from undoing -log q.
+  bounds exp(-E) / q, or l would be hundreds of nats at the expert's states. No gradient penalty.
 """
 
 import math
@@ -50,7 +49,7 @@ class Config:
     conditional: bool = False  # model the action given the observation only
     hidden: tuple[int, ...] = (64, 64)  # as every method here
     batch: int = 512  # samples of each source a step
-    noise: float = 0.3  # std of the instance noise, in standard units; with 0.05 InvertedPendulum takes twice as long
+    noise: float = 0.3  # std of the instance noise, in standard units
     base_std: float = 1.5  # of the Gaussian that makes exp(-E) integrable
     defensive: float = 0.1  # share of that Gaussian in the generator
     components: int = 6  # of q_phi
