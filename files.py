@@ -1,10 +1,13 @@
 """Writing results so that nothing half-written is ever found."""
 
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def check_writable(folder: Path) -> None:
@@ -37,3 +40,24 @@ def replacing(folder: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, through a temporary file in the same folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)  # mkstemp makes files only their owner can read
+        os.replace(name, path)
+    except BaseException as error:
+        os.unlink(name)
+        if isinstance(error, OSError):  # a full disk's names no file
+            error.filename = error.filename or str(path)
+        raise
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write JSON with sorted keys; NaN and infinity are refused (ValueError)."""
+    write_bytes(path, (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())

@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.live import Live
@@ -12,6 +13,16 @@ from rich.text import Text
 FIRST_LINE = 2.0  # seconds until a log's first line,
 PLAIN_EVERY = 15.0  # and between the lines after it
 RECENT = 10  # episodes of a learner that its shown return averages
+
+
+class Step(NamedTuple):
+    """How far some learners have come since they last said so."""
+
+    more: int  # for each of them
+    episodes: Sequence[tuple[int, float, int]] = ()  # learner, episode_return and length of those that ended
+    unit: str = "steps"  # what there is more of; a method that uses no environment step counts something else
+    learners: int | None = None  # how many have; None: all
+    resumed: bool = False  # it was done by an earlier run
 
 
 class Ticker:
@@ -41,22 +52,11 @@ class Ticker:
         if self._done:
             self._print()
 
-    def advance(
-        self,
-        count: int,
-        episodes: Iterable[tuple[int, float, int]] = (),
-        unit: str = "steps",
-        learners: int | None = None,
-        resumed: bool = False,
-    ) -> None:
-        """Count more for each learner, or each of so many, and the (learner, episode_return, length) of what ended.
-
-        A method that uses no environment step counts another unit; how many there will be is not known then. What was
-        `resumed` was done by an earlier run.
-        """
-        share = count * (learners or len(self._recent)) / len(self._recent)
-        self._done, self._unit, self._before = self._done + share, unit, self._before + share * resumed
-        for learner, episode_return, _ in episodes:
+    def advance(self, step: Step) -> None:
+        """Count it; how much there will be of another unit than steps is not known."""
+        share = step.more * (step.learners or len(self._recent)) / len(self._recent)
+        self._done, self._unit, self._before = self._done + share, step.unit, self._before + share * step.resumed
+        for learner, episode_return, _ in step.episodes:
             self._recent[learner] = [*self._recent[learner][1 - RECENT :], episode_return]
         if not self._console.is_interactive and time.monotonic() >= self._next_line:
             self._print()

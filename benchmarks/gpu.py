@@ -33,11 +33,11 @@ from data import experts
 from envs import device as devices
 from envs.monitor import Monitor
 from errors import one_line
-from results import estimate, schema
+from files import write_bytes, write_json
+from results import estimate
 from results.design import load
 
 ROOT = Path(__file__).parents[1]
-ENGINE = "warp"
 TESTS = ("tests/test_warp.py", "tests/test_resident.py", "tests/test_device.py")
 
 
@@ -52,6 +52,7 @@ class Sizes:
     steps: int = 256  # of a rollout
     iterations: int = 3  # timed
     tests: tuple[str, ...] = TESTS
+    engine: str = "warp"
 
 
 FULL = Sizes("cuda")
@@ -72,9 +73,9 @@ class Pieces:
         print(f"{kind} {name}", file=sys.stderr, flush=True)
         began = time.monotonic()
         result = work()
-        schema.write_json(result | {"seconds": round(time.monotonic() - began, 1)}, path)
+        write_json(result | {"seconds": round(time.monotonic() - began, 1)}, path)
         rows = [json.loads(p.read_text()) for p in sorted(path.parent.glob("*.json"))]
-        schema.write_bytes(self.folder / f"{kind}.csv", pd.DataFrame(rows).to_csv(index=False).encode())
+        write_bytes(self.folder / f"{kind}.csv", pd.DataFrame(rows).to_csv(index=False).encode())
 
 
 def run(sizes: Sizes, pieces: Pieces, params: Path, data_params: Path, hours: float) -> None:
@@ -98,8 +99,8 @@ def run(sizes: Sizes, pieces: Pieces, params: Path, data_params: Path, hours: fl
 def machine(sizes: Sizes) -> dict[str, Any]:
     """Return where the numbers are from."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    what = {"device": devices.describe(sizes.device, ENGINE), "cuda": torch.version.cuda, "cores": os.cpu_count()}
-    return what | devices.versions(ENGINE) | {"commit": commit.stdout.strip()}
+    what = {"device": devices.describe(sizes.device, sizes.engine), "cuda": torch.version.cuda, "cores": os.cpu_count()}
+    return what | devices.versions(sizes.engine) | {"commit": commit.stdout.strip()}
 
 
 def tests(sizes: Sizes) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def throughput(sizes: Sizes, task: str, learners: int) -> dict[str, Any]:
         "task": task,
         "learners": learners,
         "episodes": sizes.episodes,
-        "device": devices.describe(sizes.device, ENGINE),
+        "device": devices.describe(sizes.device, sizes.engine),
         "steps_per_s": round(all_in),
         "physics_alone_steps_per_s": round(alone),
         "share_of_physics": round(all_in / alone, 3),
@@ -164,7 +165,7 @@ def profile(sizes: Sizes, task: str, learners: int) -> dict[str, Any]:
         "task": task,
         "learners": learners,
         "episodes": sizes.episodes,
-        "device": devices.describe(sizes.device, ENGINE),
+        "device": devices.describe(sizes.device, sizes.engine),
         "iteration_s": round(wall, 4),
         **{name: round(value, 4) for name, value in seconds.items()},
         "idle_share": round(max(0.0, 1 - busy / wall), 3),
@@ -206,7 +207,7 @@ class Watched:
 
 
 def make(sizes: Sizes, task: str, learners: int) -> envs.BatchEnv:
-    return envs.make(task, range(learners), sizes.episodes, ENGINE, sizes.device)
+    return envs.make(task, range(learners), sizes.episodes, sizes.engine, sizes.device)
 
 
 def trainer(sizes: Sizes, task: str, learners: int, watch: bool = False) -> tuple[Any, Iterator[Any], int]:

@@ -8,7 +8,6 @@ rollout, reward, PPO. The bare physics is `mujoco.rollout` of as many worlds (se
 
 import multiprocessing
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -19,60 +18,63 @@ import torch
 import envs
 from algorithms import gail
 from benchmarks import test_physics as physics
-from data import demonstrations
 from envs.monitor import Monitor
 from envs.physics.native import default_threads
-from results.parts import split
+from results.estimate import noise
+from team import split
 
-TASK, EPISODES = "Hopper-v5", 16
+EPISODES = 16
 ROUNDS, ITERATIONS = 5, 4
 
 
-def train(seeds: list[int], threads: int, barrier: Any, times: Any) -> None:
-    """Train these learners for a while, and put down how long it took from when all were ready."""
+def train(task: str, parts: list[list[int]], iterations: int, threads: int, times: Any) -> None:
+    """Train learners, part by part, and put down how long that took once each was ready."""
     torch.set_num_threads(1)
-    env = Monitor(envs.make(TASK, seeds, EPISODES, threads=threads))
-    expert = demonstrations.load(Path("data/demonstrations") / TASK, TASK, [4] * len(seeds), env=env)
-    iterations = gail.train(env, expert, seeds, gail.Config())
-    next(iterations)
-    barrier.wait()
-    start = perf_counter()
-    for _ in range(ITERATIONS):
-        next(iterations)
-        env.take_rewards()
-        env.take_episodes()
-    times.put(perf_counter() - start)
+    taken = 0.0
+    for seeds in parts:
+        env = Monitor(envs.make(task, seeds, EPISODES, threads=threads))
+        training = gail.train(env, noise(env, len(seeds), "cpu"), seeds, gail.Config())
+        next(training)
+        start = perf_counter()
+        for _ in range(iterations):
+            next(training)
+            env.take_rewards()
+            env.take_episodes()
+        taken += perf_counter() - start
+    times.put(taken)
 
 
-def rate(population: int) -> float:
+def rate(task: str, population: int, iterations: int = ITERATIONS) -> float:
     """Environment steps per second of learners in processes as `results.run` has them, until the last is ready."""
-    context, parts = multiprocessing.get_context("fork"), split(list(range(population)))
-    workers, times, taken = min(len(parts), default_threads()), context.Queue(), 0.0
-    for first in range(0, len(parts), workers):
-        team = parts[first : first + workers]
-        barrier = context.Barrier(len(team))
-        processes = [
-            context.Process(target=train, args=(part, default_threads() // workers, barrier, times)) for part in team
-        ]
-        for process in processes:
-            process.start()
-        taken += max(times.get() for _ in team)
-        for process in processes:
-            process.join()
-    return gail.Config().ppo.steps * EPISODES * population * ITERATIONS / taken
+    context, parts = multiprocessing.get_context("fork"), split(range(population))
+    workers, times = min(len(parts), default_threads()), context.Queue()
+    shares, threads = [parts[k::workers] for k in range(workers)], default_threads() // workers
+    processes = [context.Process(target=train, args=(task, share, iterations, threads, times)) for share in shares]
+    for process in processes:
+        process.start()
+    taken = max(times.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return gail.Config().ppo.steps * EPISODES * population * iterations / taken
+
+
+def bare(task: str, population: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """Environment steps per second of the physics alone, in as many worlds, as a function that measures them."""
+    monkeypatch.setattr(physics, "WORLDS", population * EPISODES)
+    steps, run = physics.mujoco_rollout(task)
+    seconds(run)
+    return lambda: steps / seconds(run)
 
 
 @pytest.mark.parametrize("population", [1, 4, 16])
 def test_share_of_physics(population, monkeypatch, capsys):
     """Training and bare physics in turn; the aim at 4 learners is 0.7."""
-    monkeypatch.setattr(physics, "WORLDS", population * EPISODES)
-    bare_steps, bare = physics.mujoco_rollout(TASK)
-    seconds(bare)
-    ours, bare_rates = np.array([(rate(population), bare_steps / seconds(bare)) for _ in range(ROUNDS)]).T
+    alone = bare("Hopper-v5", population, monkeypatch)
+    ours, rates = np.array([(rate("Hopper-v5", population), alone()) for _ in range(ROUNDS)]).T
     with capsys.disabled():
         print(
             f"\nP = {population}: {np.median(ours):,.0f} steps per second all in, bare physics "
-            f"{np.median(bare_rates):,.0f}, ratio {np.median(ours / bare_rates):.2f}"
+            f"{np.median(rates):,.0f}, ratio {np.median(ours / rates):.2f}"
         )
 
 

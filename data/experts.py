@@ -1,14 +1,14 @@
 """Experts: the inner loop of every method, run on the true reward.
 
-`python -m data.experts --task Hopper-v5 --params data/params.yaml` trains a population of seeds, keeps the policy that
-does best on held-out episodes and writes `data/experts/<task>/policy.safetensors` with a card of what it is worth.
+`python -m data.experts --task Hopper-v5 --params data/params.yaml` trains a population of seeds (data/training.py),
+keeps the policy that does best on held-out episodes and writes `data/experts/<task>/policy.safetensors` with a card of
+what it is worth. A stopped one goes on from its last checkpoint; what was trained before is taken from the store.
 """
 
 import argparse
 import hashlib
 import json
-import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,57 +20,20 @@ from safetensors import SafetensorError
 import envs
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
-from algorithms.core.ppo import PPO, PPOConfig
+from data.training import Design, Job, best_of, train
 from envs import device as devices
 from envs.episodes import Episodes, play
-from envs.monitor import Monitor
+from envs.physics.native import default_threads
 from errors import InputError, one_line
-from files import replacing
+from files import check_writable, replacing
 from progress import Ticker
+from store.entry import Entry, location, say
+from store.origin import origin
+from store.sources import CODE, checksums, refuse_edits_since_start
+from team import Team, split
 
-HELD_OUT = 20  # episodes that choose the policy; the card's are others
+ROW = "expert"  # in the store
 CARD_EPISODES = 50
-CHOICES = 20  # times during training that the policies compete
-FINAL_RATE = 0.1  # of the first learning rate, reached linearly
-
-
-@dataclass(frozen=True)
-class Design:
-    """How one task's expert is made; a row of `experts` in data/params.yaml."""
-
-    seeds: list[int]
-    env_steps: int  # per seed
-    episodes: int  # in parallel, per seed
-    required_return: float  # deterministic mean that the card must reach
-    ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig`
-
-
-def train(task: str, design: Design, device: str = "cpu") -> tuple[GaussianPolicy, int, int]:
-    """Return the best policy of the population on held-out episodes, its seed, and the steps it had had.
-
-    It trains on `device` with the engine that belongs to it; the held-out episodes are the native engine's.
-    """
-    config = replace(PPOConfig(), **design.ppo)
-    env = Monitor(envs.make(task, design.seeds, design.episodes, devices.ENGINES[device], device))
-    ppo = PPO(env, design.seeds, config)
-    arena = envs.make(task, [10_000 + seed for seed in design.seeds], HELD_OUT)
-    iterations = -(-design.env_steps // (config.steps * design.episodes))
-    best, champion = -float("inf"), (ppo.policy.on_cpu().select(0), design.seeds[0], 0)
-    with Ticker(f"expert {task}", iterations * config.steps * design.episodes, design.seeds) as ticker:
-        for iteration in range(iterations):
-            rate = config.rate * (1 - (1 - FINAL_RATE) * iteration / iterations)
-            ppo.optimizer.param_groups[0]["lr"] = rate
-            experience = ppo.collect()
-            ppo.improve(lambda _: env.take_rewards().transpose(0, 1).float(), experience)
-            ticker.advance(experience.steps, env.take_episodes())
-            if (iteration + 1) % max(1, iterations // CHOICES) == 0 or iteration + 1 == iterations:
-                policy = ppo.policy.on_cpu()
-                returns = play(arena, deterministic(policy)).episode_return.mean(1)
-                learner = int(returns.nan_to_num(-float("inf")).argmax())
-                if returns[learner] > best:
-                    steps = (iteration + 1) * experience.steps
-                    best, champion = float(returns[learner]), (policy.select(learner), design.seeds[learner], steps)
-    return champion
 
 
 def deterministic(policy: GaussianPolicy) -> Any:
@@ -154,40 +117,84 @@ def read_design(path: Path, task: str) -> Design:
         envs.load(task)
         raise InputError(f"{path}: experts.{task} is missing; add it to train this expert")
     try:
-        return Design(**rows[task])
+        design = Design(**rows[task])
+        design.config  # noqa: B018 - a misspelt constant shows here
     except TypeError as error:
         raise InputError(f"{path}: experts.{task}: {error}") from None
+    return design
+
+
+def made_from(task: str, design: Design, device: str) -> dict[str, Any]:
+    """Return all that decides the bytes of an expert; versions of packages are on its card, not counted."""
+    files: dict[str, str] = {}
+    for name in ("algorithms/core", "data/experts.py", "data/training.py", "envs", "team.py"):
+        files |= checksums(CODE, CODE / name)
+    facts = {"task": task, "design": asdict(design), "ppo": asdict(design.config), "device": device}
+    return json.loads(json.dumps(facts | {"files": files}))
+
+
+def entries(root: Path) -> list[Entry]:
+    """Return the store's entries of the experts that a project's data/params.yaml asks for, on either device."""
+    params = root / "data" / "params.yaml"
+    if not params.exists():
+        return []
+    return [
+        Entry(location(root), task, ROW, made_from(task, read_design(params, task), device))
+        for task in yaml.safe_load(params.read_text())["experts"]
+        for device in devices.ENGINES
+    ]
+
+
+def compute(entry: Entry, design: Design, device: str) -> None:
+    """Train, measure and write an expert into the store."""
+    task = entry.task
+    parts = split(list(enumerate(design.seeds)), device, most=1)  # they are few, and train for long
+    workers = min(len(parts), default_threads())
+    jobs = [
+        Job(task, design, dict(part), entry.checkpoints / f"{device}-{k}", default_threads() // workers, device)
+        for k, part in enumerate(parts)
+    ]
+    title = f"expert {task} on {devices.describe(device)}"
+    with Team(train, jobs, workers) as team, Ticker(title, design.env_steps, design.seeds) as ticker:
+        champion = best_of(team.outcomes(ticker.advance))
+    policy = GaussianPolicy.from_tensors(safetensors.torch.load(champion.weights))
+    returns = measure(policy, task)
+    card = {
+        "task": task,
+        **returns,
+        "required_return": design.required_return,
+        "reached": returns["return_deterministic"]["mean"] >= design.required_return,
+        "seed": champion.seed,
+        "env_steps": champion.env_steps,
+        "design": asdict(design),
+        "ppo": asdict(design.config),
+        "versions": devices.versions(devices.ENGINES[device]),
+        "command": f"python -m data.experts --task {task}",
+    }
+    save(entry.result, policy, card)
+    entry.finish(origin("data.experts", device))
 
 
 def main() -> None:
-    """Train, measure and write one expert."""
+    """Make one expert, unless the store has it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", required=True)
     parser.add_argument("--params", type=Path, default=Path("data/params.yaml"))
     parser.add_argument("--out", type=Path, help="default: data/experts/<task>")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="of training (default: cpu)")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    design = read_design(arguments.params, arguments.task)
-    device = devices.choose(arguments.device)
-    print(f"expert {arguments.task}: on {devices.describe(device)}", file=sys.stderr)
-    policy, seed, env_steps = train(arguments.task, design, device)
-    card = {
-        "task": arguments.task,
-        **measure(policy, arguments.task),
-        "required_return": design.required_return,
-        "seed": seed,
-        "env_steps": env_steps,
-        "design": asdict(design),
-        "ppo": asdict(replace(PPOConfig(), **design.ppo)),
-        "versions": devices.versions(devices.ENGINES[device]),
-        "command": f"python -m data.experts --task {arguments.task}",
-    }
-    reached = card["return_deterministic"]["mean"]
-    card["reached"] = reached >= design.required_return
-    save(arguments.out or Path("data/experts") / arguments.task, policy, card)
+    torch.set_num_threads(1)  # see team.py
+    task, out = arguments.task, arguments.out or Path("data/experts") / arguments.task
+    design, device = read_design(arguments.params, task), devices.choose(arguments.device)
+    check_writable(out.parent)
+    inputs = made_from(task, design, device)
+    refuse_edits_since_start(inputs["files"])
+    entry = Entry(location(arguments.params.resolve().parents[1]), task, ROW, inputs)
+    entry.obtain(lambda: compute(entry, design, device), lambda: made_from(task, design, device), out)
+    card = load(task, out)[1]
     if not card["reached"]:
-        print(f"note: {arguments.task}: {reached:.1f} is below the bar {design.required_return}", file=sys.stderr)
+        reached = card["return_deterministic"]["mean"]
+        say(f"note: {task}: {reached:.1f} is below the bar {design.required_return}")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from errors import InputError, one_line
+from files import write_bytes
 from reports import figures, inputs, studies, style, tables
 from reports.inputs import Inputs
 from reports.plot import write
-from results import schema
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -61,8 +61,8 @@ def build(given: Inputs) -> Path:
         versions=_versions(given),
         collected=Path(os.path.relpath(given.design.results, folder)).as_posix(),
     )
-    schema.write_bytes(folder / "report.html", page.encode())
-    schema.write_bytes(folder / "provenance.html", _provenance(given).encode())
+    write_bytes(folder / "report.html", page.encode())
+    write_bytes(folder / "provenance.html", _provenance(given).encode())
     return folder / "report.html"
 
 

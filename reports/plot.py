@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from files import write_bytes
 from reports import style
-from results import schema
 
 KINDS = ("pdf", "png")
 
@@ -29,5 +29,5 @@ def write(plot: Plot, folder: Path, name: str) -> bytes:
     figure.set_layout_engine("none")  # laid out once, the same in every kind
     rendered = {kind: style.render(figure, kind) for kind in KINDS}
     for kind, data in rendered.items():
-        schema.write_bytes(folder / f"{name}.{kind}", data)
+        write_bytes(folder / f"{name}.{kind}", data)
     return rendered["png"]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from files import write_bytes
 from reports import style
 from reports.inputs import Inputs
 from results import schema, statistics
@@ -329,8 +330,8 @@ def failures(given: Inputs) -> pd.DataFrame:
 def write(table: Table, folder: Path, name: str) -> None:
     """Write folder/<name>.csv and .tex."""
     csv = table.data.to_csv(index=False, lineterminator="\n", na_rep="nan")
-    schema.write_bytes(folder / f"{name}.csv", csv.encode())
-    schema.write_bytes(folder / f"{name}.tex", latex(table).encode())
+    write_bytes(folder / f"{name}.csv", csv.encode())
+    write_bytes(folder / f"{name}.tex", latex(table).encode())
 
 
 def latex(table: Table) -> str:

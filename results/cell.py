@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import envs
 from algorithms.core.progress import Progress
 from envs.episodes import Episodes, play
-from files import replacing
+from files import replacing, write_json
 from results import schema
 
 EVALUATION_SEEDS = 1_000_000  # start states of evaluations are apart from those of training
@@ -136,7 +136,7 @@ def save(folder: Path, parts: Sequence[Outcome], description: dict[str, Any]) ->
             [row for part in parts for row in getattr(part, table)] for table in ("evaluations", "training", "learners")
         )
         write_tables(fresh, evaluations, training, learners)
-        schema.write_json(description, fresh / "cell.json")
+        write_json(description, fresh / "cell.json")
         (fresh / "policies.safetensors").write_bytes(joined([part.tensors for part in parts]))
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from errors import InputError, one_line
+from files import write_json
 from results import schema, statistics
 from results.design import Design, load
 
@@ -69,7 +70,7 @@ def collect(design: Design) -> list[str]:
     ):
         frame = frame.merge(expected, on=list(schema.LEARNER))
         schema.write_csv(frame, design.results / f"{name}.csv", TABLES[name])
-    schema.write_json(cards, design.results / "cells.json")
+    write_json(cards, design.results / "cells.json")
     return [hole.line for hole in holes]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from errors import InputError
-from results.entry import LOG, Entry, location
+from store.entry import LOG, Entry, location
 
 TRIES = 3  # for a cell whose process, or worker, is killed
 

@@ -24,7 +24,7 @@ from errors import InputError
 from results import memory
 from results.design import Design
 from results.overrides import configure
-from results.parts import split
+from team import split
 
 
 def iteration_seconds(task: str, method: str, config: Any, seeds: Sequence[int], episodes: int, device: str) -> float:

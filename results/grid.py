@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Literal
 
 from results.design import Design, load
-from results.entry import Entry, is_locked, location
 from results.inputs import Sources, inputs
 from results.overrides import configure
+from store.entry import Entry, is_locked, location
 
 Status = Literal["done", "running", "stopped", "to do"]
 

@@ -1,11 +1,7 @@
 """What a cell is made from: all that decides its bytes. Versions of packages are recorded in it, not counted."""
 
 import dataclasses
-import hashlib
 import json
-import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +10,8 @@ import yaml
 from errors import InputError
 from results.design import Design
 from results.provenance import describe, versions
-
-CODE = Path(__file__).resolve().parents[1]  # the project whose code runs
+from store import sources as code
+from store.sources import differences
 
 
 class Sources:
@@ -24,34 +20,21 @@ class Sources:
     def __init__(self, root: Path) -> None:
         """Take the code of this project, and the data below `root`."""
         self._data, self._known = root, dict[Path, dict[str, str]]()
-        self._dependencies = yaml.safe_load((CODE / "dvc.yaml").read_text())["stages"]["run"]["deps"]
+        self._dependencies = yaml.safe_load((code.CODE / "dvc.yaml").read_text())["stages"]["run"]["deps"]
 
     def of(self, task: str, method: str) -> dict[str, str]:
         """Return the sha256 of every file, by its path in the project."""
         found: dict[str, str] = {}
         for dependency in self._dependencies:
             name = dependency.removeprefix("${root}/").replace("${item.algorithm}", method)
-            root = self._data if "${item.task}" in name else CODE
+            root = self._data if "${item.task}" in name else code.CODE
             found |= self._checksums(root, root / name.replace("${item.task}", task))
         return found
 
     def _checksums(self, root: Path, path: Path) -> dict[str, str]:
         if path not in self._known:
-            self._known[path] = {
-                file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-                for file in _files(path)
-            }
+            self._known[path] = code.checksums(root, path)
         return self._known[path]
-
-
-def _files(path: Path) -> Iterator[Path]:
-    """The files in a folder, less what Python leaves there, or the file itself."""
-    if path.is_dir():
-        for inside in sorted(path.iterdir()):
-            if inside.name != "__pycache__" and not inside.name.startswith("."):
-                yield from _files(inside)
-    elif path.exists():
-        yield path
 
 
 def inputs(design: Design, task: str, row: str, config: Any, sources: Sources) -> dict[str, Any]:
@@ -64,12 +47,6 @@ def inputs(design: Design, task: str, row: str, config: Any, sources: Sources) -
     return json.loads(json.dumps(made_from))  # as another machine reads it: lists for tuples
 
 
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Return the names of the inputs, or of the files among them, that are not the same."""
-    flat = [{k: v for k, v in x.items() if k != "files"} | x["files"] for x in (ours, theirs)]
-    return sorted(name for name in set(flat[0]) | set(flat[1]) if flat[0].get(name) != flat[1].get(name))
-
-
 def expectation(made_from: dict[str, Any]) -> dict[str, Any]:
     """Return what a worker's cell must be made from, and with, to stand beside ours."""
     programs = versions("native")  # which every engine needs
@@ -80,19 +57,3 @@ def refuse_other_inputs(expected: dict[str, Any], made_from: dict[str, Any]) -> 
     """Raise InputError if the launcher expects something else, naming all that differs."""
     if names := differences(expected, expectation(made_from)):
         raise InputError(f"{', '.join(names)}: not as where this was launched; make this machine's checkout the same")
-
-
-def refuse_edits_since_start(sources: dict[str, str]) -> None:
-    """Raise InputError if code was changed after this process began: which of the two it runs cannot be known."""
-    began = _process_began()
-    for name in sources:
-        path = CODE / name
-        if path.exists() and max(path.stat().st_mtime, path.stat().st_ctime) > began:
-            raise InputError(f"{name}: changed while this command was starting; start it again")
-
-
-def _process_began() -> float:
-    """Seconds since the epoch, to a hundredth."""
-    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.time() - age

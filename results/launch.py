@@ -25,9 +25,9 @@ from rich.table import Table
 from envs.physics.native import default_threads
 from errors import InputError, one_line
 from results.engines import Engine, Local, Order, Outcome, Ray
-from results.entry import Entry, location
 from results.grid import grid, profiles, status
 from results.inputs import expectation
+from store.entry import Entry, location
 
 
 class Board:

@@ -14,7 +14,7 @@ from data import experts
 from data.demonstrations import CARD, refuse_weak
 from envs.episodes import play
 from errors import one_line
-from files import replacing
+from files import replacing, write_json
 from results import schema
 from results.cell import EVALUATION_SEEDS, rows, write_tables
 from results.design import Design, load
@@ -61,7 +61,7 @@ def main() -> None:
     ]
     with replacing(design.cell(task, "reference")) as fresh:
         write_tables(fresh, evaluations, [], learners)
-        schema.write_json(describe(design, task, "reference", {}, None), fresh / "cell.json")
+        write_json(describe(design, task, "reference", {}, None), fresh / "cell.json")
 
 
 if __name__ == "__main__":

@@ -19,18 +19,19 @@ from data import demonstrations as data
 from envs import device as devices
 from envs.physics.native import default_threads
 from errors import InputError, one_line
-from files import check_writable, replacing
+from files import check_writable, replacing, write_bytes, write_json
 from progress import Ticker
 from results import estimate, memory, schema
 from results.cell import save
 from results.design import Design, load
-from results.entry import Entry, location, say
-from results.inputs import Sources, differences, inputs, refuse_edits_since_start, refuse_other_inputs
+from results.inputs import Sources, inputs, refuse_other_inputs
 from results.names import check_names
 from results.overrides import configure
-from results.parts import Team, split
 from results.provenance import describe, sidecar
-from results.training import Job
+from results.training import Job, train
+from store.entry import Entry, location, say
+from store.sources import refuse_edits_since_start
+from team import Team, split
 
 
 def run(design: Design, params: Path, task: str, row: str, expected: dict[str, Any] | None = None) -> None:
@@ -47,18 +48,12 @@ def run(design: Design, params: Path, task: str, row: str, expected: dict[str, A
     if expected is not None:
         refuse_other_inputs(expected, made_from)
     entry = Entry(location(design.root), task, row, made_from)
-    with entry.locked():
-        if entry.finished():
-            say(f"{entry.name}: taken from {entry.folder}")
-        else:
-            compute(entry, design, config, params)
-        edited = differences(made_from, inputs(design, task, row, config, Sources(design.root)))
-        if edited:
-            raise InputError(
-                f"{edited[0]}: changed while {entry.name} was computed; the result stays in the store, as the old "
-                "file's; start it again"
-            )
-        entry.copy(design.cell(task, row), design.results / "provenance" / task / f"{row}.json")
+    entry.obtain(
+        lambda: compute(entry, design, config, params),
+        lambda: inputs(design, task, row, config, Sources(design.root)),
+        design.cell(task, row),
+    )
+    write_bytes(design.results / "provenance" / task / f"{row}.json", entry.provenance())
 
 
 def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
@@ -70,12 +65,10 @@ def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
     jobs = jobs_of(entry, design, config, params, device)
     with (
         memory.explained(task, len(learners), budget.episodes),
-        Team(jobs, min(len(jobs), default_threads())) as team,
+        Team(train, jobs, min(len(jobs), default_threads()), apart=design.keep_going and device == "cpu") as team,
         Ticker(f"{row} {task} on {devices.describe(device)}", budget.env_steps, learners) as ticker,
     ):
-        outcomes = team.outcomes(
-            lambda job, step: ticker.advance(step.more, step.episodes, step.unit, len(job.learners), step.resumed)
-        )
+        outcomes = team.outcomes(ticker.advance)
     idle = design.variant(row).expert == "idle"
     sha256 = None if idle else data.read_card(design.root / "data" / "demonstrations" / task)["sha256"]
     save(entry.result, outcomes, describe(design, task, row, dataclasses.asdict(config), sha256, device))
@@ -115,7 +108,7 @@ def crashed(folder: Path, error: Exception) -> None:
     """Put the error where the cell would be, for collect to name; what the store has stays for another try."""
     traceback.print_exception(error)
     with replacing(folder) as fresh:
-        schema.write_json({"reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}, fresh / schema.CRASH)
+        write_json({"reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}, fresh / schema.CRASH)
 
 
 def main() -> None:
@@ -132,7 +125,7 @@ def main() -> None:
     design = load(arguments.params)
     check_names(design, arguments.params, arguments.task, arguments.algorithm)
     expected = json.loads(arguments.expect.read_text()) if arguments.expect else None
-    torch.set_num_threads(1)  # see results/parts.py
+    torch.set_num_threads(1)  # see team.py
     if arguments.dry:
         device = devices.choose(design.device)
         print(estimate.report(estimate.cells(design, arguments.params, device), devices.describe(device)))

@@ -6,14 +6,13 @@ results do. Files appear whole or not at all: they are written beside their plac
 
 import io
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from errors import InputError
+from files import write_bytes
 
 Schema = dict[str, str]
 
@@ -54,22 +53,6 @@ CELL: dict[str, type | tuple[type, ...]] = {
 }
 
 CURE = "restore it with `dvc checkout` or make it again with `dvc repro`"
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, through a temporary file in the same folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)  # mkstemp makes files only their owner can read
-        os.replace(name, path)
-    except BaseException as error:
-        os.unlink(name)
-        if isinstance(error, OSError):  # a full disk's names no file
-            error.filename = error.filename or str(path)
-        raise
 
 
 def write_csv(frame: pd.DataFrame, path: Path, schema: Schema) -> None:
@@ -124,11 +107,6 @@ def _refuse_holes(frame: pd.DataFrame, schema: Schema) -> None:
     holes = [column for column, dtype in schema.items() if dtype != "float64" and frame[column].hasnans]
     if holes:
         raise ValueError(f"missing values in {', '.join(holes)}")
-
-
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write JSON with sorted keys; NaN and infinity are refused (ValueError)."""
-    write_bytes(path, (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
 def read_cell(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Look after the store, where cells are computed (results/entry.py).
+"""Look after the store, where cells and experts are computed (store/entry.py).
 
-    python -m results.store list                      every cell ever computed, and the profiles that ask for it
+    python -m results.store list                      every cell and expert computed, and the profiles that ask for it
     python -m results.store verify                    compare all results with their checksums
     python -m results.store prune                     remove what no profile asks for
     python -m results.store prune Hopper-v5/gail      remove a cell, so that it will be computed again
@@ -17,14 +17,17 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from data import experts
 from errors import InputError, one_line
-from results.entry import damages, entries, location, removable
 from results.grid import grid, profiles, status
+from store.entry import damages, entries, location, removable
 
 
 def wanted(root: Path) -> dict[Path, list[str]]:
     """Return the folders of the store that the project's profiles ask for, with the names of those."""
     found = defaultdict(list)
+    for entry in experts.entries(root):
+        found[entry.folder].append("data")
     for params, design in profiles(root):
         for entry in grid(design, params):
             found[entry.folder].append(design.profile)

@@ -1,10 +1,10 @@
 """The training of some of a cell's learners, from the last checkpoint to its outcome."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -16,9 +16,10 @@ from algorithms.core.state import pack, unpack
 from envs.device import ENGINES
 from envs.monitor import Monitor
 from errors import InputError
+from progress import Step
 from results.cell import Outcome, Record
 from results.design import Design
-from results.entry import Checkpoints
+from store.entry import Checkpoints
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,7 @@ class Job:
     device: str
 
 
-class Step(NamedTuple):
-    """How far a job has come since it last said so."""
-
-    more: int  # per learner
-    episodes: list[tuple[int, float, int]]  # place in the cell, return and length of those that ended
-    unit: str  # what there is more of: steps of the env, or iterations where it is not used
-    resumed: bool  # by an earlier run
-
-
-Watch = Callable[[Step], None]
-
-
-def train(job: Job, watch: Watch) -> Outcome:
+def train(job: Job, watch: Callable[[Step], None]) -> Outcome:
     """Train until the budget is used or the method ends, evaluating along the way and at the end."""
     design, variant = job.design, job.design.variant(job.row)
     budget, evaluation = design.budget[job.task], design.evaluation
@@ -62,13 +51,13 @@ def train(job: Job, watch: Watch) -> Outcome:
     for progress in method.train(monitor, job.demonstrations, seeds, job.config):
         if saved is not None:  # then this iteration has only made the objects that are put back where they were
             done, iterations = restore(saved, progress, monitor, record, checkpoints.folder)
-            watch(_step(progress, done, iterations, [], resumed=True))
+            watch(_step(len(places), progress, done, iterations, resumed=True))
             saved = None
             continue
         episodes, _ = monitor.take_episodes(), monitor.take_rewards()  # untaken rewards would pile up
         record.take(progress, episodes)
-        ended = [(places[learner], *how) for learner, *how in episodes]
-        watch(_step(progress, progress.env_steps - done, progress.iteration - iterations, ended))
+        ended = [(places[learner], total, length) for learner, total, length in episodes]
+        watch(_step(len(places), progress, progress.env_steps - done, progress.iteration - iterations, ended))
         before, done, iterations = done, progress.env_steps, progress.iteration
         if done >= budget.env_steps or len(record.failed) == len(job.learners):
             break
@@ -80,9 +69,16 @@ def train(job: Job, watch: Watch) -> Outcome:
     return record.outcome(progress)
 
 
-def _step(progress: Progress, env_steps: int, iterations: int, episodes: list[Any], resumed: bool = False) -> Step:
+def _step(
+    learners: int,
+    progress: Progress,
+    env_steps: int,
+    iterations: int,
+    episodes: Sequence[tuple[int, float, int]] = (),
+    resumed: bool = False,
+) -> Step:
     more, unit = (env_steps, "steps") if progress.env_steps else (iterations, "iterations")
-    return Step(more, episodes, unit, resumed)
+    return Step(more, episodes, unit, learners, resumed)
 
 
 def state(progress: Progress, monitor: Monitor, record: Record) -> bytes:

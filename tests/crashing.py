@@ -1,4 +1,4 @@
-"""Runs cells in processes that die: at the n-th change of a file, or when they are told to. For tests.
+"""Runs cells, and makes experts, in processes that die: at the n-th change of a file, or when told to. For tests.
 
 A process of its own has imported everything and makes the others by fork, so that each starts at once.
 """
@@ -15,7 +15,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from results import entry, run  # imported before the fork
+from data import experts
+from errors import one_line
+from results import run
+from store import entry  # imported before the fork, as these are
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.crashing"])
@@ -29,7 +32,19 @@ def start(
 
     Of `die_at` changes it does the first; it stands still after so many checkpoints.
     """
-    process = CONTEXT.Process(target=_run, args=(params, algorithm, task, die_at, pause_after))
+    return _start(
+        params.parent, die_at, pause_after, "run", "--params", params, "--algorithm", algorithm, "--task", task
+    )
+
+
+def start_expert(data: Path, task: str, die_at: int | None = None, pause_after: int | None = None) -> BaseProcess:
+    """Start making an expert by the design in a folder `data`, likewise."""
+    command = ("experts", "--params", data / "params.yaml", "--task", task, "--out", data / "experts" / task)
+    return _start(data.parent, die_at, pause_after, *command)
+
+
+def _start(folder: Path, die_at: int | None, pause_after: int | None, *command: object) -> BaseProcess:
+    process = CONTEXT.Process(target=_run, args=(folder, die_at, pause_after, *map(str, command)))
     process.start()
     return process
 
@@ -48,7 +63,7 @@ def finish(process: BaseProcess) -> int:
     return process.exitcode
 
 
-def _run(params: Path, algorithm: str, task: str, die_at: int | None, pause_after: int | None) -> None:
+def _run(folder: Path, die_at: int | None, pause_after: int | None, *command: str) -> None:
     entry.CHECKPOINT_EVERY, entry.CHECKPOINT_SHARE = 0.0, 1e9
     count, saved, offer = itertools.count(1), itertools.count(1), entry.Checkpoints.offer
 
@@ -60,15 +75,15 @@ def _run(params: Path, algorithm: str, task: str, die_at: int | None, pause_afte
     setattr(entry.Checkpoints, "offer", pausing)  # noqa: B010 - not to be typed
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event.removeprefix("os.") in CHANGES and str(params.parent) in str(arguments[0]) and next(count) == die_at:
+        if event.removeprefix("os.") in CHANGES and str(folder) in str(arguments[0]) and next(count) == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if die_at is not None:
         sys.addaudithook(hook)
-    sys.argv = ["results.run", "--params", str(params), "--algorithm", algorithm, "--task", task]
-    with open(params.with_name("said"), "a", buffering=1) as said, redirect_stderr(said):
+    sys.argv = list(command)
+    with open(folder / "said", "a", buffering=1) as said, redirect_stderr(said):
         try:
-            with run.one_line():
-                run.main()
+            with one_line():
+                {"run": run, "experts": experts}[command[0]].main()
         except SystemExit as stopped:
             os._exit(int(stopped.code or 0))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from files import write_json
 from results import schema
 
 VERSIONS = {"gymnasium": "1.4.0", "mujoco": "4.0.0", "torch": "2.13.0", "python": "3.11.0"}
@@ -90,7 +91,7 @@ def _cell(path: Path, params: dict[str, Any], task: str, algorithm: str) -> None
         "budget": {"short_budget": False, **budget},
         "demonstrations_sha256": None if algorithm == "reference" else "0" * 64,
     }
-    schema.write_json(cell, path / "cell.json")
+    write_json(cell, path / "cell.json")
 
 
 def _episodes(params: dict[str, Any], key: tuple, env_steps: int, rng: np.random.Generator) -> Iterator[tuple]:

@@ -7,11 +7,12 @@ import torch
 
 import algorithms
 import envs
+import team
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from envs import device
 from errors import InputError
-from results import memory, parts, schema
+from results import memory, run, schema
 from results.design import load
 from tests.test_run import TASK, cell, evaluations, project, train
 
@@ -29,7 +30,7 @@ def test_the_choice(monkeypatch):
 
 
 def test_on_a_gpu_all_learners_of_a_cell_train_together():
-    assert [parts.split(range(7), where) for where in ("cpu", "cuda")] == [
+    assert [team.split(range(7), where) for where in ("cpu", "cuda")] == [
         [[0, 1], [2, 3], [4, 5, 6]],
         [list(range(7))],
     ]
@@ -61,7 +62,7 @@ def test_a_cell_on_the_cpu(tmp_path, capsys):
 def test_a_cell_on_warp(tmp_path, capsys, monkeypatch):
     """On its CPU back end, all learners in one process as on a GPU: 32 bits throughout, evaluated by `native`."""
     monkeypatch.setitem(device.ENGINES, "cpu", "warp")
-    monkeypatch.setattr(parts, "PART", 4)
+    monkeypatch.setattr(team, "PART", 4)
     engines, make = list[str](), envs.make
 
     def watched(*given, **more):
@@ -117,8 +118,8 @@ def test_memory_that_is_full_all_the_same_is_one_line(tmp_path, capsys, monkeypa
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(parts, "PART", 4)
-    monkeypatch.setattr(parts, "train", full)
+    monkeypatch.setattr(team, "PART", 4)
+    monkeypatch.setattr(run, "train", full)
     assert train(project(tmp_path), "gail") == 2
     said = "error: budget.InvertedPendulum-v5.episodes: 2 episodes of 4 learners fill the GPU's memory; write 1, or "
     assert capsys.readouterr().err.startswith(said)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from errors import InputError, one_line
-from results import entry as module
-from results import inputs, store
+from results import store
 from results.design import load
-from results.entry import Checkpoints, Entry, entries, is_locked, location
 from results.grid import grid, status
 from results.inputs import Sources, differences
+from store import entry as module
+from store import sources
+from store.entry import Checkpoints, Entry, entries, is_locked, location
 from tests import test_run
 from tests.test_run import PARAMS, TASK, project
 
@@ -42,12 +43,12 @@ def test_a_finished_cell_is_copied(done, tmp_path):
     (tmp_path / "cell").mkdir()
     (tmp_path / "cell" / "old.csv").write_text("old")
     assert done.finished()
-    done.copy(tmp_path / "cell", tmp_path / "provenance" / "gail.json")
+    done.copy(tmp_path / "cell")
     assert {path.name: path.read_bytes() for path in (tmp_path / "cell").iterdir()} == {
         "learners.csv": b"a table\n",
         "policies.safetensors": b"weights",
     }
-    assert json.loads((tmp_path / "provenance" / "gail.json").read_text()) == PROVENANCE
+    assert json.loads(done.provenance()) == PROVENANCE
     assert status(done.folder) == "done"
 
 
@@ -149,7 +150,7 @@ def test_checkpoints_take_a_bounded_share_of_the_time(monkeypatch, entry):
 HOLD = """
 import sys, time
 from pathlib import Path
-from results.entry import Entry
+from store.entry import Entry
 with Entry(Path(sys.argv[1]), "Hopper-v5", "gail", {inputs}).locked():
     print("locked", flush=True)
     time.sleep(60)
@@ -268,14 +269,14 @@ def test_differences_are_named():
 
 
 def test_code_edited_while_the_command_starts_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(inputs, "CODE", tmp_path)
+    monkeypatch.setattr(sources, "CODE", tmp_path)
     (tmp_path / "a.py").write_text("")
     with pytest.raises(InputError, match=r"a\.py: changed while this command was starting; start it again"):
-        inputs.refuse_edits_since_start({"a.py": ""})
-    age = time.time() - inputs._process_began()
+        sources.refuse_edits_since_start({"a.py": ""})
+    age = time.time() - sources._process_began()
     assert 0 < age < 86400
-    monkeypatch.setattr(inputs, "_process_began", lambda: time.time() + 1)
-    inputs.refuse_edits_since_start({"a.py": ""})
+    monkeypatch.setattr(sources, "_process_began", lambda: time.time() + 1)
+    sources.refuse_edits_since_start({"a.py": ""})
 
 
 # The command.

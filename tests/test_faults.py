@@ -23,13 +23,15 @@ import yaml
 
 from algorithms import gail
 from algorithms.core.state import pack
-from results import inputs
 from results.design import load
-from results.entry import entries, is_locked, location
 from results.grid import status
+from store import sources
+from store.entry import entries, is_locked, location
 from tests import crashing, test_dvc, test_imports, test_run
 from tests.test_run import ROOT, TASK, cell, contents, project
 
+EXPERT = {"seeds": [0, 1, 2, 3], "env_steps": 8192, "episodes": 8, "required_return": 1, "ppo": {"steps": 128}}
+DEMONSTRATIONS = {"trajectories": 2, "every": 5, "seed": 0, "whole": True}
 KILLS = int(os.environ.get("THREEFOLD_KILLS", "4"))
 SMALL = {
     "seeds": [0, 3],
@@ -140,8 +142,8 @@ def code(tmp_path, monkeypatch):
     for name in filter(None, listed.stdout.decode().split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    monkeypatch.setattr(inputs, "CODE", folder)
-    monkeypatch.setattr(inputs, "_process_began", lambda: time.time() + 1)
+    monkeypatch.setattr(sources, "CODE", folder)
+    monkeypatch.setattr(sources, "_process_began", lambda: time.time() + 1)
     return folder
 
 
@@ -284,7 +286,7 @@ def test_nothing_that_reads_a_file_can_run_code():
 
 
 @pytest.mark.slow
-def test_the_chain_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, monkeypatch):
+def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, monkeypatch):
     """`dvc repro` is killed alone, so that its child goes on and meets the next one's, or with all its children."""
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc"))
     folders = [tmp_path / "whole", tmp_path / "killed"]
@@ -293,6 +295,10 @@ def test_the_chain_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, monke
         test_dvc.copy(folder)
         (folder / "dvc.lock").unlink(missing_ok=True)
         (folder / "params.yaml").write_text(yaml.safe_dump(test_dvc.PARAMS))
+        data = folder / "data" / "params.yaml"
+        design = yaml.safe_load(data.read_text())
+        design["experts"][TASK], design["demonstrations"][TASK] = EXPERT, DEMONSTRATIONS
+        data.write_text(yaml.safe_dump(design))
     began = time.monotonic()
     test_dvc.repro(folders[0])
     seconds, rng = time.monotonic() - began, random.Random(0)
@@ -314,17 +320,21 @@ def test_the_chain_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, monke
     assert test_dvc.repro(folders[1]) == []
     whole, killed = (outputs(folder) for folder in folders)
     assert len(whole) > 20
+    assert json.loads(whole[f"data/experts/{TASK}/card.json"])["design"] == EXPERT | {"log_std": 0.0}
     assert killed == whole
     for entry in entries(location(folders[1])):
         assert status(entry) == "done"
-    assert not [path for path in (folders[1] / "results").rglob(".*") if path.name != ".gitkeep"]
+    left = [path for room in ("results", "reports", "data") for path in (folders[1] / room).rglob(".*")]
+    assert not [path for path in left if path.name not in (".gitkeep", ".gitignore")]
 
 
 def outputs(folder):
     """All that the chain makes but for provenance, and what DVC records of it."""
-    paths = [path for kind in ("results/quick", "reports/quick") for path in (folder / kind).rglob("*")]
-    return {
+    kinds = ("data/experts", "data/demonstrations", "results/quick", "reports/quick")
+    paths = [path for kind in kinds for path in (folder / kind).rglob("*")]
+    locks = {name: yaml.safe_load((folder / name).read_text()) for name in ("dvc.lock", "data/dvc.lock")}
+    return locks | {  # in which the stages stand in the order they ran
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in paths
         if path.is_file() and "provenance" not in path.as_posix()
-    } | {"dvc.lock": yaml.safe_load((folder / "dvc.lock").read_text())}  # whose stages stand in the order they ran
+    }

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {"results.run", "results.reference", "results.collect", "reports.build"}
-NOT_ALGORITHMS = ("data", "results", "reports", "studies")
+NOT_ALGORITHMS = ("data", "results", "reports", "store", "studies")
 HEAVY = ("torch", "mujoco", "safetensors.torch")
 
 

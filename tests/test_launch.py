@@ -16,9 +16,9 @@ from results import engines, launch
 from results.collect import collect
 from results.design import load
 from results.engines import Order, Outcome, compute
-from results.entry import LOG, Entry, entries, location
 from results.grid import grid, status
 from results.inputs import expectation
+from store.entry import LOG, Entry, entries, location
 from tests import synthetic, test_run
 from tests.test_run import ROOT, TASK, cell, contents, project
 

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 import progress
+from progress import Step
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +30,7 @@ def test_a_log_gets_plain_lines(clock, capsys, monkeypatch):
     with progress.Ticker("gail Hopper-v5", 100_000, [0, 1, 2]) as ticker:
         for second in range(1, 25):
             clock.now += 1
-            ticker.advance(1000, [(0, 10.0 * second, 5), (2, -4.4, 5)])
+            ticker.advance(Step(1000, [(0, 10.0 * second, 5), (2, -4.4, 5)]))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "gail Hopper-v5: 2,000/100,000 steps per learner, 3,000 steps/s in all, 2 s so far, 98 s left, return 15 - -4",
@@ -44,7 +45,7 @@ def test_a_method_without_env_steps_counts_iterations(clock, capsys):
     with progress.Ticker("bc Hopper-v5", 100_000, [0, 1]) as ticker:
         for _ in range(4):
             clock.now += 0.5
-            ticker.advance(200, unit="iterations")
+            ticker.advance(Step(200, unit="iterations"))
     assert capsys.readouterr().err == (
         "bc Hopper-v5: 800 iterations, 400 iterations/s, 2 s so far\n" * 2  # after two seconds, and at the end
     )
@@ -53,7 +54,7 @@ def test_a_method_without_env_steps_counts_iterations(clock, capsys):
 def test_more_steps_than_the_budget_leave_no_negative_time(clock, capsys):
     with progress.Ticker("gail Hopper-v5", 1000, [0]) as ticker:
         clock.now += 1
-        ticker.advance(1024)
+        ticker.advance(Step(1024))
     assert "1,024/1,000 steps" in (line := capsys.readouterr().err)
     assert " 0 s left" in line
 
@@ -68,9 +69,9 @@ def test_nothing_is_said_of_nothing(clock, capsys):
 
 def test_learners_that_train_apart_count_by_their_number(clock):
     ticker = progress.Ticker("gail Hopper-v5", 1000, [0, 1, 2, 3])
-    ticker.advance(400, learners=1, resumed=True)
+    ticker.advance(Step(400, learners=1, resumed=True))
     clock.now += 1
-    ticker.advance(400, learners=2)
+    ticker.advance(Step(400, learners=2))
     assert ": 300/1,000 steps per learner, 800 steps/s in all" in str(ticker)
 
 
@@ -78,7 +79,7 @@ def test_a_terminal_gets_a_live_line(capsys):
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, force_interactive=True, width=60)
     with progress.Ticker("gail Hopper-v5", 100_000, [0, 1], console) as ticker:
-        ticker.advance(4096, [(1, 7.0, 3)])
+        ticker.advance(Step(4096, [(1, 7.0, 3)]))
         ticker._live.refresh()
         live = shown.getvalue()
     assert "4,096/100,000 steps" in live
@@ -92,9 +93,9 @@ def test_a_terminal_gets_a_live_line(capsys):
 
 
 SCRIPT = """
-from progress import Ticker
+from progress import Step, Ticker
 with Ticker("gail Hopper-v5", 100, [0]) as ticker:
-    ticker.advance(50, [(0, 3.0, 1)])
+    ticker.advance(Step(50, [(0, 3.0, 1)]))
     ticker._live.refresh()
 """
 

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from results.design import load
-from results.entry import Entry
 from results.grid import grid, status
+from store.entry import Entry, location
 from tests import test_run
 from tests.test_run import ROOT, project
 
@@ -28,6 +28,21 @@ def cluster(monkeypatch):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(3):
         cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def far_away(monkeypatch, tmp_path):
+    """A cluster whose one worker has a store of its own, as on another machine."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    monkeypatch.setenv("THREEFOLD_STORE", str(tmp_path / "far"))  # the worker's node inherits it
+    cluster.add_node(num_cpus=1)
+    monkeypatch.delenv("THREEFOLD_STORE")
     yield cluster
     cluster.shutdown()
 
@@ -82,3 +97,19 @@ def test_a_worker_lost_a_client_killed_and_a_worker_added(tmp_path, cluster):
         assert {name: data for name, data in Entry.files(cell.folder).items() if name.startswith("result/")} == {
             name: data for name, data in files.items() if name.startswith("result/")
         }
+
+
+def test_results_return_from_a_worker_with_a_store_of_its_own(tmp_path, far_away):
+    params = project(tmp_path / "here", algorithms=["bc", "gail"], seeds=[0])
+    (params.parent / "dvc.yaml").write_text("stages: {}\n")
+    cells = grid(load(params), params)
+    launched = start(params, far_away)
+    _, said = launched.communicate(timeout=300)
+    assert launched.returncode == 0, said
+    store = location(params.parent)
+    for cell in cells:
+        there = tmp_path / "far" / cell.folder.relative_to(store)
+        assert cell.finished()
+        assert Entry.files(cell.folder) == Entry.files(there)
+        assert (there / "log").exists()
+        assert not (cell.folder / "log").exists()

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from errors import InputError
+from files import write_json
 from reports import build, figures, inputs, style, tables
 from results import schema
 from results.collect import collect
@@ -173,7 +174,7 @@ def incomplete(tmp_path):
     cells = folder / "cells"
     shutil.rmtree(cells / "Hopper-v5" / "bc")
     shutil.rmtree(cells / "Hopper-v5" / "airl")
-    schema.write_json({"reason": "RuntimeError: <b>"}, cells / "Hopper-v5" / "airl" / "crash.json")
+    write_json({"reason": "RuntimeError: <b>"}, cells / "Hopper-v5" / "airl" / "crash.json")
     for name, keep in (("InvertedPendulum-v5/airl", (4, 1)), ("InvertedPendulum-v5/gail", None)):
         rows = schema.read_csv(cells / name / "learners.csv", schema.LEARNERS)
         mine = (rows["demonstrations"] == 4) & (rows["seed"] == 1)

@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +16,12 @@ import safetensors.torch
 import torch
 import yaml
 
+import files
 from algorithms import gail
 from errors import one_line
 from results import collect, reference, run, schema
 from results.design import load
-from results.entry import entries, location
+from store.entry import entries, location
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -265,6 +268,20 @@ def test_a_cell_that_crashes_stops_the_others_unless_the_design_says_to_keep_goi
     }
 
 
+def test_a_cell_whose_process_is_killed_is_one_that_crashes(tmp_path, monkeypatch):
+    """As a system does that is out of memory; a cell with a single part, too, trains in a process of its own then."""
+
+    def killed(*arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield
+
+    monkeypatch.setattr(gail, "train", killed)
+    params = project(tmp_path, algorithms=["gail", "bc"], seeds=[0], keep_going=True)
+    assert train(params, "gail") == 0
+    assert json.loads((cell(params, "gail") / "crash.json").read_text())["reason"].endswith("ended with -9")
+    assert train(params, "bc") == command(reference, params) == command(collect, params) == 0
+
+
 # Wrong input: one line on stderr, exit code 2, no cell.
 
 
@@ -434,7 +451,8 @@ def test_a_cell_that_cannot_be_written_leaves_the_old_one(finished, params, monk
         path.write_bytes(data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "write_bytes", write)
+        for module in (files, schema):
+            patch.setattr(module, "write_bytes", write)
         assert train(params, "bc") == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == f"error: {writes[-1]}: No space left on device; free space or choose a writable folder"

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import files
 from errors import InputError
 from results import schema
 
@@ -59,7 +60,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(schema.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         schema.write_csv(training([2.0]), path, schema.TRAINING)
     assert path.read_bytes() == before

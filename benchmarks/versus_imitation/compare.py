@@ -40,7 +40,7 @@ from data import demonstrations, experts
 from envs.episodes import play
 from envs.monitor import Monitor
 from errors import InputError, one_line
-from results.parts import split
+from team import split
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -114,7 +114,7 @@ def measured(seeds: list[int], demos: demonstrations.Demonstrations, bounds: Bou
     env = Monitor(envs.make(TASK, seeds, EPISODES, threads=threads))
     arena = envs.make(TASK, [10_000 + seed for seed in seeds], max(1, bounds.episodes), threads=threads)
     training = gail.train(env, demos, seeds, gail.Config())
-    seconds, env_steps, arrived = 0.0, 0, set()
+    seconds, env_steps, arrived = 0.0, 0, set[int]()
     while env_steps < bounds.steps and seconds < bounds.seconds and len(arrived) < len(seeds):
         started = time.perf_counter()
         for _ in range(bounds.rounds):
@@ -133,7 +133,14 @@ def measured(seeds: list[int], demos: demonstrations.Demonstrations, bounds: Bou
 
 def theirs(python: Path, pairs: Path, way: Way, seed: int, bounds: Bounds) -> Iterator[Point]:
     """Train one learner of the peer's in a process of its own."""
-    command = [python, HERE / "peer.py", pairs, *way.arguments, f"--seed={seed}", f"--steps={bounds.steps}"]
+    command: list[str | Path] = [
+        python,
+        HERE / "peer.py",
+        pairs,
+        *way.arguments,
+        f"--seed={seed}",
+        f"--steps={bounds.steps}",
+    ]
     command += [f"--limit-seconds={bounds.seconds}", f"--target={bounds.target}"]
     command += [f"--episodes={bounds.episodes}", f"--rounds={bounds.rounds}"]
     with (
@@ -156,7 +163,7 @@ def speed(points: list[Point]) -> float:
 def speeds(trajectories: int, python: Path, pairs: Path) -> dict[str, float]:
     """Median steps per second of ours and of each way to run the peer's, in alternating slices."""
     bounds = Bounds(steps=10**9, seconds=SLICE)
-    found: dict[str, list[float]] = {"ours": []} | {way.name: [] for way in WAYS}
+    found: dict[str, list[float]] = {name: [] for name in ("ours", *(way.name for way in WAYS))}
     for _ in range(SLICES):
         found["ours"].append(speed(list(ours(trajectories, bounds))))
         for way in WAYS:

@@ -1,7 +1,7 @@
-"""One GAIL learner of HumanCompatibleAI `imitation` 1.0.1 on Hopper; runs in the peer's own virtual environment.
+"""One GAIL learner of HumanCompatibleAI `imitation` 1.0.1; runs in the peer's own virtual environment.
 
 The settings are `imitation`'s own tuned ones, read from the file its wheel ships
-(`imitation/scripts/config/tuned_hps/gail_seals_hopper_best_hp_eval.json`) and put together as its command
+(on Hopper `imitation/scripts/config/tuned_hps/gail_seals_hopper_best_hp_eval.json`) and put together as its command
 `python -m imitation.scripts.train_adversarial gail with gail_seals_hopper` does, with that command's 8 environments.
 They were tuned on `seals/Hopper-v1`: fixed horizon, x position observed, their own expert, 10 M steps. There are no
 tuned settings for Gymnasium's Hopper. Departures, all that there are:
@@ -33,8 +33,7 @@ from imitation.rewards.reward_nets import NormalizedRewardNet
 from imitation.util import logger, util
 from stable_baselines3.common.vec_env import VecEnv
 
-TASK = "Hopper-v4"
-TUNED = files("imitation") / "scripts/config/tuned_hps/gail_seals_hopper_best_hp_eval.json"
+TUNED = {"Hopper-v4": "hopper", "HalfCheetah-v4": "half_cheetah", "Ant-v4": "ant"}  # for which of the seals tasks
 ENVIRONMENTS = 8  # imitation/scripts/ingredients/environment.py: num_vec
 HEALTHY_REWARD = 1.0  # per step, Hopper
 
@@ -51,12 +50,13 @@ def load_demonstrations(path: str, venv: VecEnv, least: int) -> Transitions:
     return Transitions(obs, action, np.array([{}] * len(obs)), next_obs, terminal.astype(bool))
 
 
-def make_trainer(demonstrations: str, seed: int, parallel: bool) -> GAIL:
+def make_trainer(task: str, demonstrations: str, seed: int, parallel: bool) -> GAIL:
     """Assemble the learner as `imitation.scripts.train_adversarial` does from the tuned file."""
-    tuned = jsonpickle.decode(TUNED.read_text())
+    folder = files("imitation") / "scripts/config/tuned_hps"
+    tuned = jsonpickle.decode((folder / f"gail_seals_{TUNED[task]}_best_hp_eval.json").read_text())
     rl, reward, policy = tuned["rl"], tuned["reward"], tuned["policy"]
     torch.manual_seed(seed)
-    venv = util.make_vec_env(TASK, rng=np.random.default_rng(seed), n_envs=ENVIRONMENTS, parallel=parallel)
+    venv = util.make_vec_env(task, rng=np.random.default_rng(seed), n_envs=ENVIRONMENTS, parallel=parallel)
     net = reward["net_cls"](venv.observation_space, venv.action_space, **reward["net_kwargs"])
     learner = rl["rl_cls"](
         policy["policy_cls"],
@@ -93,6 +93,7 @@ def evaluate(trainer: GAIL, venv: VecEnv) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("demonstrations", help=".npz with obs, action, next_obs, terminal")
+    parser.add_argument("--task", choices=TUNED, default="Hopper-v4", help="another than Hopper: for its speed only")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, required=True, help="stop after so many env steps")
     parser.add_argument("--limit-seconds", type=float, default=float("inf"), help="stop after so much training time")
@@ -104,9 +105,9 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
-    trainer = make_trainer(options.demonstrations, options.seed, options.parallel)
+    trainer = make_trainer(options.task, options.demonstrations, options.seed, options.parallel)
     evaluation = options.episodes and util.make_vec_env(
-        TASK, rng=np.random.default_rng([options.seed, 1]), n_envs=options.episodes
+        options.task, rng=np.random.default_rng([options.seed, 1]), n_envs=options.episodes
     )
     env_steps, seconds, episode_return = 0, 0.0, None
     while env_steps < options.steps and seconds < options.limit_seconds and (episode_return or 0) < options.target:

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from errors import InputError
-from files import replacing
-from results import provenance
+from files import replacing, write_json
 from results import schema as files
 from results.design import load
+from store.origin import origin
 
 Tables = dict[str, tuple[pd.DataFrame, files.Schema]]  # file's name: rows, and what they hold
 
@@ -37,8 +37,8 @@ def run(name: str, doc: str | None, study: Callable[[Any], Tables]) -> None:
     with replacing(design.results / "studies" / name) as folder:
         for file, (rows, columns) in tables.items():
             files.write_csv(rows, folder / f"{file}.csv", columns)
-    sidecar = provenance.origin(f"studies.{name}") | {
+    sidecar = origin(f"studies.{name}") | {
         "wall_s": round(time.perf_counter() - clock, 1),
         "started": started.isoformat(timespec="seconds"),
     }
-    files.write_json(sidecar, design.results / "provenance" / "studies" / f"{name}.json")
+    write_json(sidecar, design.results / "provenance" / "studies" / f"{name}.json")

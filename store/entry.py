@@ -1,9 +1,9 @@
-"""Where cells are computed: a folder per cell and per fingerprint of what it is made from.
+"""Where cells, and experts, are computed: a folder for each, per fingerprint of what it is made from.
 
-    <store>/<task>/<row>/<fingerprint>/
+    <store>/<task>/<row>/<fingerprint>/               an expert's row is `expert`
         inputs.json        what the fingerprint is of
         checkpoints/*/     the last two states of each part of the training, while there is no result
-        result/            what DVC gets: the cell's files
+        result/            what DVC gets
         log                what it said, if results.launch started it
         provenance.json    who computed it, when and how fast
         done               the checksums of the result and of the provenance; it comes last
@@ -28,8 +28,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from files import replacing
-from results import schema
+from errors import InputError
+from files import replacing, write_bytes, write_json
+from store.sources import differences
 
 FOLDER = ".store"
 LOG = "log"  # of a cell that `results.launch` started
@@ -66,6 +67,10 @@ class Entry:
         """Return the folder of the cell's files."""
         return self.folder / "result"
 
+    def provenance(self) -> bytes:
+        """Return who computed the result, when and how fast, as JSON."""
+        return (self.folder / "provenance.json").read_bytes()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the cell's lock, waiting for it and saying so. The death of its holder frees it."""
@@ -80,8 +85,8 @@ class Entry:
         try:
             for left in [*self.folder.glob(".*"), *self.checkpoints.glob("*/.*")]:  # by a killed run
                 _remove(left)
-            schema.write_json(self.inputs, self.folder / "inputs.json")
-            schema.write_json({"pid": os.getpid(), "machine": platform.node()}, self.folder / "holder.json")
+            write_json(self.inputs, self.folder / "inputs.json")
+            write_json({"pid": os.getpid(), "machine": platform.node()}, self.folder / "holder.json")
             yield
         finally:
             lock.release()
@@ -98,18 +103,34 @@ class Entry:
 
     def finish(self, provenance: dict[str, Any]) -> None:
         """Declare the result complete."""
-        schema.write_json(provenance, self.folder / "provenance.json")
-        schema.write_json({"sha256": _checksums(self.folder)}, self.folder / "done")
+        write_json(provenance, self.folder / "provenance.json")
+        write_json({"sha256": _checksums(self.folder)}, self.folder / "done")
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def copy(self, cell: Path, provenance: Path) -> None:
+    def obtain(self, compute: Callable[[], None], inputs: Callable[[], dict[str, Any]], folder: Path) -> None:
+        """Compute the result, unless it is there, and copy it to where DVC wants it.
+
+        `inputs` reads again what it is made from: raises InputError if that was changed meanwhile.
+        """
+        with self.locked():
+            if self.finished():
+                say(f"{self.name}: taken from {self.folder}")
+            else:
+                compute()
+            if edited := differences(self.inputs, inputs()):
+                raise InputError(
+                    f"{edited[0]}: changed while {self.name} was computed; the result stays in the store, as the old "
+                    "file's; start it again"
+                )
+            self.copy(folder)
+
+    def copy(self, folder: Path) -> None:
         """Copy a complete result to where DVC wants it, whole or not at all."""
-        for left in cell.parent.glob(f".{cell.name}-*"):  # by a run that was killed here
+        for left in folder.parent.glob(f".{folder.name}-*"):  # by a run that was killed here
             _remove(left)
-        with replacing(cell) as fresh:
+        with replacing(folder) as fresh:
             for path in self.result.iterdir():
                 shutil.copyfile(path, fresh / path.name)
-        schema.write_bytes(provenance, (self.folder / "provenance.json").read_bytes())
 
     @staticmethod
     def files(folder: Path) -> dict[str, bytes]:
@@ -130,7 +151,7 @@ class Entry:
                     if name.startswith("result/"):
                         (fresh / names[name]).write_bytes(data)
             for name in ("provenance.json", "done"):
-                schema.write_bytes(self.folder / name, files.get(name, b""))
+                write_bytes(self.folder / name, files.get(name, b""))
             if damage := damages(self.folder):
                 (self.folder / "done").unlink()
                 raise ValueError(damage[0])
@@ -152,7 +173,7 @@ class Checkpoints:
         try:
             data = state()
             path = self.folder / f"{iteration:010d}-{hashlib.sha256(data).hexdigest()}.safetensors"
-            schema.write_bytes(path, data)
+            write_bytes(path, data)
             for old in self._saved()[KEEP:]:
                 old.unlink(missing_ok=True)
         except OSError as error:

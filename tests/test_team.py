@@ -11,11 +11,12 @@ import pytest
 import safetensors.torch
 import torch
 
+import team as module
 from algorithms import gail
 from errors import InputError
-from results import parts, run
+from results import run
 from results.cell import joined
-from results.parts import Team, split
+from team import Team, split
 from tests.test_run import TASK, cell, contents, project, train
 
 FOUR = {"seeds": [0, 3, 5, 6], "budget": {TASK: {"env_steps": 128, "episodes": 2, "demonstrations": [1]}}}
@@ -23,13 +24,14 @@ FOUR = {"seeds": [0, 3, 5, 6], "budget": {TASK: {"env_steps": 128, "episodes": 2
 
 def test_parts_are_as_equal_as_can_be_and_in_order():
     assert [list(map(len, split(range(n)))) for n in (1, 3, 4, 6, 7)] == [[1], [3], [2, 2], [3, 3], [2, 2, 3]]
+    assert split(range(3), most=1) == [[0], [1], [2]]
     for n in range(1, 50):
         found = split(range(n))
         assert [k for part in found for k in part] == list(range(n))
         sizes = list(map(len, found))
-        assert max(sizes) <= parts.PART
+        assert max(sizes) <= module.PART
         assert max(sizes) - min(sizes) <= 1
-        assert len(found) == -(-n // parts.PART)
+        assert len(found) == -(-n // module.PART)
 
 
 def test_tensors_of_parts_are_joined_learner_by_learner():
@@ -94,8 +96,8 @@ def test_no_process_is_left_when_one_part_fails(tmp_path, monkeypatch):
     teams = []
 
     class Watched(Team):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
             teams.append(self)
 
     def endless(*arguments):
@@ -121,7 +123,7 @@ def half_a_word(messages):
 
 
 def test_a_part_that_is_killed_in_the_middle_of_a_message_is_noticed(monkeypatch):
-    monkeypatch.setattr(parts, "_work", lambda share, messages, parent: half_a_word(messages))
+    monkeypatch.setattr(module, "_work", lambda do, share, messages, parent: half_a_word(messages))
     jobs: list[Any] = [None, None]
-    with Team(jobs, 2) as team, pytest.raises(RuntimeError, match="ended with -9"):
-        team.outcomes(lambda job, step: None)
+    with Team(lambda job, watch: None, jobs, 2) as team, pytest.raises(RuntimeError, match="ended with -9"):
+        team.outcomes(lambda step: None)

@@ -1,0 +1,1 @@
+"""Where long work is done, so that none of it is lost: by fingerprint, under a lock, with checkpoints."""

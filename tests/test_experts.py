@@ -1,0 +1,213 @@
+"""How an expert comes about: the champion of a contest, with the same bytes whatever interrupts its training."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+import envs
+from algorithms.core.policy import GaussianPolicy
+from algorithms.core.population import Generators
+from algorithms.core.ppo import PPO
+from algorithms.core.state import pack
+from data import training
+from data.experts import load, made_from, read_design
+from data.training import HELD_OUT_SEEDS, Champion, Design, Job, best_of, contest, restore, train
+from envs.episodes import play
+from envs.monitor import Monitor
+from errors import InputError
+from store.entry import entries, is_locked, location
+from tests import crashing
+from tests.test_faults import KILLS
+from tests.test_run import ROOT, TASK, contents
+
+PPO_SIZES = {"steps": 32, "epochs": 1, "minibatches": 2, "hidden": [8]}
+DESIGN: dict[str, Any] = {
+    "seeds": [0, 3, 5, 6],
+    "env_steps": 640,
+    "episodes": 2,
+    "required_return": 1e6,
+    "ppo": PPO_SIZES,
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with the design of an expert of four learners, who train apart."""
+    return folder(tmp_path)
+
+
+def folder(where, **changes):
+    made = where / "data"
+    made.mkdir()
+    (made / "params.yaml").write_text(yaml.safe_dump({"experts": {TASK: DESIGN | changes}}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of an expert that nothing happened to."""
+    made = folder(tmp_path_factory.mktemp("whole"))
+    assert crashing.finish(crashing.start_expert(made, TASK)) == 0
+    return contents(made / "experts" / TASK)
+
+
+def said(data):
+    return (data.parent / "said").read_text().splitlines()
+
+
+def test_a_card_says_what_the_expert_is_worth_and_how_it_was_made(data, whole):
+    (data / "experts" / TASK).mkdir(parents=True)
+    for name, content in whole.items():
+        (data / "experts" / TASK / name).write_bytes(content)
+    policy, card = load(TASK, data / "experts" / TASK)
+    assert card["design"] == DESIGN | {"log_std": 0.0}
+    assert card["ppo"]["hidden"] == [8]
+    assert card["seed"] in DESIGN["seeds"]
+    assert card["env_steps"] % 64 == 0
+    assert not card["reached"]
+    returns = play(envs.make(TASK, [90_000], 50), policy).episode_return
+    assert card["return_deterministic"]["mean"] == pytest.approx(float(returns.mean()))
+
+
+def test_it_is_taken_from_the_store_the_second_time(data, whole):
+    assert crashing.finish(crashing.start_expert(data, TASK)) == 0
+    assert contents(data / "experts" / TASK) == whole
+    assert said(data)[-1].startswith(f"note: {TASK}: ")
+    assert said(data)[-1].endswith(" is below the bar 1000000.0")
+    (data / "experts" / TASK / "card.json").unlink()
+    assert crashing.finish(crashing.start_expert(data, TASK)) == 0
+    assert said(data)[-2].startswith(f"{TASK}/expert: taken from ")
+    assert contents(data / "experts" / TASK) == whole
+
+
+@pytest.mark.parametrize("threads", ["1", "5"])
+def test_bytes_do_not_depend_on_the_number_of_processes(data, whole, monkeypatch, threads):
+    monkeypatch.setenv("THREEFOLD_THREADS", threads)
+    assert crashing.finish(crashing.start_expert(data, TASK)) == 0
+    assert contents(data / "experts" / TASK) == whole
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_killed_at_any_change_of_a_file_it_ends_with_the_same_bytes(data, whole, monkeypatch, threads):
+    monkeypatch.setenv("THREEFOLD_THREADS", threads)
+    rng = random.Random(threads)
+    codes = [crashing.finish(crashing.start_expert(data, TASK, rng.randrange(1, 40))) for _ in range(KILLS)]
+    assert set(codes) <= {0, 1, -9}  # 1: a part's process was killed, and the others with it
+    assert set(codes) != {0}
+    assert crashing.finish(crashing.start_expert(data, TASK)) == 0
+    assert contents(data / "experts" / TASK) == whole
+    (entry,) = entries(location(data.parent))
+    assert not is_locked(entry)
+    assert not (entry / "checkpoints").exists()
+    assert [path.name for path in (data / "experts").iterdir()] == [TASK]
+
+
+def test_it_goes_on_from_its_last_checkpoint(data, whole, monkeypatch):
+    monkeypatch.setenv("THREEFOLD_THREADS", "1")
+    process = crashing.start_expert(data, TASK, pause_after=3)
+    store = location(data.parent)
+    crashing.wait_until(lambda: list(store.glob("*/*/*/checkpoints/cpu-0/0000000003-*")))
+    process.kill()
+    assert crashing.finish(process) == -9
+    assert crashing.finish(crashing.start_expert(data, TASK)) == 0
+    assert contents(data / "experts" / TASK) == whole
+
+
+def job(tmp_path, learners, **changes):
+    return Job(TASK, Design(**DESIGN | changes), learners, tmp_path / "checkpoints", 1, "cpu")
+
+
+def test_the_champion_is_the_best_of_all_contests(tmp_path, monkeypatch):
+    returns, given = iter([1.0, 5.0, 3.0, 5.0, *[2.0] * 6]), []
+
+    def scripted(job, policies, env_steps):
+        given.append(env_steps)
+        return Champion(next(returns), b"", 0, env_steps)
+
+    monkeypatch.setattr(training, "contest", scripted)
+    assert train(job(tmp_path, {0: 0}), lambda step: None).env_steps == 128  # the first of equals
+    assert given == [64 * k for k in range(1, 11)]
+
+
+def test_a_contest_is_won_by_the_return_on_held_out_episodes(tmp_path):
+    env = envs.make(TASK, [0, 3], 1)
+    policies = GaussianPolicy(env.obs_size, torch.tensor([3.0]), (8,), Generators([0, 3], "weights"))
+    arena = envs.make(TASK, [HELD_OUT_SEEDS, HELD_OUT_SEEDS + 3], training.HELD_OUT)
+    returns = play(arena, policies).episode_return.mean(1)
+    best = int(returns.argmax())
+    found = contest(job(tmp_path, {0: 0, 1: 3}), policies, 64)
+    assert (found.held_out_return, found.seed, found.env_steps) == (float(returns[best]), [0, 3][best], 64)
+    tensors = safetensors.torch.load(found.weights)
+    assert torch.equal(tensors["mean.0.weight"][0], policies.state_dict()["mean.0.weight"][best])
+
+
+def test_one_who_has_diverged_is_never_the_champion(tmp_path):
+    env = envs.make(TASK, [0, 3], 1)
+    policies = GaussianPolicy(env.obs_size, torch.tensor([3.0]), (8,), Generators([0, 3], "weights"))
+    with torch.no_grad():
+        policies.state_dict()["mean.0.weight"][0] = torch.nan
+    assert contest(job(tmp_path, {0: 0, 1: 3}), policies, 64).seed == 3
+
+
+def test_the_best_of_the_parts():
+    champions = [Champion(held_out, b"", seed, 1) for seed, held_out in enumerate([1.0, 4.0, -float("inf"), 4.0])]
+    assert best_of(champions).seed == 1
+
+
+def test_the_first_policy_has_the_std_that_the_design_says(tmp_path, monkeypatch):
+    found, collect = [], PPO.collect
+
+    def watched(self):
+        found.append(self.policy.log_std.detach().clone())
+        return collect(self)
+
+    monkeypatch.setattr(PPO, "collect", watched)
+    train(job(tmp_path, {0: 0}, env_steps=64, log_std=-1.5), lambda step: None)
+    assert found[0].unique().tolist() == [-1.5]
+
+
+def test_the_learning_rate_falls_to_a_tenth(tmp_path, monkeypatch):
+    rates, improve = [], PPO.improve
+
+    def watched(self, *arguments):
+        rates.append(self.optimizer.param_groups[0]["lr"])
+        return improve(self, *arguments)
+
+    monkeypatch.setattr(PPO, "improve", watched)
+    train(job(tmp_path, {0: 0}, env_steps=128), lambda step: None)
+    assert rates == pytest.approx([3e-4, 3e-4 * 0.55])
+
+
+@pytest.mark.parametrize("data_of_a_state", [b"", pack({"ppo": 1}), pack(["x"]), pack({})])
+def test_a_state_of_another_training_is_refused(tmp_path, data_of_a_state):
+    env = Monitor(envs.make(TASK, [0], 2))
+    ppo = PPO(env, [0], Design(**DESIGN).config)
+    with pytest.raises(InputError, match="no state of this training"):
+        restore(data_of_a_state, ppo, env, tmp_path)
+
+
+def test_a_misspelt_constant_is_named(tmp_path):
+    made = folder(tmp_path, ppo={"discuont": 0.9})
+    with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}: .*discuont"):
+        read_design(made / "params.yaml", TASK)
+
+
+def test_what_decides_an_experts_bytes():
+    made = made_from(TASK, Design(**DESIGN), "cpu")
+    assert {"algorithms/core/ppo.py", "data/training.py", "envs/batch.py", "team.py"} <= set(made["files"])
+    assert not [name for name in made["files"] if name.startswith("results")]
+    assert json.loads(json.dumps(made)) == made
+    assert made != made_from(TASK, Design(**DESIGN | {"env_steps": 641}), "cpu")
+
+
+def test_every_expert_is_the_one_that_params_asks_for_and_says_whether_it_reaches_its_bar():
+    rows = yaml.safe_load((ROOT / "data" / "params.yaml").read_text())["experts"]
+    for task, row in rows.items():
+        card = load(task, ROOT / "data" / "experts" / task)[1]
+        assert {key: card["design"][key] for key in row} == row
+        assert card["reached"] == (card["return_deterministic"]["mean"] >= row["required_return"])
