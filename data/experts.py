@@ -15,11 +15,13 @@ from typing import Any
 import safetensors.torch
 import torch
 import yaml
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 import envs
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
+from algorithms.core.ppo import PPOConfig
 from data.training import Design, Job, best_of, train
 from envs import device as devices
 from envs.episodes import Episodes, play
@@ -117,10 +119,19 @@ def read_design(path: Path, task: str) -> Design:
         envs.load(task)
         raise InputError(f"{path}: experts.{task} is missing; add it to train this expert")
     try:
-        design = Design(**rows[task])
-        design.config  # noqa: B018 - a misspelt constant shows here
-    except TypeError as error:
-        raise InputError(f"{path}: experts.{task}: {error}") from None
+        design = TypeAdapter(Design).validate_python(rows[task])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in ("experts", task, *first["loc"]))
+        raise InputError(f"{path}: {key}: {first['msg']} (found {first['input']!r}); correct it") from None
+    defaults, written = asdict(PPOConfig()), {float: (int, float), tuple: (list,), int: (int,)}
+    for name, value in design.ppo.items():
+        if name not in defaults:
+            raise InputError(
+                f"{path}: experts.{task}.ppo.{name}: no constant of PPO; choose from {', '.join(defaults)}"
+            )
+        if not isinstance(value, written[type(defaults[name])]):
+            raise InputError(f"{path}: experts.{task}.ppo.{name}: {value!r}, must be like {defaults[name]!r}")
     return design
 
 

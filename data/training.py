@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
 import torch
+from pydantic import ConfigDict, Field, PositiveInt
 from safetensors import SafetensorError
 
 import envs
@@ -32,9 +33,11 @@ FINAL_RATE = 0.1  # of the first learning rate, reached linearly
 class Design:
     """How one task's expert is made; a row of `experts` in data/params.yaml."""
 
-    seeds: list[int]
-    env_steps: int  # per seed
-    episodes: int  # in parallel, per seed
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    seeds: Annotated[list[int], Field(min_length=1)]
+    env_steps: PositiveInt  # per seed
+    episodes: PositiveInt  # in parallel, per seed
     required_return: float  # deterministic mean that the card must reach
     ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig`
     log_std: float = 0.0  # of the first policy's actions, in units of half their range

@@ -191,9 +191,29 @@ def test_a_state_of_another_training_is_refused(tmp_path, data_of_a_state):
         restore(data_of_a_state, ppo, env, tmp_path)
 
 
-def test_a_misspelt_constant_is_named(tmp_path):
-    made = folder(tmp_path, ppo={"discuont": 0.9})
-    with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}: .*discuont"):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ppo": {"discuont": 0.9}}, "ppo.discuont: no constant of PPO; choose from hidden, steps, "),
+        ({"ppo": {"steps": "many"}}, "ppo.steps: 'many', must be like 256"),
+        ({"ppo": {"hidden": 64}}, r"ppo.hidden: 64, must be like \(64, 64\)"),
+        ({"seeds": 3}, r"seeds: .* \(found 3\); correct it"),
+        ({"seeds": []}, r"seeds: .* \(found \[\]\); correct it"),
+        ({"env_steps": 0}, r"env_steps: .* \(found 0\); correct it"),
+        ({"epsiodes": 4}, r"epsiodes: .* \(found 4\); correct it"),
+    ],
+)
+def test_a_wrong_design_is_one_line(tmp_path, changes, said):
+    made = folder(tmp_path, **changes)
+    with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}.{said}"):
+        read_design(made / "params.yaml", TASK)
+
+
+def test_a_design_that_lacks_a_key_names_it(tmp_path):
+    made = folder(tmp_path)
+    row = {key: value for key, value in DESIGN.items() if key != "episodes"}
+    (made / "params.yaml").write_text(yaml.safe_dump({"experts": {TASK: row}}))
+    with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}.episodes: "):
         read_design(made / "params.yaml", TASK)
 
 
