@@ -1,12 +1,11 @@
 """The training of an expert: PPO on the true reward, and a contest of its policies on held-out episodes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import numpy as np
 import safetensors.torch
 import torch
 from pydantic import ConfigDict, Field, PositiveInt
@@ -128,7 +127,7 @@ def weights(policies: GaussianPolicy, learner: int) -> bytes:
 
 def state(ppo: PPO, env: Monitor, champion: Champion, iteration: int) -> bytes:
     """Return all that the rest of a training depends on."""
-    best = champion._asdict() | {"weights": torch.from_numpy(np.frombuffer(champion.weights, np.uint8).copy())}
+    best = champion._asdict() | {"weights": safetensors.torch.load(champion.weights)}
     tree = {"ppo": ppo.state.state_dict(), "env": env.state_dict(), "champion": best, "iteration": iteration}
     return pack(tree)
 
@@ -139,7 +138,7 @@ def restore(saved: bytes, ppo: PPO, env: Monitor, where: Path) -> tuple[Champion
         tree = unpack(saved)
         ppo.state.load_state_dict(tree["ppo"])
         env.load_state_dict(tree["env"])
-        best: Mapping[str, Any] = tree["champion"]
-        return Champion(**{**best, "weights": best["weights"].numpy().tobytes()}), int(tree["iteration"])
+        best = tree["champion"]
+        return Champion(**best | {"weights": safetensors.torch.save(best["weights"])}), tree["iteration"]
     except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise InputError(f"{where}: no state of this training ({' '.join(str(error).split())}); remove it") from None
