@@ -5,7 +5,7 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
-from errors import InputError
+from threefold.base.errors import InputError
 
 
 def names() -> list[str]:

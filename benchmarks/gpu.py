@@ -29,13 +29,13 @@ from torch import Tensor
 
 import envs
 from algorithms import gail
-from data import experts
 from envs import device as devices
 from envs.monitor import Monitor
-from errors import one_line
-from files import write_bytes, write_json
-from results import estimate
-from results.design import load
+from threefold.base.errors import one_line
+from threefold.base.files import write_bytes, write_json
+from threefold.cells import estimate
+from threefold.experts import experts
+from threefold.profile.design import load
 
 ROOT = Path(__file__).parents[1]
 TESTS = ("tests/test_warp.py", "tests/test_resident.py", "tests/test_device.py")
@@ -246,9 +246,9 @@ def expert(sizes: Sizes, task: str, design: experts.Design, data_params: Path) -
     """Make an expert and its demonstrations."""
     folder = data_params.parent
     where = ("--task", task, "--params", os.path.relpath(data_params, ROOT))  # which the cards repeat
-    result = command("data.experts", *where, "--device", sizes.device, "--out", str(folder / "experts" / task))
+    result = command("expert", *where, "--device", sizes.device, "--out", str(folder / "experts" / task))
     if result["returncode"] == 0:
-        result = command("data.demonstrations", *where)
+        result = command("demonstrate", *where)
     card = folder / "experts" / task / "card.json"
     reached = json.loads(card.read_text())["return_deterministic"]["mean"] if card.exists() else None
     return {"task": task, "return_deterministic": reached, "required_return": design.required_return} | result
@@ -256,14 +256,14 @@ def expert(sizes: Sizes, task: str, design: experts.Design, data_params: Path) -
 
 def cell(params: Path, task: str, row: str, deadline: float) -> dict[str, Any]:
     """Run a cell, which goes on another time where it is stopped at the deadline."""
-    named = ("--params", str(params), "--task", task, "--algorithm", row)
-    result = command("results.run", *named, timeout=max(1.0, deadline - time.monotonic()))
-    return {"task": task, "algorithm": row} | result
+    named = ("--params", str(params), "--task", task, "--row", row)
+    result = command("run", *named, timeout=max(1.0, deadline - time.monotonic()))
+    return {"task": task, "row": row} | result
 
 
-def command(module: str, *options: str, timeout: float | None = None) -> dict[str, Any]:
-    """Run a module, show what it says, and return its exit code and its last line; it ends after `timeout` seconds."""
-    call = [sys.executable, "-m", module, *options]
+def command(verb: str, *options: str, timeout: float | None = None) -> dict[str, Any]:
+    """Run a verb, show what it says, and return its exit code and its last line; it ends after `timeout` seconds."""
+    call = [sys.executable, "-m", "threefold", verb, *options]
     process = subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     end = threading.Timer(timeout or threading.TIMEOUT_MAX, process.terminate)
     end.daemon = True

@@ -20,8 +20,8 @@ from algorithms import gail
 from benchmarks import test_physics as physics
 from envs.monitor import Monitor
 from envs.physics.native import default_threads
-from results.estimate import noise
-from team import split
+from threefold.base.workers import split
+from threefold.cells.estimate import noise
 
 EPISODES = 16
 ROUNDS, ITERATIONS = 5, 4

@@ -21,8 +21,8 @@ import envs
 from benchmarks import gpu
 from benchmarks.test_training import EPISODES, bare, rate
 from benchmarks.versus_imitation import compare
-from errors import one_line
-from files import write_bytes
+from threefold.base.errors import one_line
+from threefold.base.files import write_bytes
 
 HERE = Path(__file__).parent / "throughput"
 TASKS = {"Hopper-v5": "Hopper-v4", "HalfCheetah-v5": "HalfCheetah-v4", "Ant-v5": "Ant-v4"}  # theirs

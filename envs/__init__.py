@@ -26,7 +26,7 @@ import torch
 from envs.batch import BatchEnv, Step
 from envs.physics import Physics
 from envs.physics.native import Native
-from errors import InputError
+from threefold.base.errors import InputError
 
 __all__ = ["BatchEnv", "Step", "load", "make", "model", "names"]
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import torch
 
-from errors import InputError
+from threefold.base.errors import InputError
 
 ENGINES = {"cpu": "native", "cuda": "warp"}
 

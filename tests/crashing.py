@@ -15,31 +15,25 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from data import experts
-from errors import one_line
-from results import run
-from store import entry  # imported before the fork, as these are
+from threefold.__main__ import main
+from threefold.store import entries as entry
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.crashing"])
 CHANGES = ("mkdir", "open", "rename", "replace", "unlink", "rmdir", "utime")
 
 
-def start(
-    params: Path, algorithm: str, task: str, die_at: int | None = None, pause_after: int | None = None
-) -> BaseProcess:
+def start(params: Path, row: str, task: str, die_at: int | None = None, pause_after: int | None = None) -> BaseProcess:
     """Start computing a cell; what it says goes to `said` beside params.yaml.
 
     Of `die_at` changes it does the first; it stands still after so many checkpoints.
     """
-    return _start(
-        params.parent, die_at, pause_after, "run", "--params", params, "--algorithm", algorithm, "--task", task
-    )
+    return _start(params.parent, die_at, pause_after, "run", "--params", params, "--row", row, "--task", task)
 
 
 def start_expert(data: Path, task: str, die_at: int | None = None, pause_after: int | None = None) -> BaseProcess:
     """Start making an expert by the design in a folder `data`, likewise."""
-    command = ("experts", "--params", data / "params.yaml", "--task", task, "--out", data / "experts" / task)
+    command = ("expert", "--params", data / "params.yaml", "--task", task, "--out", data / "experts" / task)
     return _start(data.parent, die_at, pause_after, *command)
 
 
@@ -80,10 +74,9 @@ def _run(folder: Path, die_at: int | None, pause_after: int | None, *command: st
 
     if die_at is not None:
         sys.addaudithook(hook)
-    sys.argv = list(command)
+    sys.argv = ["threefold", *command]
     with open(folder / "said", "a", buffering=1) as said, redirect_stderr(said):
         try:
-            with one_line():
-                {"run": run, "experts": experts}[command[0]].main()
+            main()
         except SystemExit as stopped:
             os._exit(int(stopped.code or 0))

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from files import write_json
-from results import schema
+from threefold.base.files import write_json
+from threefold.tables import schema
 
 VERSIONS = {"gymnasium": "1.4.0", "mujoco": "4.0.0", "torch": "2.13.0", "python": "3.11.0"}
 RETURNS = {  # random, expert, expert-stochastic
@@ -28,12 +28,17 @@ def design(folder: Path, **changes: Any) -> Path:
         "root": ".",
         "profile": "made-up",
         "tasks": ["InvertedPendulum-v5", "Hopper-v5"],
-        "algorithms": ["bc", "gail"],
+        "methods": ["bc", "gail"],
         "seeds": [0, 1, 2],
         "evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2},
         "budget": {
-            "InvertedPendulum-v5": {"env_steps": 20000, "episodes": 4, "demonstrations": [1, 4]},
-            "Hopper-v5": {"env_steps": 100000, "episodes": 16, "demonstrations": [4, 11], "short_budget": True},
+            "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
+            "Hopper-v5": {
+                "env_steps": 100000,
+                "parallel_episodes": 16,
+                "demonstrations": [4, 11],
+                "short_budget": True,
+            },
         },
         "overrides": {},
         "variants": {},
@@ -49,28 +54,28 @@ def fill(params_file: Path) -> Path:
     params = yaml.safe_load(params_file.read_text())
     folder = params_file.parent / params["root"] / "results" / params["profile"]
     for task in params["tasks"]:
-        for algorithm in ["reference", *params["algorithms"]]:
-            _cell(folder / "cells" / task / algorithm, params, task, algorithm)
+        for row in ["reference", *params["methods"]]:
+            _cell(folder / "cells" / task / row, params, task, row)
     for name, variant in params["variants"].items():
         for task in variant["tasks"]:
             _cell(folder / "variants" / name / task, params, task, name)
     return folder
 
 
-def _cell(path: Path, params: dict[str, Any], task: str, algorithm: str) -> None:
+def _cell(path: Path, params: dict[str, Any], task: str, row: str) -> None:
     budget = params["budget"][task]
-    rng = np.random.default_rng([len(task), *algorithm.encode()])
+    rng = np.random.default_rng([len(task), *row.encode()])
     evaluations, training, learners = [], [], []
-    if algorithm == "reference":
+    if row == "reference":
         for name, value in zip(schema.REFERENCES, RETURNS.get(task, ANY), strict=True):
             key = (task, name, 0, 0)
             noise = rng.normal(0, 0.02 * abs(value), params["evaluation"]["episodes"])
             evaluations += [(*key, 0, i, value + x, 100, False) for i, x in enumerate(noise)]
             learners.append((*key, "ok", 0, 0, ""))
-    for demonstrations in budget["demonstrations"] if algorithm != "reference" else []:
+    for demonstrations in budget["demonstrations"] if row != "reference" else []:
         for seed in params["seeds"]:
-            key = (task, algorithm, demonstrations, seed)
-            learners.append((*key, "ok", 10, 0 if algorithm == "bc" else budget["env_steps"], ""))
+            key = (task, row, demonstrations, seed)
+            learners.append((*key, "ok", 10, 0 if row == "bc" else budget["env_steps"], ""))
             evaluations += list(_episodes(params, key, budget["env_steps"], rng))
             training += list(_training(key, budget["env_steps"], rng))
     for rows, name, columns in (
@@ -81,29 +86,29 @@ def _cell(path: Path, params: dict[str, Any], task: str, algorithm: str) -> None
         schema.write_csv(pd.DataFrame(rows, columns=list(columns)).astype(columns), path / name, columns)
     cell = {
         "task": task,
-        "algorithm": algorithm,
-        "method": algorithm,
+        "row": row,
+        "method": row,
         "expert": "own",
         "versions": VERSIONS,
         "engine": "native",
         "device": "cpu",
         "config": {"made_up": True},
         "budget": {"short_budget": False, **budget},
-        "demonstrations_sha256": None if algorithm == "reference" else "0" * 64,
+        "demonstrations_sha256": None if row == "reference" else "0" * 64,
     }
     write_json(cell, path / "cell.json")
 
 
 def _episodes(params: dict[str, Any], key: tuple, env_steps: int, rng: np.random.Generator) -> Iterator[tuple]:
-    task, algorithm, demonstrations, _ = key
+    task, row, demonstrations, _ = key
     low, high, _ = RETURNS.get(task, ANY)
-    points = [1.0] if algorithm == "bc" else np.linspace(0, 1, params["evaluation"]["points"] + 1)[1:]
-    best = QUALITY.get(algorithm, 0.7) * (1 - 0.5 / demonstrations) + rng.normal(0, 0.05)
+    points = [1.0] if row == "bc" else np.linspace(0, 1, params["evaluation"]["points"] + 1)[1:]
+    best = QUALITY.get(row, 0.7) * (1 - 0.5 / demonstrations) + rng.normal(0, 0.05)
     for point in points:
         final = point == 1.0
         count = params["evaluation"]["episodes" if final else "episodes_during_training"]
         score = best * (1 - np.exp(-3 * point)) / (1 - np.exp(-3)) + rng.normal(0, 0.04, count)
-        at = 0 if algorithm == "bc" else round(point * env_steps)
+        at = 0 if row == "bc" else round(point * env_steps)
         for i in range(count):
             yield (*key, at, i, low + score[i] * (high - low), 900, bool(i % 2))
 
@@ -116,9 +121,9 @@ def _training(key: tuple, env_steps: int, rng: np.random.Generator) -> Iterator[
             yield (*key, iteration, at, metric, float(i + np.exp(-iteration / 4) + rng.normal(0, 0.05)))
 
 
-def fail(folder: Path, task: str, algorithm: str, demonstrations: int, seed: int, reason: str) -> None:
+def fail(folder: Path, task: str, row: str, demonstrations: int, seed: int, reason: str) -> None:
     """Turn one learner into a failed one: no final evaluation, its reason in learners.csv."""
-    path = folder / "cells" / task / algorithm
+    path = folder / "cells" / task / row
     learners = schema.read_csv(path / "learners.csv", schema.LEARNERS)
     evaluations = schema.read_csv(path / "evaluations.csv", schema.EVALUATIONS)
 

@@ -13,7 +13,7 @@ from algorithms.bc import Config, split, train
 from algorithms.core.experience import Demonstrations
 from algorithms.core.population import Generators
 from algorithms.core.progress import Progress
-from errors import InputError
+from threefold.base.errors import InputError
 
 SEEDS = [4, 9, 4]
 # All that BC reads of an env.

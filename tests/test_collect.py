@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from errors import InputError
-from results import schema
-from results.collect import collect
-from results.design import load
 from tests import synthetic
+from threefold.base.errors import InputError
+from threefold.profile.design import load
+from threefold.tables import schema
+from threefold.tables.collect import collect
 
 ROOT = Path(__file__).parent.parent
 OUTPUTS = ("evaluations.csv", "training.csv", "learners.csv", "cells.json")
@@ -46,7 +46,7 @@ def drop(path, columns, **which):
 def test_complete_profile_is_collected(params, results):
     collect(load(params))
     learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
-    methods = learners[~learners["algorithm"].isin(schema.REFERENCES)]
+    methods = learners[~learners["row"].isin(schema.REFERENCES)]
     assert len(methods) == 2 * 2 * 2 * 3  # tasks, methods, numbers of demonstrations, seeds
     assert len(learners) - len(methods) == 2 * 3
     evaluations = schema.read_csv(results / "evaluations.csv", schema.EVALUATIONS)
@@ -66,15 +66,15 @@ def test_collecting_twice_gives_the_same_bytes(params, results):
 
 
 def test_only_what_the_design_asks_for(tmp_path):
-    params = synthetic.design(tmp_path, seeds=[0, 1, 2, 3], algorithms=["bc", "gail", "airl"])
+    params = synthetic.design(tmp_path, seeds=[0, 1, 2, 3], methods=["bc", "gail", "airl"])
     results = synthetic.fill(params)
     (results / "cells" / "Swimmer-v5" / "gail").mkdir(parents=True)
     collect(load(synthetic.design(tmp_path, seeds=[1, 2])))
     for name, columns in (("evaluations", schema.EVALUATIONS), ("training", schema.TRAINING)):
         rows = schema.read_csv(results / f"{name}.csv", columns)
-        rows = rows[~rows["algorithm"].isin(schema.REFERENCES)]
+        rows = rows[~rows["row"].isin(schema.REFERENCES)]
         assert set(rows["seed"]) == {1, 2}
-        assert set(rows["algorithm"]) == {"bc", "gail"}
+        assert set(rows["row"]) == {"bc", "gail"}
 
 
 def test_every_hole_is_named(params, results):
@@ -111,7 +111,7 @@ def test_keep_going_marks_what_is_missing_and_takes_the_rest(params, results):
     assert f"{results / 'cells' / 'Hopper-v5' / 'bc'}: missing cell; run `dvc repro`" in lines
     learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
     missing = learners[learners["status"] == "missing"]
-    found = missing.groupby(["task", "algorithm", "reason"]).size().to_dict()
+    found = missing.groupby(["task", "row", "reason"]).size().to_dict()
     cut = [reason for _, _, reason in found if reason.startswith("training.csv: truncated or altered")]
     assert found == {
         ("Hopper-v5", "bc", "missing cell"): 6,
@@ -119,7 +119,7 @@ def test_keep_going_marks_what_is_missing_and_takes_the_rest(params, results):
         ("Hopper-v5", "gail", "not in learners.csv with status ok or failed"): 1,
         ("InvertedPendulum-v5", "gail", cut[0]): 6,
     }
-    assert len(learners[~learners["algorithm"].isin(schema.REFERENCES)]) == 2 * 2 * 2 * 3
+    assert len(learners[~learners["row"].isin(schema.REFERENCES)]) == 2 * 2 * 2 * 3
     lost = set(missing[list(schema.LEARNER)].itertuples(index=False, name=None))
     for name, columns in (("evaluations", schema.EVALUATIONS), ("training", schema.TRAINING)):
         rows = schema.read_csv(results / f"{name}.csv", columns)
@@ -167,7 +167,7 @@ def test_failed_learner_is_no_hole(params, results):
     synthetic.fail(results, "Hopper-v5", "gail", 4, 1, "not finite: loss")
     collect(load(params))
     learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
-    assert learners.loc[learners["status"] == "failed", ["algorithm", "seed", "reason"]].to_numpy().tolist() == [
+    assert learners.loc[learners["status"] == "failed", ["row", "seed", "reason"]].to_numpy().tolist() == [
         ["gail", 1, "not finite: loss"]
     ]
 
@@ -208,7 +208,7 @@ def test_learner_that_stands_twice_is_refused(params, results):
 def test_expert_no_better_than_random_is_refused(params, results):
     path = results / "cells" / "Hopper-v5" / "reference" / "evaluations.csv"
     frame = schema.read_csv(path, schema.EVALUATIONS)
-    frame.loc[frame["algorithm"] == "expert", "episode_return"] = 1.0
+    frame.loc[frame["row"] == "expert", "episode_return"] = 1.0
     schema.write_csv(frame, path, schema.EVALUATIONS)
     assert "Hopper-v5: expert returns 1, random" in holes(params)[0]
 
@@ -217,7 +217,7 @@ def test_command_says_it_in_lines_without_traceback(params, results):
     shutil.rmtree(results / "cells" / "Hopper-v5" / "bc")
     path = results / "cells" / "Hopper-v5" / "gail" / "training.csv"
     path.write_bytes(path.read_bytes()[:-3])
-    command = [sys.executable, "-m", "results.collect", "--params", str(params)]
+    command = [sys.executable, "-m", "threefold", "collect", "--params", str(params)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""

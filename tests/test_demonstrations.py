@@ -14,9 +14,9 @@ import torch
 import envs
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
-from data import demonstrations
-from data.demonstrations import ARRAYS, CARD, Design, Trajectories
-from errors import InputError, one_line
+from threefold.base.errors import InputError, one_line
+from threefold.experts import demonstrations
+from threefold.experts.demonstrations import ARRAYS, CARD, Design, Trajectories
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -51,8 +51,7 @@ def command(tmp_path, monkeypatch):
         monkeypatch.setattr(demonstrations, "experts", SimpleNamespace(load=load))
         path = tmp_path / "params.yaml"
         path.write_text(params.format(task=task, whole=whole))
-        monkeypatch.setattr(sys, "argv", ["demonstrations", "--task", task, "--params", str(path), *options])
-        demonstrations.main()
+        demonstrations.demonstrate(task, path, "--allow-weak-expert" in options)
         return tmp_path / "demonstrations" / task
 
     return run
@@ -224,7 +223,7 @@ def test_the_card_says_what_they_are_and_arrays_hold_no_reward(command):
     assert card["return"]["episodes"] == card["trajectories"] == 6
     assert card["expert"]["return_stochastic"] == EXPERT["return_stochastic"]
     assert set(card["versions"]) == {"python", "torch", "mujoco", "gymnasium"}
-    assert card["command"].startswith("python -m data.demonstrations --task InvertedPendulum-v5 --params")
+    assert card["command"].startswith("threefold ")
 
 
 def test_whole_trajectories_come_back_as_written(tmp_path):
@@ -268,7 +267,7 @@ def test_a_write_stopped_between_its_files_is_refused(tmp_path):
 
 
 def test_missing_folder(tmp_path):
-    with refused("nowhere", "missing", "python -m data.demonstrations"):
+    with refused("nowhere", "missing", "threefold demonstrate"):
         demonstrations.load(tmp_path / "nowhere", TASK, [1])
 
 
@@ -424,7 +423,7 @@ def test_unknown_task(command):
 
 def test_the_command_says_one_line_and_exits_2(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "data.demonstrations", "--task", TASK, "--params", tmp_path / "none.yaml"],
+        [sys.executable, "-m", "threefold", "demonstrate", "--task", TASK, "--params", tmp_path / "none.yaml"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,17 +1,17 @@
 import dataclasses
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from algorithms import bc, gail
-from errors import InputError, one_line
-from results import run
-from results.design import load
-from results.names import check_names
-from results.overrides import configure
 from tests import synthetic
+from tests.command import threefold
+from threefold.base.errors import InputError
+from threefold.cells import run
+from threefold.profile.design import load
+from threefold.profile.names import check_names
+from threefold.profile.overrides import configure
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -49,14 +49,14 @@ def test_a_good_design(tmp_path):
     assert design.device == "auto"
 
 
-VARIANT = {"algorithm": "gail", "tasks": ["Hopper-v5"]}
+VARIANT = {"method": "gail", "tasks": ["Hopper-v5"]}
 
 
 def test_variants_are_rows_beside_the_methods(tmp_path):
     design = load(synthetic.design(tmp_path, variants={"gail_smooth": VARIANT | {"config": {"gradient_penalty": 10}}}))
     assert design.rows(TASK) == ["bc", "gail"]
     assert design.rows("Hopper-v5") == ["bc", "gail", "gail_smooth"]
-    assert design.variant("gail_smooth").algorithm == "gail"
+    assert design.variant("gail_smooth").method == "gail"
     assert design.variant("bc").tasks == design.tasks
     folder = tmp_path / "results" / "made-up"
     assert design.cell("Hopper-v5", "gail_smooth") == folder / "variants" / "gail_smooth" / "Hopper-v5"
@@ -74,7 +74,7 @@ def test_variants_are_rows_beside_the_methods(tmp_path):
             "variants.gail_x.expert: Input should be 'own', 'survivors' or 'idle'",
         ),
         ({"gail_x": VARIANT | {"confg": {}}}, "variants.gail_x.confg: no such key; did you mean 'config'?"),
-        ({"gail_x": {"algorithm": "gail"}}, "variants.gail_x.tasks: missing; add it"),
+        ({"gail_x": {"method": "gail"}}, "variants.gail_x.tasks: missing; add it"),
     ],
 )
 def test_wrong_variants(wrong, changes, said):
@@ -82,8 +82,8 @@ def test_wrong_variants(wrong, changes, said):
 
 
 def test_a_variant_that_is_a_method_of_the_design(wrong):
-    said = wrong(algorithms=["bc_x"], variants={"bc_x": {"algorithm": "bc", "tasks": [TASK]}})
-    assert said == "variants.bc_x: is one of algorithms too; give it another name"
+    said = wrong(methods=["bc_x"], variants={"bc_x": {"method": "bc", "tasks": [TASK]}})
+    assert said == "variants.bc_x: is one of methods too; give it another name"
 
 
 @pytest.mark.parametrize("folder", [ROOT, ROOT / "paper", ROOT / "hopper"])
@@ -107,8 +107,8 @@ def test_our_own_designs(folder):
         ({"tasks": [TASK, "Hoper-v5"]}, "budget.Hopper-v5: not one of tasks (InvertedPendulum-v5, Hoper-v5); correct"),
         ({"tasks": [TASK, "Hopper-v5", "Swimmer-v5"]}, "budget.Swimmer-v5: missing; add"),
         ({"tasks": [TASK, "Hopper-v5", TASK]}, "tasks: ['InvertedPendulum-v5', 'Hopper-v5', 'InvertedPendulum-v5']"),
-        ({"algorithms": ["bc", "bc"]}, "algorithms: ['bc', 'bc'] names one twice; remove it"),
-        ({"algorithms": [1]}, "algorithms.0: Input should be a valid string (found 1); correct it"),
+        ({"methods": ["bc", "bc"]}, "methods: ['bc', 'bc'] names one twice; remove it"),
+        ({"methods": [1]}, "methods.0: Input should be a valid string (found 1); correct it"),
         ({"seeds": [0, 1, 0]}, "seeds: [0, 1, 0] names one twice; remove it"),
         ({"seeds": [0, -1]}, "seeds.1: Input should be greater than or equal to 0 (found -1); correct it"),
         ({"seeds": [0, 1.0]}, "seeds.1: Input should be a valid integer (found 1.0); correct it"),
@@ -137,7 +137,7 @@ def test_wrong_keys_and_values(wrong, changes, said):
 
 
 @pytest.mark.parametrize(
-    "key", ["profile", "tasks", "algorithms", "seeds", "evaluation", "budget", "overrides", "variants"]
+    "key", ["profile", "tasks", "methods", "seeds", "evaluation", "budget", "overrides", "variants"]
 )
 def test_a_missing_key(tmp_path, key):
     params = synthetic.design(tmp_path)
@@ -159,7 +159,7 @@ def test_a_missing_key(tmp_path, key):
     ],
 )
 def test_wrong_budgets(tmp_path, wrong, entry, said):
-    good = {"env_steps": 1000, "episodes": 2, "demonstrations": [4]}
+    good = {"env_steps": 1000, "parallel_episodes": 2, "demonstrations": [4]}
     load(synthetic.design(tmp_path, tasks=["Hopper-v5"], budget={"Hopper-v5": good}))
     assert wrong(tasks=["Hopper-v5"], budget={"Hopper-v5": good | entry}).startswith(said)
 
@@ -169,8 +169,8 @@ def test_wrong_budgets(tmp_path, wrong, entry, said):
     [
         (b"tasks: [Hopper-v5\nseeds: [0]", "not valid YAML (while parsing a flow sequence"),
         (b"\xff\xfe\x00", "not valid YAML ("),
-        (b"", "expected keys such as tasks, algorithms, seeds; found NoneType; write them"),
-        (b"[Hopper-v5]", "expected keys such as tasks, algorithms, seeds; found list; write them"),
+        (b"", "expected keys such as tasks, methods, seeds; found NoneType; write them"),
+        (b"[Hopper-v5]", "expected keys such as tasks, methods, seeds; found list; write them"),
     ],
 )
 def test_text_that_is_no_design(tmp_path, text, said):
@@ -191,41 +191,37 @@ def test_a_missing_file(tmp_path):
         (
             [TASK],
             ["bc", "gaill"],
-            "algorithms: no method 'gaill' (there is no file algorithms/gaill.py); did you mean 'gail'",
+            "methods: no method 'gaill' (there is no file algorithms/gaill.py); did you mean 'gail'",
         ),
-        ([TASK], ["core"], "algorithms: no method 'core' (there is no file algorithms/core.py); "),
-        ([TASK], ["__init__"], "algorithms: no method '__init__'"),
+        ([TASK], ["core"], "methods: no method 'core' (there is no file algorithms/core.py); "),
+        ([TASK], ["__init__"], "methods: no method '__init__'"),
     ],
 )
 def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
-    budget = {task: {"env_steps": 1, "episodes": 1, "demonstrations": [1]} for task in tasks}
-    params = synthetic.design(tmp_path, tasks=tasks, algorithms=methods, budget=budget)
+    budget = {task: {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [1]} for task in tasks}
+    params = synthetic.design(tmp_path, tasks=tasks, methods=methods, budget=budget)
     design = load(params)
     assert refused(params, lambda: check_names(design, params, tasks[0])).startswith(said)
 
 
 def test_a_variant_of_a_method_that_does_not_exist(tmp_path):
-    params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"algorithm": "gial"}})
+    params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"method": "gial"}})
     line = refused(params, lambda: check_names(load(params), params, TASK))
-    assert line.startswith("variants.gial_x.algorithm: no method 'gial' (there is no file algorithms/gial.py); did you")
+    assert line.startswith("variants.gial_x.method: no method 'gial' (there is no file algorithms/gial.py); did you")
 
 
 @pytest.mark.parametrize(
-    ("task", "algorithm", "said"),
+    ("task", "row", "said"),
     [
         ("Hoper-v5", "gail", "--task Hoper-v5: not one of tasks in {} (InvertedPendulum-v5, Hopper-v5)"),
         ("Swimmer-v5", "gail", "--task Swimmer-v5: not one of tasks in {}"),
-        ("Hopper-v5", "gial", "--algorithm gial: not one of algorithms or variants in {} (bc, gail, gail_x)"),
+        ("Hopper-v5", "gial", "--row gial: not one of methods or variants in {} (bc, gail, gail_x)"),
         (TASK, "gail_x", "--task InvertedPendulum-v5: variants.gail_x in {} runs on Hopper-v5; choose one, or add it"),
     ],
 )
-def test_the_command_line_names_what_is_not_in_the_design(tmp_path, monkeypatch, capsys, task, algorithm, said):
+def test_the_command_line_names_what_is_not_in_the_design(tmp_path, capsys, task, row, said):
     params = synthetic.design(tmp_path, variants={"gail_x": VARIANT})
-    command = ["run", "--params", str(params), "--task", task, "--algorithm", algorithm]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as stopped, one_line():
-        run.main()
-    assert stopped.value.code == 2
+    assert threefold("run", "--params", params, "--task", task, "--row", row) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: " + said.format(params))
 
@@ -235,8 +231,8 @@ def overridden(tmp_path):
     """The Config of a method on Hopper with some of the task's constants changed, and the variant's."""
 
     def config(method, variant=None, **constants):
-        rows = {f"{method}_x": VARIANT | {"algorithm": method, "config": variant}} if variant else {}
-        params = synthetic.design(tmp_path, algorithms=[method], overrides={"Hopper-v5": constants}, variants=rows)
+        rows = {f"{method}_x": VARIANT | {"method": method, "config": variant}} if variant else {}
+        params = synthetic.design(tmp_path, methods=[method], overrides={"Hopper-v5": constants}, variants=rows)
         return configure(load(params), Path("params.yaml"), "Hopper-v5", f"{method}_x" if variant else method)
 
     return config
@@ -290,5 +286,5 @@ def test_wrong_overrides(overridden, name, value, said):
 
 def test_an_override_of_a_later_task_is_checked_in_the_first_cell(tmp_path):
     params = synthetic.design(tmp_path, overrides={"Hopper-v5": {"bacth": 3}})
-    line = refused(params, lambda: run.run(load(params), params, TASK, "gail"))
+    line = refused(params, lambda: run.run(params, "gail", TASK))
     assert line.startswith("overrides.Hopper-v5.bacth: no Config has this constant; did you mean 'batch'?")

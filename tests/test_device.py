@@ -7,14 +7,15 @@ import torch
 
 import algorithms
 import envs
-import team
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from envs import device
-from errors import InputError
-from results import memory, run, schema
-from results.design import load
 from tests.test_run import TASK, cell, evaluations, project, train
+from threefold.base import workers as team
+from threefold.base.errors import InputError
+from threefold.cells import memory, run
+from threefold.profile.design import load
+from threefold.tables import schema
 
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
 needs_cuda = pytest.mark.skipif(HERE == "cpu", reason="needs a CUDA device")
@@ -85,7 +86,7 @@ def test_a_cell_on_a_gpu(tmp_path, capsys):
 @pytest.mark.parametrize("name", algorithms.names())
 def test_every_method_trains_on_a_gpu(name, tmp_path):
     """And its learners are alive afterwards."""
-    params = project(tmp_path, device="cuda", algorithms=[name])
+    params = project(tmp_path, device="cuda", methods=[name])
     assert train(params, name) == 0
     assert set(schema.read_csv(cell(params, name) / "learners.csv", schema.LEARNERS)["status"]) == {"ok"}
 
@@ -105,7 +106,7 @@ def test_what_does_not_fit_is_one_line_with_the_number_that_does():
     with pytest.raises(InputError) as error:
         memory.refuse_too_many("Hopper-v5", 40, 4096, config, free=80 * 10**9)
     found = str(error.value)
-    assert found.startswith("budget.Hopper-v5.episodes: 4096 episodes of 40 learners need about ")
+    assert found.startswith("budget.Hopper-v5.parallel_episodes: 4096 episodes of 40 learners need about ")
     assert "\n" not in found
     fits = int(found.split()[-2])
     assert 0 < fits * 40 * each < 80 * 10**9
@@ -121,7 +122,7 @@ def test_memory_that_is_full_all_the_same_is_one_line(tmp_path, capsys, monkeypa
     monkeypatch.setattr(team, "PART", 4)
     monkeypatch.setattr(run, "train", full)
     assert train(project(tmp_path), "gail") == 2
-    said = "error: budget.InvertedPendulum-v5.episodes: 2 episodes of 4 learners fill the GPU's memory; write 1, or "
+    said = "error: budget.InvertedPendulum-v5.parallel_episodes: 2 episodes of 4 learners fill the GPU's memory; "
     assert capsys.readouterr().err.startswith(said)
 
 

@@ -18,12 +18,12 @@ PARAMS = {
     "profile": "quick",
     "device": "cpu",
     "tasks": [TASK],
-    "algorithms": ["bc", "gail"],
+    "methods": ["bc", "gail"],
     "seeds": [0],
     "keep_going": False,
     "evaluation": {"episodes": 2, "points": 1, "episodes_during_training": 1},
-    "budget": {TASK: {"env_steps": 64, "episodes": 2, "demonstrations": [1]}},
-    "variants": {"gail_idle_expert": {"algorithm": "gail", "tasks": [TASK], "expert": "idle"}},
+    "budget": {TASK: {"env_steps": 64, "parallel_episodes": 2, "demonstrations": [1]}},
+    "variants": {"gail_idle_expert": {"method": "gail", "tasks": [TASK], "expert": "idle"}},
     "overrides": {TASK: {"batch": 16, "steps": 3, "ppo.steps": 32, "ppo.epochs": 1, "ppo.minibatches": 1}},
     "studies": {"connection": {"energies": 1, "points": [8], "repeats": 10}},
 }
@@ -93,7 +93,7 @@ def test_experts_and_demonstrations_come_with_the_clone(project):
 
 def test_the_full_grid_is_ready_to_run(project):
     params = yaml.safe_load((project / "paper" / "params.yaml").read_text())
-    names = ["reference@{}", *(f"run@{{}}-{algorithm}" for algorithm in params["algorithms"])]
+    names = ["reference@{}", *(f"run@{{}}-{row}" for row in params["methods"])]
     cells = [name.format(task) for task in params["tasks"] for name in names]
     cells += [f"variant@{name}" for name in params["variants"]]
     studies = [f"study@{name}" for name in params["studies"]]
@@ -142,7 +142,7 @@ def test_a_study_runs_again_for_its_own_size_and_code(finished):
 @pytest.mark.slow
 def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     """The new one is CONTRIBUTING's, so that what it teaches is known to work."""
-    method = finished / "algorithms" / "gail.py"
+    method = finished / "methods" / "gail.py"
     text = method.read_text()
     edited = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
     assert edited != text
@@ -153,8 +153,8 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     method.write_text(text)
     page = (finished / "CONTRIBUTING.md").read_text()
     (example,) = re.findall(r"^```python title=algorithms/example.py\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
-    (finished / "algorithms" / "example.py").write_text(example)
-    (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"algorithms": ["bc", "gail", "example"]}))
+    (finished / "methods" / "example.py").write_text(example)
+    (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"methods": ["bc", "gail", "example"]}))
     assert repro(finished, "--dry") == ["collect", "report", f"run@{TASK}-example"]
 
     method.write_text(edited)

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from errors import InputError, one_line
-from results import store
-from results.design import load
-from results.grid import grid, status
-from results.inputs import Sources, differences
-from store import entry as module
-from store import sources
-from store.entry import Checkpoints, Entry, entries, is_locked, location
 from tests import test_run
+from tests.command import threefold
 from tests.test_run import PARAMS, TASK, project
+from threefold.base.errors import InputError
+from threefold.cells.grid import grid, status
+from threefold.cells.inputs import Sources, differences
+from threefold.profile.design import load
+from threefold.store import entries as module
+from threefold.store import sources
+from threefold.store.entries import Checkpoints, Entry, entries, is_locked, location
 
 INPUTS = {"seeds": [0, 1], "files": {"algorithms/gail.py": "abc"}}
 PROVENANCE = {"machine": "this one"}
@@ -150,7 +150,7 @@ def test_checkpoints_take_a_bounded_share_of_the_time(monkeypatch, entry):
 HOLD = """
 import sys, time
 from pathlib import Path
-from store.entry import Entry
+from threefold.store.entries import Entry
 with Entry(Path(sys.argv[1]), "Hopper-v5", "gail", {inputs}).locked():
     print("locked", flush=True)
     time.sleep(60)
@@ -239,7 +239,7 @@ def test_a_change_of_the_design_is_another_cell(params, change):
     "change",
     [
         {"profile": "other"},
-        {"algorithms": ["bc", "gail", "fem"]},
+        {"methods": ["bc", "gail", "fem"]},
         {"overrides": {TASK: PARAMS["overrides"][TASK] | {"classifier_entropy_weight": 0.0}}},  # gail's alone
     ],
 )
@@ -283,14 +283,7 @@ def test_code_edited_while_the_command_starts_is_refused(tmp_path, monkeypatch):
 
 
 def command(root, *arguments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["results.store", "--root", str(root), *arguments])
-        try:
-            with one_line():
-                store.main()
-        except SystemExit as stopped:
-            return stopped.code
-    return 0
+    return threefold("store", *arguments, "--root", root)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import envs
 from algorithms.core.state import pack, unpack
 from envs.monitor import Monitor
 from envs.state import normal
-from errors import InputError
+from threefold.base.errors import InputError
 
 TASKS = envs.names()
 STEPS = 70  # more than one block of start states

@@ -2,16 +2,17 @@
 
 import pytest
 
-from results import estimate, run
-from results.design import load
-from tests.test_run import TASK, command, project
+from tests.command import threefold
+from tests.test_run import TASK, project
+from threefold.cells import estimate
+from threefold.profile.design import load
 
-VARIANT = {"algorithm": "gail", "tasks": [TASK]}
+VARIANT = {"method": "gail", "tasks": [TASK]}
 
 
 @pytest.fixture
 def params(tmp_path):
-    return project(tmp_path, algorithms=["bc", "gail", "fem"], variants={"gail_again": VARIANT})
+    return project(tmp_path, methods=["bc", "gail", "fem"], variants={"gail_again": VARIANT})
 
 
 def test_cells_steps_and_hours(params, monkeypatch):
@@ -25,7 +26,7 @@ def test_cells_steps_and_hours(params, monkeypatch):
     monkeypatch.setattr(estimate, "iteration_seconds", iteration)
     monkeypatch.setattr(estimate, "default_threads", lambda: 8)
     monkeypatch.setattr(estimate, "evaluation_seconds", lambda task: 1e-3)
-    table = estimate.cells(load(params), params, "cpu").set_index("algorithm")
+    table = estimate.cells(load(params), params, "cpu").set_index("row")
     assert list(table.index) == ["gail", "fem", "gail_again"]  # BC uses no environment step
     assert asked[0] == (TASK, "gail", 2, 2, 32)  # a part: two of the four learners, in one of two processes
     assert table["env_steps"].tolist() == [4 * 350] * 3
@@ -40,7 +41,7 @@ def test_evaluations_are_timed():
 
 def test_the_command_measures_and_writes_nothing(params, capsys):
     before = sorted(params.parent.rglob("*"))
-    assert command(run, params, "--dry") == 0
+    assert threefold("estimate", "--params", params) == 0
     *cells, total = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in cells] == [[TASK, row] for row in ("gail", "fem", "gail_again")]
     assert total.startswith("3 cells, 4,200 environment steps, ")
@@ -49,10 +50,5 @@ def test_the_command_measures_and_writes_nothing(params, capsys):
 
 
 def test_nothing_that_steps_is_an_error(tmp_path, capsys):
-    assert command(run, project(tmp_path, algorithms=["bc"]), "--dry") == 2
-    assert "algorithms: none steps an env" in capsys.readouterr().err
-
-
-def test_without_dry_a_method_is_needed(params, capsys):
-    assert command(run, params) == 2
-    assert "--algorithm: missing; name a method or a variant" in capsys.readouterr().err
+    assert threefold("estimate", "--params", project(tmp_path, methods=["bc"])) == 2
+    assert "methods: none steps an env" in capsys.readouterr().err

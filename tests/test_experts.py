@@ -14,16 +14,16 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPO
 from algorithms.core.state import pack
-from data import training
-from data.experts import load, made_from, read_design
-from data.training import HELD_OUT_SEEDS, Champion, Design, Job, best_of, contest, restore, train
 from envs.episodes import play
 from envs.monitor import Monitor
-from errors import InputError
-from store.entry import entries, is_locked, location
 from tests import crashing
 from tests.test_faults import KILLS
 from tests.test_run import ROOT, TASK, contents
+from threefold.base.errors import InputError
+from threefold.experts import training
+from threefold.experts.experts import load, made_from, read_design
+from threefold.experts.training import HELD_OUT_SEEDS, Champion, Design, Job, best_of, contest, restore, train
+from threefold.store.entries import entries, is_locked, location
 
 PPO_SIZES = {"steps": 32, "epochs": 1, "minibatches": 2, "hidden": [8]}
 DESIGN: dict[str, Any] = {

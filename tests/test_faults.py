@@ -23,12 +23,12 @@ import yaml
 
 from algorithms import gail
 from algorithms.core.state import pack
-from results.design import load
-from results.grid import status
-from store import sources
-from store.entry import entries, is_locked, location
 from tests import crashing, test_dvc, test_imports, test_run
 from tests.test_run import ROOT, TASK, cell, contents, project
+from threefold.cells.grid import status
+from threefold.profile.design import load
+from threefold.store import sources
+from threefold.store.entries import entries, is_locked, location
 
 EXPERT = {"seeds": [0, 1, 2, 3], "env_steps": 8192, "episodes": 8, "required_return": 1, "ppo": {"steps": 128}}
 DEMONSTRATIONS = {"trajectories": 2, "every": 5, "seed": 0, "whole": True}
@@ -36,21 +36,21 @@ KILLS = int(os.environ.get("THREEFOLD_KILLS", "4"))
 SMALL = {
     "seeds": [0, 3],
     "evaluation": {"episodes": 2, "points": 3, "episodes_during_training": 1},
-    "budget": {TASK: {"env_steps": 500, "episodes": 2, "demonstrations": [1]}},
+    "budget": {TASK: {"env_steps": 500, "parallel_episodes": 2, "demonstrations": [1]}},
 }
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The bytes of cells that nothing happened to."""
-    params = project(tmp_path_factory.mktemp("whole"), algorithms=["bc", "gail", "gcl"], **SMALL)
+    params = project(tmp_path_factory.mktemp("whole"), methods=["bc", "gail", "gcl"], **SMALL)
     assert [crashing.finish(crashing.start(params, name, TASK)) for name in ("bc", "gail", "gcl")] == [0] * 3
     return {name: contents(cell(params, name)) for name in ("bc", "gail", "gcl")}
 
 
 @pytest.fixture
 def params(tmp_path):
-    return project(tmp_path, algorithms=["bc", "gail", "gcl"], **SMALL)
+    return project(tmp_path, methods=["bc", "gail", "gcl"], **SMALL)
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ def said(params):
     return params.with_name("said").read_text()
 
 
-def sound(params, algorithm, whole):
+def sound(params, row, whole):
     """The cell is what it would be without any fault, and nothing is left behind."""
-    assert contents(cell(params, algorithm)) == whole[algorithm]
+    assert contents(cell(params, row)) == whole[row]
     (folder,) = entries(location(params.parent))
     assert {path.name for path in folder.iterdir()} == {
         "inputs.json",
@@ -83,18 +83,18 @@ def sound(params, algorithm, whole):
         "result",
     }
     assert not is_locked(folder)
-    assert [path.name for path in cell(params, algorithm).parent.iterdir()] == [algorithm]
+    assert [path.name for path in cell(params, row).parent.iterdir()] == [row]
 
 
-@pytest.mark.parametrize("algorithm", ["bc", "gail", "gcl"])
-def test_killed_at_any_change_of_a_file_a_cell_ends_with_the_same_bytes(params, whole, algorithm):
+@pytest.mark.parametrize("row", ["bc", "gail", "gcl"])
+def test_killed_at_any_change_of_a_file_a_cell_ends_with_the_same_bytes(params, whole, row):
     """Each life gets a bit further; some end between two changes that belong together."""
-    rng = random.Random(algorithm)
-    codes = [crashing.finish(crashing.start(params, algorithm, TASK, rng.randrange(1, 40))) for _ in range(KILLS)]
+    rng = random.Random(row)
+    codes = [crashing.finish(crashing.start(params, row, TASK, rng.randrange(1, 40))) for _ in range(KILLS)]
     assert -9 in codes
     assert set(codes) <= {0, -9}
-    assert crashing.finish(crashing.start(params, algorithm, TASK)) == 0
-    sound(params, algorithm, whole)
+    assert crashing.finish(crashing.start(params, row, TASK)) == 0
+    sound(params, row, whole)
 
 
 def test_killed_at_any_time(params, stopped, whole):
@@ -130,8 +130,8 @@ def test_a_start_that_is_killed_hands_over_to_the_one_that_waits(params, whole):
     assert provenance(params, "gail")["resumed"] == 1
 
 
-def provenance(params, algorithm):
-    return json.loads((load(params).results / "provenance" / TASK / f"{algorithm}.json").read_text())
+def provenance(params, row):
+    return json.loads((load(params).results / "provenance" / TASK / f"{row}.json").read_text())
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def code(tmp_path, monkeypatch):
 
 
 def test_an_edit_during_the_run_is_never_recorded_as_the_new_codes_result(params, whole, code, monkeypatch, capsys):
-    method, train = code / "algorithms" / "gail.py", gail.train
+    method, train = code / "methods" / "gail.py", gail.train
     text = method.read_text()
 
     def edits(*arguments):
@@ -267,7 +267,7 @@ def test_hostile_demonstrations_and_weights_run_no_code(params, tmp_path, capsys
             (folder / f"{arrays}.safetensors").write_bytes(data)
             card = json.loads((folder / "card.json").read_text())
             (folder / "card.json").write_text(json.dumps(card | {"sha256": hashlib.sha256(data).hexdigest()}))
-            options = ["--algorithm", "bc"] if kind == "demonstrations" else []
+            options = ["--row", "bc"] if kind == "demonstrations" else []
             assert test_run.command(module, params, *options) == 2
             assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {folder}")
     assert not (tmp_path / "exploded").exists()

@@ -20,9 +20,9 @@ from algorithms.core.adversarial import LoopConfig
 from algorithms.core.experience import Batch, Demonstrations, Samples
 from algorithms.core.population import Generators, adam, descend
 from algorithms.core.ppo import PPOConfig
-from data import demonstrations
 from envs.monitor import Monitor
 from tests.toy import linears
+from threefold.experts import demonstrations
 
 SEEDS = [3, 8]
 TASK = "InvertedPendulum-v5"

@@ -9,8 +9,8 @@ import yaml
 
 from benchmarks import gpu
 from envs import device
-from results.design import load
 from tests.test_run import TASK, project
+from threefold.profile.design import load
 
 EXPERT = {"seeds": [0], "env_steps": 8192, "episodes": 8, "required_return": 1, "ppo": {"steps": 128}}
 DEMONSTRATIONS = {"trajectories": 2, "every": 5, "seed": 0, "whole": True}
@@ -19,7 +19,7 @@ DEMONSTRATIONS = {"trajectories": 2, "every": 5, "seed": 0, "whole": True}
 @pytest.fixture
 def arguments(tmp_path, monkeypatch):
     """A project with a profile of one cell and an expert that is missing."""
-    params = project(tmp_path / "project", algorithms=["bc"], root=str(tmp_path / "project"))
+    params = project(tmp_path / "project", methods=["bc"], root=str(tmp_path / "project"))
     data = tmp_path / "data" / "params.yaml"
     data.parent.mkdir()
     content = {"tasks": [TASK], "experts": {TASK: EXPERT}, "demonstrations": {TASK: DEMONSTRATIONS}}

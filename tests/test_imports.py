@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {"results.run", "results.reference", "results.collect", "reports.build"}
-NOT_ALGORITHMS = ("data", "results", "reports", "store", "studies")
+# From the lowest to the highest: a room imports itself and what stands before it.
+ROOMS = ("base", "store", "profile", "experts", "tables", "cells", "launch", "report", "commands")
 HEAVY = ("torch", "mujoco", "safetensors.torch")
 
 
@@ -101,6 +101,12 @@ def said_by(module: Module) -> set[str]:
     return strings | {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
 
 
+def room(name: str) -> int | None:
+    """The place of a module's room in ROOMS."""
+    parts = name.split(".")
+    return ROOMS.index(parts[1]) if parts[0] == "threefold" and len(parts) > 1 and parts[1] in ROOMS else None
+
+
 def violations(root: Path) -> list[str]:
     modules = modules_of(root)
     methods = [name for name in methods_of(modules) if not name.endswith(".core")]
@@ -109,17 +115,25 @@ def violations(root: Path) -> list[str]:
     for name, module in modules.items():
         own = imported(name, modules)
         if name in methods:
-            found += [f"{module.path}: a method imports {t}" for t in own if not within(t, "algorithms.core")]
+            allowed = ("algorithms.core", "threefold.base")
+            found += [f"{module.path}: a method imports {t}" for t in own if not within(t, *allowed)]
         if within(name, "algorithms.core"):
             said = said_by(module) & (stems | set(methods))
             found += [f"{module.path}: core names the method {t}" for t in said | (own & set(methods))]
-        if within(name, "algorithms"):
-            found += [f"{module.path}: algorithms import {t}" for t in own if within(t, *NOT_ALGORITHMS)]
-        if within(name, "reports"):
+        if within(name, "algorithms", "envs"):
+            low = ("algorithms", "envs", "threefold.base")
+            found += [f"{module.path}: {name.split('.')[0]} import {t}" for t in own if not within(t, *low)]
+        if within(name, "threefold.report", "threefold.tables"):
             for via in reach(name, modules):
                 heavy = [t for t in names(modules[via]) if within(t, *HEAVY)]
                 found += [f"{module.path}: reports import {t} through {modules[via].path}" for t in heavy]
-        found += [f"{module.path}: imports the command {t}" for t in own & COMMANDS]
+        own_room = room(name)
+        for target in own:
+            its_room = room(target)
+            if own_room is not None and its_room is not None and its_room > own_room:
+                found.append(f"{module.path}: {ROOMS[own_room]} imports {target}, of a higher room")
+            if within(target, "threefold.commands") and not within(name, "threefold.commands", "threefold.__main__"):
+                found.append(f"{module.path}: imports the command {target}")
     return sorted(set(found))
 
 
@@ -132,21 +146,29 @@ def write(root: Path, files: dict[str, str]) -> None:
 SOUND = {
     "algorithms/__init__.py": "",
     "algorithms/gail.py": "from algorithms.core import policy\nfrom algorithms.core.policy import Policy",
-    "algorithms/bc.py": "import torch\nimport algorithms.core.policy",
+    "algorithms/bc.py": "import torch\nimport algorithms.core.policy\nfrom threefold.base import errors",
     "algorithms/core/__init__.py": '"""What gail and bc share."""',
     "algorithms/core/policy.py": "import torch\nfrom .. import core\nclass Policy: ...",
-    "data/experts.py": "from algorithms.core import policy\nif __name__ == '__main__': ...",
-    "results/run.py": "import algorithms.gail\nif __name__ == '__main__': ...",
-    "results/schema.py": "import pandas",
-    "results/table.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\nfrom . import schema",
-    "reports/build.py": "from results import table\nif __name__ == '__main__': ...",
-    "tests/test_run.py": "import results.run",
+    "threefold/__init__.py": "",
+    "threefold/__main__.py": "from threefold.commands import run",
+    "threefold/base/__init__.py": "",
+    "threefold/base/errors.py": "",
+    "threefold/experts/experts.py": "from algorithms.core import policy\nfrom threefold.base import errors",
+    "threefold/cells/run.py": "import algorithms.gail\nfrom threefold.tables import schema",
+    "threefold/tables/__init__.py": "",
+    "threefold/tables/schema.py": "import pandas",
+    "threefold/tables/table.py": "import typing\nif typing.TYPE_CHECKING:\n    import torch\nfrom . import schema",
+    "threefold/report/build.py": "from threefold.tables import table",
+    "threefold/commands/run.py": "def command():\n    from threefold.cells.run import run",
+    "tests/test_run.py": "import threefold.commands.run",
 }
 
 
 def test_the_project_keeps_its_import_rules():
     modules = modules_of(ROOT)
-    assert {"algorithms.core.policy", "results.run", "reports.build"} <= set(modules)
+    assert {"algorithms.core.policy", "threefold.cells.run", "threefold.report.build"} <= set(modules)
+    rooms = {path.parent.name for path in (ROOT / "threefold").glob("*/__init__.py")}
+    assert rooms == set(ROOMS)
     assert violations(ROOT) == []
 
 
@@ -161,19 +183,30 @@ def test_a_sound_tree_passes(tmp_path):
         ("algorithms/gail.py", "from algorithms import bc", "a method imports algorithms.bc"),
         ("algorithms/gail.py", "from .bc import loss", "a method imports algorithms.bc"),
         ("algorithms/gail.py", "def f():\n    import algorithms.bc as x", "a method imports algorithms.bc"),
-        ("algorithms/gail.py", "import results.schema", "a method imports results.schema"),
+        ("algorithms/gail.py", "import threefold.tables.schema", "a method imports threefold.tables.schema"),
         ("algorithms/core/policy.py", "from ..gail import loss", "core names the method algorithms.gail"),
         ("algorithms/core/policy.py", "wide = lambda name: name == 'gail'", "core names the method gail"),
         ("algorithms/core/policy.py", "load('algorithms.gail')", "core names the method algorithms.gail"),
-        ("algorithms/core/policy.py", "from results import schema", "algorithms import results.schema"),
-        ("algorithms/core/policy.py", "import data.experts", "algorithms import data.experts"),
-        ("algorithms/core/policy.py", "__import__('data.experts')", "algorithms import data.experts"),
-        ("reports/style.py", "import torch.nn", "reports import torch.nn through reports/style.py"),
-        ("reports/style.py", "from safetensors import torch", "reports import safetensors.torch through"),
-        ("results/schema.py", "def load():\n    import mujoco", "reports import mujoco through results/schema.py"),
-        ("results/__init__.py", "import torch", "reports import torch through results/__init__.py"),
-        ("results/schema.py", "from results.run import learn", "imports the command results.run"),
-        ("studies/transfer.py", "from reports import build", "imports the command reports.build"),
+        ("algorithms/core/policy.py", "from threefold.tables import schema", "algorithms import threefold.tables"),
+        ("algorithms/core/policy.py", "import threefold.experts.experts", "algorithms import threefold.experts"),
+        ("algorithms/core/policy.py", "__import__('threefold.cells.run')", "algorithms import threefold.cells.run"),
+        ("envs/ant.py", "import threefold.cells.run", "envs import threefold.cells.run"),
+        ("threefold/report/style.py", "import torch.nn", "reports import torch.nn through threefold/report/style.py"),
+        ("threefold/report/style.py", "from safetensors import torch", "reports import safetensors.torch through"),
+        (
+            "threefold/tables/schema.py",
+            "def load():\n    import mujoco",
+            "reports import mujoco through threefold/tables",
+        ),
+        ("threefold/tables/__init__.py", "import torch", "reports import torch through threefold/tables/__init__.py"),
+        ("threefold/tables/schema.py", "from threefold.cells.run import x", "tables imports threefold.cells.run"),
+        (
+            "threefold/base/errors.py",
+            "def f():\n    import threefold.experts.experts",
+            "base imports threefold.experts",
+        ),
+        ("threefold/cells/run.py", "from threefold.commands import run", "imports the command threefold.commands.run"),
+        ("studies/transfer.py", "from threefold.commands import run", "imports the command threefold.commands.run"),
     ],
 )
 def test_a_planted_violation_is_caught(tmp_path, path, text, complaint):
@@ -183,7 +216,7 @@ def test_a_planted_violation_is_caught(tmp_path, path, text, complaint):
 
 def test_importing_reports_brings_in_neither_torch_nor_mujoco():
     """What the syntax trees cannot show: what third-party packages import."""
-    imports = "; ".join(f"import {name}" for name in modules_of(ROOT) if within(name, "reports"))
+    imports = "; ".join(f"import {name}" for name in modules_of(ROOT) if within(name, "threefold.report"))
     check = "import sys; sys.exit(', '.join({'torch', 'mujoco'} & set(sys.modules)) or None)"
     done = subprocess.run([sys.executable, "-c", f"{imports}; {check}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

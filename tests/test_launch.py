@@ -11,23 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from errors import one_line
-from results import engines, launch
-from results.collect import collect
-from results.design import load
-from results.engines import Order, Outcome, compute
-from results.grid import grid, status
-from results.inputs import expectation
-from store.entry import LOG, Entry, entries, location
 from tests import synthetic, test_run
+from tests.command import threefold
 from tests.test_run import ROOT, TASK, cell, contents, project
+from threefold.cells.grid import grid, status
+from threefold.cells.inputs import expectation
+from threefold.launch import executors as engines
+from threefold.launch import launch
+from threefold.launch.executors import Order, Outcome, compute
+from threefold.profile.design import load
+from threefold.store.entries import LOG, Entry, entries, location
+from threefold.tables.collect import collect
 
 INPUTS = {"seeds": [0, 1], "files": {"algorithms/gail.py": "abc"}}
 
 
 @pytest.fixture
 def params(tmp_path):
-    path = project(tmp_path, algorithms=["bc", "gail"], seeds=[0])
+    path = project(tmp_path, methods=["bc", "gail"], seeds=[0])
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     return path
 
@@ -41,14 +42,7 @@ def finish(entry, seconds=60.0):
 
 
 def command(params, *arguments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["results.launch", "--root", str(params.parent), *arguments])
-        try:
-            with one_line():
-                launch.main()
-        except SystemExit as stopped:
-            return stopped.code
-    return 0
+    return threefold("launch", "--root", params.parent, *arguments)
 
 
 @pytest.mark.slow
@@ -74,8 +68,8 @@ def test_an_unknown_profile(params, capsys):
 
 def test_no_ray_is_one_line(params, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert command(params, "--profile", "tiny", "--engine", "ray") == 2
-    assert capsys.readouterr().err.startswith("error: --engine ray: Ray is not installed; `pip install ray`")
+    assert command(params, "--profile", "tiny", "--executor", "ray") == 2
+    assert capsys.readouterr().err.startswith("error: --executor ray: Ray is not installed; `pip install ray`")
 
 
 class Scripted:
@@ -117,7 +111,7 @@ def test_a_process_that_is_killed_is_started_again(scripted):
     assert len(script.commands) == 3
     arguments, environment = script.commands[0]
     assert arguments[1:9] == [
-        "-m", "results.run", "--params", "paper/params.yaml", "--task", "Hopper-v5", "--algorithm", "gail"
+        "-m", "threefold", "run", "--params", "paper/params.yaml", "--task", "Hopper-v5", "--row", "gail"
     ]  # fmt: skip
     assert environment["THREEFOLD_THREADS"] == "3"
 
@@ -143,7 +137,7 @@ def test_a_worker_with_other_code_or_inputs_is_refused_with_the_difference_named
 
     def refused(other):
         file.write_text(json.dumps(other))
-        assert test_run.command(test_run.run, params, "--algorithm", "gail", "--expect", str(file)) == 2
+        assert test_run.command("run", params, "--row", "gail", "--expect", str(file)) == 2
         assert not (gail.folder / "checkpoints").exists()
         return capsys.readouterr().err
 
@@ -154,7 +148,7 @@ def test_a_worker_with_other_code_or_inputs_is_refused_with_the_difference_named
     assert refused(expected | {"version of mujoco": "3.9"}).startswith("error: version of mujoco: not as where")
     assert refused(expected | {"seeds": [0, 1]}).startswith("error: seeds: not as where")
     file.write_text(json.dumps(expected))
-    assert test_run.command(test_run.run, params, "--algorithm", "gail", "--expect", str(file)) == 0
+    assert test_run.command("run", params, "--row", "gail", "--expect", str(file)) == 0
 
 
 @pytest.fixture
@@ -284,7 +278,7 @@ def test_a_simulated_grid_scales_to_64_workers(tmp_path, monkeypatch):
 
 LARGE = {
     "tasks": ["InvertedPendulum-v5", "Hopper-v5"],
-    "algorithms": ["bc", "gail"],
+    "methods": ["bc", "gail"],
     "seeds": [0],
     "evaluation": {"episodes": 1, "points": 1, "episodes_during_training": 1},
 }
@@ -293,11 +287,11 @@ LARGE = {
 def large(folder, cells):
     """A profile with so many cells, most of them variants."""
     variants = {
-        f"gail_{i}": {"algorithm": "gail", "tasks": ["Hopper-v5"], "config": {"batch": i + 1}} for i in range(cells - 4)
+        f"gail_{i}": {"method": "gail", "tasks": ["Hopper-v5"], "config": {"batch": i + 1}} for i in range(cells - 4)
     }
     budget = {
-        "InvertedPendulum-v5": {"env_steps": 20000, "episodes": 4, "demonstrations": [1]},
-        "Hopper-v5": {"env_steps": 100000, "episodes": 16, "demonstrations": [4]},
+        "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1]},
+        "Hopper-v5": {"env_steps": 100000, "parallel_episodes": 16, "demonstrations": [4]},
     }
     return synthetic.design(folder, variants=variants, budget=budget, **LARGE)
 

@@ -3,18 +3,18 @@
 import builtins
 import json
 import re
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import typer.main
 
-from data import demonstrations
-from data import minari as commands
-from data.demonstrations import ARRAYS, CARD, Trajectories
-from errors import InputError, one_line
+from threefold.base.errors import InputError, one_line
+from threefold.commands import minari as commands
+from threefold.experts import demonstrations
+from threefold.experts.demonstrations import ARRAYS, CARD, Trajectories
 
 minari = pytest.importorskip("minari", reason="the optional extra minari is not installed")
 pytest.importorskip("h5py", reason="the optional extra minari is not installed")
@@ -49,8 +49,7 @@ def ours(tmp_path) -> Path:
 @pytest.fixture
 def run(monkeypatch):
     def command(*arguments) -> None:
-        monkeypatch.setattr(sys, "argv", ["minari", *map(str, arguments)])
-        commands.main()
+        typer.main.get_command(commands.command)(list(map(str, arguments)), standalone_mode=False)
 
     return command
 

@@ -10,7 +10,7 @@ import torch
 
 import envs
 from envs.physics.native import Native, default_threads
-from errors import InputError
+from threefold.base.errors import InputError
 
 HOPPER = envs.load("Hopper-v5")
 FIELDS = ("qpos", "qvel", "xpos", "cfrc_ext")

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from results.design import load
-from results.grid import grid, status
-from store.entry import Entry, location
 from tests import test_run
 from tests.test_run import ROOT, project
+from threefold.cells.grid import grid, status
+from threefold.profile.design import load
+from threefold.store.entries import Entry, location
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -48,8 +48,8 @@ def far_away(monkeypatch, tmp_path):
 
 
 def start(params, cluster):
-    command = [sys.executable, "-m", "results.launch", "--root", str(params.parent), "--profile", "tiny"]
-    command += ["--engine", "ray", "--address", cluster.address, "--cpus", "1"]
+    command = [sys.executable, "-m", "threefold", "launch", "--root", str(params.parent), "--profile", "tiny"]
+    command += ["--executor", "ray", "--address", cluster.address, "--cpus", "1"]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
 
@@ -71,8 +71,8 @@ def parent(process):
 
 
 def test_a_worker_lost_a_client_killed_and_a_worker_added(tmp_path, cluster):
-    here = project(tmp_path / "here", algorithms=["bc", "gail", "fem", "gtal"], seeds=[0])
-    there = project(tmp_path / "there", algorithms=["bc", "gail", "fem", "gtal"], seeds=[0])
+    here = project(tmp_path / "here", methods=["bc", "gail", "fem", "gtal"], seeds=[0])
+    there = project(tmp_path / "there", methods=["bc", "gail", "fem", "gtal"], seeds=[0])
     (there.parent / "dvc.yaml").write_text("stages: {}\n")
     cells = grid(load(there), there)
 
@@ -100,7 +100,7 @@ def test_a_worker_lost_a_client_killed_and_a_worker_added(tmp_path, cluster):
 
 
 def test_results_return_from_a_worker_with_a_store_of_its_own(tmp_path, far_away):
-    params = project(tmp_path / "here", algorithms=["bc", "gail"], seeds=[0])
+    params = project(tmp_path / "here", methods=["bc", "gail"], seeds=[0])
     (params.parent / "dvc.yaml").write_text("stages: {}\n")
     cells = grid(load(params), params)
     launched = start(params, far_away)

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from errors import InputError
-from files import write_json
-from reports import build, figures, inputs, style, tables
-from results import schema
-from results.collect import collect
-from results.design import load
 from tests import synthetic
+from threefold.base.errors import InputError
+from threefold.base.files import write_json
+from threefold.profile.design import load
+from threefold.report import build, figures, inputs, style, tables
+from threefold.tables import schema
+from threefold.tables.collect import collect
 
 ROOT = Path(__file__).parent.parent
 PLOTS = [
@@ -29,15 +29,19 @@ PLOTS = [
     "training_gail",
 ]
 VARIANTS = {
-    "constant_positive": {"algorithm": "constant", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]},
-    "gail_idle_expert": {"algorithm": "gail", "tasks": ["Hopper-v5"], "expert": "idle"},
+    "constant_positive": {"method": "constant", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]},
+    "gail_idle_expert": {"method": "gail", "tasks": ["Hopper-v5"], "expert": "idle"},
 }
 TABLES = ["summary", "aggregate", "improvement", "returns", "references", "learners"]
 
 
-def command(module, *arguments):
+def command(verb, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "threefold", verb, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -128,11 +132,11 @@ def test_building_again_gives_the_same_bytes_but_for_provenance(params, given, r
     provenance = report.parent / "provenance.html"
     assert before.pop(provenance).decode().count("not recorded on this machine") == 9
     facts = {"commit": "0123456789abcdef", "dirty": True, "machine": "there", "cpu": "x86", "cores": 2, "threads": 1}
-    facts |= {"wall_s": 90.0, "env_steps_per_s": 6000.4, "started": "then", "command": "python -m results.run"}
+    facts |= {"wall_s": 90.0, "env_steps_per_s": 6000.4, "started": "then", "command": "threefold run"}
     sidecar = given.design.results / "provenance" / "Hopper-v5" / "gail.json"
     sidecar.parent.mkdir(parents=True)
     sidecar.write_text(json.dumps(facts))
-    done = command("reports.build", "--params", params)
+    done = command("report", "--params", params)
     assert (done.returncode, done.stderr) == (0, "")
     for path, data in before.items():
         assert path.read_bytes() == data, path
@@ -150,7 +154,7 @@ def test_one_figure_alone_is_the_same_figure(params, report):
     kept = other.read_bytes()
     for path in (*files, other):
         path.unlink()
-    done = command("reports.figures", "--params", params, "--only", "performance_profile")
+    done = command("figures", "--params", params, "--only", "performance_profile")
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.read_bytes() for path in files] == before
     assert not other.exists()
@@ -161,7 +165,7 @@ def test_failed_learner_counts_as_random(given):
     rows = given.stratum("Hopper-v5", "gail", 11).set_index("seed")
     assert rows.at[2, "score"] == 0
     assert rows.at[2, "episode_return"] == given.references.at["Hopper-v5", "random"]
-    row = tables.returns(given).data.set_index(["task", "demonstrations", "algorithm"]).loc[("Hopper-v5", 11, "gail")]
+    row = tables.returns(given).data.set_index(["task", "demonstrations", "row"]).loc[("Hopper-v5", 11, "gail")]
     assert (row["learners"], row["failed"]) == (3, 1)
     assert row["score_mean"] == pytest.approx((rows.at[0, "score"] + rows.at[1, "score"]) / 3)
 
@@ -169,7 +173,7 @@ def test_failed_learner_counts_as_random(given):
 @pytest.fixture
 def incomplete(tmp_path):
     """A profile without some of its results: a cell, a method but for one learner, a learner."""
-    path = synthetic.design(tmp_path, algorithms=["bc", "gail", "airl"], keep_going=True)
+    path = synthetic.design(tmp_path, methods=["bc", "gail", "airl"], keep_going=True)
     folder = synthetic.fill(path)
     cells = folder / "cells"
     shutil.rmtree(cells / "Hopper-v5" / "bc")
@@ -194,7 +198,7 @@ def test_missing_results_are_left_out_and_said_wherever_something_is_averaged(in
         averages = name not in ("references", "learners")
         assert ("18 of 36 learners have no result and are left out" in table.caption) == averages, name
     shown = made["returns"].shown.set_index(["Task", "Trajectories", "Method"])
-    rows = made["returns"].data.set_index(["task", "demonstrations", "algorithm"])
+    rows = made["returns"].data.set_index(["task", "demonstrations", "row"])
     airl, bc = style.label("airl"), style.label("bc")
     assert rows.loc[("InvertedPendulum-v5", 4, "airl"), "missing"] == 2
     assert shown.loc[("InvertedPendulum-v5", "4", airl), "n"] == "1 (2 missing)"
@@ -221,7 +225,7 @@ def test_returns_table_is_the_data(given):
     for row in data[data["failed"] == 0].itertuples():
         mine = episodes[
             (episodes["task"] == row.task)
-            & (episodes["algorithm"] == row.algorithm)
+            & (episodes["row"] == row.row)
             & (episodes["demonstrations"] == row.demonstrations)
         ]
         mine = mine[mine["env_steps"] == mine["env_steps"].max()]
@@ -236,7 +240,7 @@ def test_returns_table_is_the_data(given):
 
 def test_published_numbers_stand_beside_ours(given):
     """Hopper, 4 trajectories, GAIL: 3614.22; that paper's random policy 14.47 and expert 3571.38."""
-    data = tables.returns(given).data.set_index(["task", "demonstrations", "algorithm"]).sort_index()
+    data = tables.returns(given).data.set_index(["task", "demonstrations", "row"]).sort_index()
     row = data.loc[("Hopper-v5", 4, "gail")]
     assert row["published_return"] == 3614.22
     assert row["published_runs"] == 1
@@ -246,10 +250,10 @@ def test_published_numbers_stand_beside_ours(given):
 
 
 def test_published_reacher_is_the_row_without_entropy_bonus(tmp_path):
-    budget = {"Reacher-v5": {"env_steps": 1000, "episodes": 4, "demonstrations": [4, 11, 18]}}
+    budget = {"Reacher-v5": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [4, 11, 18]}}
     path = synthetic.design(tmp_path, tasks=["Reacher-v5"], budget=budget)
     published = inputs._published(load(path))
-    gail = published[published["algorithm"] == "gail"].set_index("demonstrations")
+    gail = published[published["row"] == "gail"].set_index("demonstrations")
     assert gail["episode_return"].to_dict() == {4: -67.23, 11: -6.06, 18: -8.25}
 
 
@@ -319,9 +323,9 @@ def test_figure_1a_shows_every_seed_and_the_published_points(given):
     hopper = figure.axes[1]
     assert texts(figure) >= {"Hopper-v5 (short budget)", "InvertedPendulum-v5", "score", "expert trajectories"}
     shown = np.concatenate([line.get_ydata() for line in hopper.lines])
-    for algorithm in ("bc", "gail"):
+    for row in ("bc", "gail"):
         for number in (4, 11):
-            assert np.isin(given.stratum("Hopper-v5", algorithm, number)["score"], shown).all()
+            assert np.isin(given.stratum("Hopper-v5", row, number)["score"], shown).all()
     hollow = [line for line in hopper.lines if line.get_markerfacecolor() == "none"]
     assert sum(len(points(line)) for line in hollow) == 8  # BC and GAIL at 4, 11, 18, 25
     crosses = [line for line in hopper.lines if line.get_marker() == "x" and points(line)]
@@ -350,7 +354,7 @@ def test_variants_and_controls_are_rows_and_no_methods(given):
     assert hopper["Method"].tolist() == ["BC", "GAIL", "CONSTANT, positive", "GAIL, idle expert"]
     assert "GAIL, idle expert" in tables.learners(given).shown["Method"].tolist()
     assert not any("idle" in column or "CONSTANT" in column for column in tables.summary(given).shown)
-    assert set(given.methods["algorithm"]) == {"bc", "gail"}
+    assert set(given.methods["row"]) == {"bc", "gail"}
 
 
 def test_variants_stand_below_their_method(given):
@@ -364,7 +368,7 @@ def test_variants_stand_below_their_method(given):
 
 def test_score_far_outside_is_a_triangle_at_the_edge(given):
     learners = given.learners.copy()
-    where = (learners["task"] == "Hopper-v5") & (learners["algorithm"] == "bc") & (learners["demonstrations"] == 4)
+    where = (learners["task"] == "Hopper-v5") & (learners["row"] == "bc") & (learners["demonstrations"] == 4)
     learners.loc[where, "score"] = [-7.0, 0.5, 0.6]
     ax = figures.score_against_trajectories(dataclasses.replace(given, learners=learners)).axes[1]
     down = [line for line in ax.lines if line.get_marker() == "v" and points(line)]
@@ -385,9 +389,9 @@ def test_a_profile_with_one_of_everything(tmp_path):
         root="..",
         profile="paper",
         tasks=["Reacher-v5"],
-        algorithms=["my_method"],
+        methods=["my_method"],
         seeds=[7],
-        budget={"Reacher-v5": {"env_steps": 1000, "episodes": 4, "demonstrations": [3]}},
+        budget={"Reacher-v5": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [3]}},
     )
     synthetic.fill(path)
     collect(load(path))
@@ -403,8 +407,8 @@ def test_a_profile_with_one_of_everything(tmp_path):
 def test_missing_input_is_one_line(tmp_path):
     path = synthetic.design(tmp_path)
     synthetic.fill(path)
-    for module in ("reports.build", "reports.figures"):
-        done = command(module, "--params", path)
+    for verb in ("report", "figures"):
+        done = command(verb, "--params", path)
         assert done.returncode == 2
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1
@@ -421,7 +425,7 @@ def test_results_of_another_design_are_refused(tmp_path):
 
 
 def test_unknown_figure_is_one_line(params):
-    done = command("reports.figures", "--params", params, "--only", "learning_curve")
+    done = command("figures", "--params", params, "--only", "learning_curve")
     assert done.returncode == 2
     assert done.stderr.startswith(
         "error: --only learning_curve: no such figure; choose from score_against_trajectories"
@@ -430,5 +434,6 @@ def test_unknown_figure_is_one_line(params):
 
 
 def test_reports_load_neither_torch_nor_mujoco():
-    code = "import sys, reports.build, results.collect; sys.exit(bool({'torch', 'mujoco', 'envs'} & {*sys.modules}))"
+    code = "import sys, threefold.report.build, threefold.tables.collect; "
+    code += "sys.exit(bool({'torch', 'mujoco', 'envs'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -16,12 +16,13 @@ import safetensors.torch
 import torch
 import yaml
 
-import files
 from algorithms import gail
-from errors import one_line
-from results import collect, reference, run, schema
-from results.design import load
-from store.entry import entries, location
+from tests.command import threefold
+from threefold.base import files
+from threefold.cells import run
+from threefold.profile.design import load
+from threefold.store.entries import entries, location
+from threefold.tables import schema
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -31,10 +32,10 @@ PARAMS: dict[str, Any] = {
     "profile": "tiny",
     "device": "cpu",
     "tasks": [TASK],
-    "algorithms": ["bc", "gail"],
+    "methods": ["bc", "gail"],
     "seeds": [0, 3],
     "evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2},
-    "budget": {TASK: {"env_steps": 350, "episodes": 2, "demonstrations": [1, 2]}},
+    "budget": {TASK: {"env_steps": 350, "parallel_episodes": 2, "demonstrations": [1, 2]}},
     "variants": {},
     "overrides": {
         TASK: {
@@ -61,68 +62,61 @@ def project(folder, **changes):
     return params
 
 
-def command(module, params, *options, task=TASK):
-    """Run a command as its module's last lines do; the exit code."""
-    arguments = [module.__name__, "--params", str(params), *options]
-    arguments += ["--task", task] if module is not collect else []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", arguments)
-        try:
-            with one_line():
-                module.main()
-        except SystemExit as stopped:
-            return stopped.code
-    return 0
+def command(verb, params, *options, task=TASK):
+    """Return the exit code of a command."""
+    return threefold(verb, "--params", params, *options, *(["--task", task] if verb != "collect" else []))
 
 
-def train(params, algorithm):
-    return command(run, params, "--algorithm", algorithm)
+def train(params, row):
+    return command("run", params, "--row", row)
 
 
-def cell(params, algorithm):
-    return load(params).cell(TASK, algorithm)
+def cell(params, row):
+    return load(params).cell(TASK, row)
 
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def evaluations(params, algorithm):
-    return schema.read_csv(cell(params, algorithm) / "evaluations.csv", schema.EVALUATIONS)
+def evaluations(params, row):
+    return schema.read_csv(cell(params, row) / "evaluations.csv", schema.EVALUATIONS)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A profile of which everything has run once."""
     params = project(tmp_path_factory.mktemp("finished"))
-    assert [train(params, "bc"), train(params, "gail"), command(reference, params), command(collect, params)] == [0] * 4
+    assert [train(params, "bc"), train(params, "gail"), command("reference", params), command("collect", params)] == [
+        0
+    ] * 4
     return params
 
 
-@pytest.mark.parametrize("algorithm", ["bc", "gail", "reference"])
-def test_a_cell_holds_what_the_schema_says(finished, algorithm):
-    folder = cell(finished, algorithm)
-    expected = [name for name in CELL_FILES if algorithm != "reference" or name != "policies.safetensors"]
+@pytest.mark.parametrize("row", ["bc", "gail", "reference"])
+def test_a_cell_holds_what_the_schema_says(finished, row):
+    folder = cell(finished, row)
+    expected = [name for name in CELL_FILES if row != "reference" or name != "policies.safetensors"]
     assert sorted(path.name for path in folder.iterdir()) == expected
     card = schema.read_cell(folder / "cell.json")
     assert set(card) == set(schema.CELL)
-    assert (card["task"], card["algorithm"], card["engine"]) == (TASK, algorithm, "native")
+    assert (card["task"], card["row"], card["engine"]) == (TASK, row, "native")
     assert set(card["versions"]) == {"python", "torch", "mujoco", "gymnasium"}
     assert card["budget"] == PARAMS["budget"][TASK] | {"short_budget": False}
-    if algorithm == "reference":
+    if row == "reference":
         assert card["demonstrations_sha256"] is None
     else:
         artefact = json.loads((finished.parent / "data" / "demonstrations" / TASK / "card.json").read_text())
         assert card["demonstrations_sha256"] == artefact["sha256"]
         assert card["config"]["batch"] == 16
-    if algorithm == "gail":
+    if row == "gail":
         assert card["config"]["ppo"]["steps"] == 32
         assert card["config"]["ppo"]["clip"] == 0.2
 
 
-@pytest.mark.parametrize(("algorithm", "points"), [("bc", {0: 4}), ("gail", {128: 2, 256: 2, 384: 4})])
-def test_every_learner_is_evaluated_at_every_point(finished, algorithm, points):
-    rows = evaluations(finished, algorithm)
+@pytest.mark.parametrize(("row", "points"), [("bc", {0: 4}), ("gail", {128: 2, 256: 2, 384: 4})])
+def test_every_learner_is_evaluated_at_every_point(finished, row, points):
+    rows = evaluations(finished, row)
     found = rows.groupby(["demonstrations", "seed", "env_steps"])["episode"].agg(list).to_dict()
     assert found == {
         (*learner, env_steps): list(range(episodes)) for learner in LEARNERS for env_steps, episodes in points.items()
@@ -135,12 +129,12 @@ def test_every_learner_is_evaluated_at_every_point(finished, algorithm, points):
 
 def test_the_reference_cell_measures_random_and_expert(finished):
     rows = evaluations(finished, "reference")
-    means = rows.groupby("algorithm")["episode_return"].agg(["size", "mean"])
+    means = rows.groupby("row")["episode_return"].agg(["size", "mean"])
     assert means["size"].to_dict() == dict.fromkeys(schema.REFERENCES, 4)
     assert means["mean"]["random"] < 50
     assert means["mean"]["expert"] == 1000
     learners = schema.read_csv(cell(finished, "reference") / "learners.csv", schema.LEARNERS)
-    assert set(learners["algorithm"]) == set(schema.REFERENCES)
+    assert set(learners["row"]) == set(schema.REFERENCES)
 
 
 def test_training_and_learners_tables(finished):
@@ -149,8 +143,8 @@ def test_training_and_learners_tables(finished):
     loss = training[training["metric"] == "reward_loss"]
     assert len(loss) == len(LEARNERS) * 6
     assert set(zip(loss["iteration"], loss["env_steps"], strict=True)) == {(i, 64 * i) for i in range(1, 7)}
-    for algorithm, end in (("bc", (30, 0)), ("gail", (6, 384))):
-        learners = schema.read_csv(cell(finished, algorithm) / "learners.csv", schema.LEARNERS)
+    for row, end in (("bc", (30, 0)), ("gail", (6, 384))):
+        learners = schema.read_csv(cell(finished, row) / "learners.csv", schema.LEARNERS)
         assert list(zip(learners["demonstrations"], learners["seed"], strict=True)) == LEARNERS
         assert set(zip(learners["iteration"], learners["env_steps"], strict=True)) == {end}
         assert set(learners["status"]) == {"ok"}
@@ -171,13 +165,13 @@ def test_collected_tables_hold_every_cell(finished):
     }
 
 
-@pytest.mark.parametrize("algorithm", ["bc", "gail", "reference"])
-def test_the_same_cell_twice_gives_the_same_bytes(finished, tmp_path, monkeypatch, algorithm):
+@pytest.mark.parametrize("row", ["bc", "gail", "reference"])
+def test_the_same_cell_twice_gives_the_same_bytes(finished, tmp_path, monkeypatch, row):
     params = project(tmp_path)
     monkeypatch.setenv("THREEFOLD_THREADS", "1")  # the number of cores changes nothing either
     torch.rand(3)  # nor does whatever was drawn before
-    assert (command(reference, params) if algorithm == "reference" else train(params, algorithm)) == 0
-    assert contents(cell(params, algorithm)) == contents(cell(finished, algorithm))
+    assert (command("reference", params) if row == "reference" else train(params, row)) == 0
+    assert contents(cell(params, row)) == contents(cell(finished, row))
 
 
 def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):
@@ -186,10 +180,10 @@ def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):
     assert facts["wall_s"] > 0
     assert facts["env_steps_per_s"] > 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", facts["started"])
-    assert facts["command"].startswith("python -m results.run --params ")
+    assert facts["command"].startswith("threefold run --params ")
     assert facts["resumed"] == 0
-    for algorithm in ("bc", "gail", "reference"):
-        text = b"".join(data for name, data in contents(cell(finished, algorithm)).items() if "safetensors" not in name)
+    for row in ("bc", "gail", "reference"):
+        text = b"".join(data for name, data in contents(cell(finished, row)).items() if "safetensors" not in name)
         for secret in (facts["started"][:10], facts["machine"], facts["cpu"], str(finished.parent)):
             assert secret.encode() not in text
 
@@ -228,13 +222,15 @@ def test_a_learner_that_fails_is_recorded_and_its_neighbours_do_not_notice(finis
         theirs = (before["demonstrations"] == 1) & (before["seed"] == 3)
         late = before["env_steps"] >= 192
         assert after.equals(before[~(theirs & late)].reset_index(drop=True))  # bit by bit
-    assert train(params, "bc") == command(reference, params) == command(collect, params) == 0  # a failure is no hole
+    assert (
+        train(params, "bc") == command("reference", params) == command("collect", params) == 0
+    )  # a failure is no hole
 
 
 def test_a_cell_whose_learners_all_fail_ends_and_is_recorded(tmp_path, monkeypatch, capsys):
-    params = project(tmp_path, algorithms=["gail"])
+    params = project(tmp_path, methods=["gail"])
     monkeypatch.setattr(gail, "train", spoil(LEARNERS, after=2))
-    assert train(params, "gail") == command(reference, params) == command(collect, params) == 0
+    assert train(params, "gail") == command("reference", params) == command("collect", params) == 0
     learners = schema.read_csv(cell(params, "gail") / "learners.csv", schema.LEARNERS)
     assert set(zip(learners["status"], learners["iteration"], strict=True)) == {("failed", 2)}
     assert len(evaluations(params, "gail")) == 0
@@ -247,21 +243,21 @@ def crash(*arguments):
 
 
 def test_a_cell_that_crashes_stops_the_others_unless_the_design_says_to_keep_going(tmp_path, monkeypatch, capsys):
-    params = project(tmp_path, algorithms=["gail"])
+    params = project(tmp_path, methods=["gail"])
     monkeypatch.setattr(gail, "train", crash)
     with pytest.raises(RuntimeError):
         train(params, "gail")
-    params = project(tmp_path, algorithms=["gail", "bc"], keep_going=True)
+    params = project(tmp_path, methods=["gail", "bc"], keep_going=True)
     assert train(params, "gail") == 0
     assert "RuntimeError: out of" in capsys.readouterr().err
     assert contents(cell(params, "gail")) == {"crash.json": b'{\n  "reason": "RuntimeError: out of luck"\n}\n'}
-    assert train(params, "bc") == command(reference, params) == command(collect, params) == 0
+    assert train(params, "bc") == command("reference", params) == command("collect", params) == 0
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"no result: {cell(params, 'gail')}: crashed: RuntimeError: out of luck; "
         "for another try: `dvc repro -f -s <its stage>`"
     )
     learners = schema.read_csv(load(params).results / "learners.csv", schema.LEARNERS)
-    missing = learners[learners["algorithm"] == "gail"]
+    missing = learners[learners["row"] == "gail"]
     assert list(zip(missing["demonstrations"], missing["seed"], strict=True)) == LEARNERS
     assert set(zip(missing["status"], missing["reason"], strict=True)) == {
         ("missing", "crashed: RuntimeError: out of luck")
@@ -276,18 +272,18 @@ def test_a_cell_whose_process_is_killed_is_one_that_crashes(tmp_path, monkeypatc
         yield
 
     monkeypatch.setattr(gail, "train", killed)
-    params = project(tmp_path, algorithms=["gail", "bc"], seeds=[0], keep_going=True)
+    params = project(tmp_path, methods=["gail", "bc"], seeds=[0], keep_going=True)
     assert train(params, "gail") == 0
     assert json.loads((cell(params, "gail") / "crash.json").read_text())["reason"].endswith("ended with -9")
-    assert train(params, "bc") == command(reference, params) == command(collect, params) == 0
+    assert train(params, "bc") == command("reference", params) == command("collect", params) == 0
 
 
 # Wrong input: one line on stderr, exit code 2, no cell.
 
 
-def refused(params, capsys, *said, algorithm="gail", module=run):
+def refused(params, capsys, *said, row="gail", verb="run"):
     capsys.readouterr()
-    assert (train(params, algorithm) if module is run else command(module, params)) == 2
+    assert (train(params, row) if verb == "run" else command(verb, params)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()
@@ -324,7 +320,7 @@ def test_demonstrations_of_another_task(params, capsys):
     params = project(params.parent, tasks=[task], budget={task: PARAMS["budget"][TASK]}, overrides={})
     data = params.parent / "data" / "demonstrations"
     (data / TASK).rename(data / task)
-    assert command(run, params, "--algorithm", "gail", task=task) == 2
+    assert command("run", params, "--row", "gail", task=task) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{data / task / 'card.json'}: task: demonstrations of {TASK}, not of {task}; name" in line
 
@@ -355,14 +351,14 @@ def weaken(params):
     edit(data / "demonstrations" / TASK / "card.json", expert=weak | {"return_stochastic": expert["random"]})
 
 
-@pytest.mark.parametrize(("module", "kind"), [(run, "demonstrations"), (reference, "experts")])
-def test_an_expert_no_better_than_random_is_refused_unless_asked_for(params, capsys, module, kind):
+@pytest.mark.parametrize(("verb", "kind"), [("run", "demonstrations"), ("reference", "experts")])
+def test_an_expert_no_better_than_random_is_refused_unless_asked_for(params, capsys, verb, kind):
     weaken(params)
     card = params.parent / "data" / kind / TASK / "card.json"
     said = f"{card}: return_stochastic: mean 4.84 is not clearly above random (4.84; bar 6.072); train a better expert"
-    refused(params, capsys, f"{said}, or set allow_weak_expert: true in {params}", algorithm="bc", module=module)
+    refused(params, capsys, f"{said}, or set allow_weak_expert: true in {params}", row="bc", verb=verb)
     params.write_text(yaml.safe_dump(PARAMS | {"allow_weak_expert": True}))
-    assert (train(params, "bc") if module is run else command(reference, params)) == 0
+    assert (train(params, "bc") if verb == "run" else command("reference", params)) == 0
 
 
 @pytest.mark.parametrize("expert", [{}, None, {"return_stochastic": {"mean": "high"}}])
@@ -388,17 +384,17 @@ def test_demonstrations_that_tell_nothing_of_their_expert_are_taken(params, demo
 def test_an_altered_expert(params, capsys, name, said):
     path = params.parent / "data" / "experts" / TASK / name
     path.write_bytes(path.read_bytes()[:-1000])
-    refused(params, capsys, f"{path}: {said}", "remake it", module=reference)
+    refused(params, capsys, f"{path}: {said}", "remake it", verb="reference")
 
 
 # An output folder that cannot take the cell. Modes do not bind root, so a file stands in the folder's way.
 
 
-@pytest.mark.parametrize("module", [run, reference])
-def test_an_output_folder_that_cannot_be_made(params, capsys, monkeypatch, module):
+@pytest.mark.parametrize("verb", ["run", "reference"])
+def test_an_output_folder_that_cannot_be_made(params, capsys, monkeypatch, verb):
     (params.parent / "results").write_text("a file")
     monkeypatch.setattr(run, "Team", None)  # it is noticed before any training
-    refused(params, capsys, f"{params.parent / 'results'}", "choose a writable folder", module=module)
+    refused(params, capsys, f"{params.parent / 'results'}", "choose a writable folder", verb=verb)
 
 
 def test_a_read_only_output_folder(params, capsys, monkeypatch):
@@ -415,7 +411,7 @@ def test_a_read_only_output_folder(params, capsys, monkeypatch):
 LIMITED = """
 import resource, runpy
 resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
-runpy.run_module("results.run", run_name="__main__")
+runpy.run_module("threefold", run_name="__main__")
 """
 
 
@@ -425,7 +421,7 @@ def test_a_full_disk(finished, params):
     enough = 8000  # for the tables, and for what the store notes of the inputs
     assert sizes.pop("policies.safetensors") > enough > max(sizes.values())
     command = [sys.executable, "-c", LIMITED.format(enough)]
-    command += ["--params", str(params), "--task", TASK, "--algorithm", "bc"]
+    command += ["--params", str(params), "--task", TASK, "--row", "bc"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     *progress, line = done.stderr.splitlines()
@@ -463,9 +459,9 @@ def test_a_cell_that_cannot_be_written_leaves_the_old_one(finished, params, monk
 
 
 def test_the_command_as_a_user_starts_it(params):
-    arguments = ["--params", str(params), "--task", TASK, "--algorithm", "gial"]
-    command = [sys.executable, "-m", "results.run", *arguments]
+    arguments = ["--params", str(params), "--task", TASK, "--row", "gial"]
+    command = [sys.executable, "-m", "threefold", "run", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == f"error: --algorithm gial: not one of algorithms or variants in {params} (bc, gail)\n"
+    assert done.stderr == f"error: --row gial: not one of methods or variants in {params} (bc, gail)\n"

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import files
-from errors import InputError
-from results import schema
+from threefold.base import files
+from threefold.base.errors import InputError
+from threefold.tables import schema
 
 
 def training(values):
@@ -67,7 +67,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-HEADER = b"task,algorithm,demonstrations,seed,status,iteration,env_steps,reason\n"
+HEADER = b"task,row,demonstrations,seed,status,iteration,env_steps,reason\n"
 ROW = b"Hopper-v5,gail,4,0,ok,3,100,\n"
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from errors import InputError
-from results import schema, statistics
+from threefold.base.errors import InputError
+from threefold.tables import schema, statistics
 
 
 def rng():
@@ -122,7 +122,7 @@ def test_final_evaluation_is_the_last_of_each_learner():
         ("t", "gail", 4, 1, 150, 0, 7.0, 9, True),
         ("t", "bc", 4, 0, 0, 0, 5.0, 9, True),
     )
-    means = statistics.learner_means(statistics.final_episodes(frame)).set_index(["algorithm", "seed"])
+    means = statistics.learner_means(statistics.final_episodes(frame)).set_index(["row", "seed"])
     assert means["episode_return"].to_dict() == {("gail", 0): 3.0, ("gail", 1): 7.0, ("bc", 0): 5.0}
     assert means["episodes"].to_dict() == {("gail", 0): 2, ("gail", 1): 1, ("bc", 0): 1}
 
@@ -139,7 +139,7 @@ def test_references_and_scores():
     assert list(ends) == [-5.0, 15.0, 10.0]
     assert statistics.score(np.array([-5.0, 15.0, 10.0]), ends["random"], ends["expert"]).tolist() == [0, 1, 0.75]
     with pytest.raises(InputError, match="t: expert"):
-        statistics.reference_returns(frame[frame["algorithm"] != "expert"])
+        statistics.reference_returns(frame[frame["row"] != "expert"])
     with pytest.raises(InputError, match="no score"):
         statistics.reference_returns(frame.replace({"episode_return": {15.0: -7.0}}))
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,16 +15,10 @@ import torch
 from scipy import integrate, optimize, stats
 
 from algorithms.core.population import Generators
-from errors import InputError
-from reports import build, inputs
-from reports import studies as chapters
-from reports.density import results_table
-from results import schema as files
-from results.collect import collect
-from results.design import Connection, Density, load
-from studies import connection, density
-from studies.connection import CLAIMS, SAMPLES, Case, gradient
-from studies.core import schema
+from studies.connection import schema as claims_schema
+from studies.connection import study as connection
+from studies.connection.schema import Size as Connection
+from studies.connection.study import CLAIMS, SAMPLES, Case, gradient
 from studies.core.command import run
 from studies.core.discriminator import (
     Points,
@@ -40,7 +35,17 @@ from studies.core.measures import GRID, Measures, estimates, left
 from studies.core.spread import spread
 from studies.core.targets import TARGETS, on_ring
 from studies.core.training import Data, KnownEnergy, Learners, Trial, kim_bengio, train
+from studies.density import schema
+from studies.density import study as density
+from studies.density.chapter import results_table
+from studies.density.schema import Size as Density
 from tests import synthetic
+from threefold.base.errors import InputError
+from threefold.profile.design import load
+from threefold.report import build, inputs
+from threefold.report import studies as chapters
+from threefold.tables import schema as files
+from threefold.tables.collect import collect
 
 ROOT = Path(__file__).parent.parent
 
@@ -459,7 +464,7 @@ def params(tmp_path_factory):
     synthetic.fill(path)
     collect(load(path))
     for name in sizes:
-        subprocess.run([sys.executable, "-m", f"studies.{name}", "--params", path], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "-m", "threefold", "study", name, "--params", path], cwd=ROOT, check=True)
     return path
 
 
@@ -471,9 +476,13 @@ def report(params):
 def test_files_hold_their_schemas_and_every_learner(params):
     design = load(params)
     folder = design.results / "studies"
-    for name, columns in (("claims", schema.CLAIMS), ("gradient", schema.GRADIENT), ("bias", schema.BIAS)):
+    for name, columns in (
+        ("claims", claims_schema.CLAIMS),
+        ("gradient", claims_schema.GRADIENT),
+        ("bias", claims_schema.BIAS),
+    ):
         assert len(files.read_csv(folder / "connection" / f"{name}.csv", columns))
-    assert len(files.read_csv(folder / "connection" / "sign.csv", schema.SIGN)) == 3
+    assert len(files.read_csv(folder / "connection" / "sign.csv", claims_schema.SIGN)) == 3
     training = files.read_csv(folder / "density" / "training.csv", schema.TRAINING)
     assert not training.duplicated([*schema.LEARNER, "step", "metric"]).any()
     assert set(training["step"]) == {0, 3}
@@ -486,11 +495,9 @@ def test_files_hold_their_schemas_and_every_learner(params):
 
 
 def test_the_same_sizes_give_the_same_bytes(params):
-    size = load(params).studies
-    assert size.connection
-    assert size.density
+    size = SimpleNamespace(**load(params).sizes)
     folder = load(params).results / "studies"
-    files.write_csv(pd.DataFrame(connection.claims(size.connection)), folder / "again.csv", schema.CLAIMS)
+    files.write_csv(pd.DataFrame(connection.claims(size.connection)), folder / "again.csv", claims_schema.CLAIMS)
     assert (folder / "again.csv").read_bytes() == (folder / "connection" / "claims.csv").read_bytes()
     rows, _ = density.learn(Trial("ebm_gan_fused", "flow"), size.density.targets, size.density)
     files.write_csv(rows, folder / "again.csv", schema.TRAINING)
@@ -561,7 +568,7 @@ def test_a_studys_figure_needs_its_own_results_alone(params, report, tmp_path):
     path = synthetic.design(tmp_path, studies={"connection": {"energies": 2, "points": [8], "repeats": 10}})
     folder = load(path).results / "studies"
     shutil.copytree(load(params).results / "studies" / "connection", folder / "connection")
-    command = [sys.executable, "-m", "reports.figures", "--params", str(path), "--only", "connection_sign"]
+    command = [sys.executable, "-m", "threefold", "figures", "--params", str(path), "--only", "connection_sign"]
     subprocess.run(command, cwd=ROOT, check=True)
     one, other = (
         root / "reports" / "made-up" / "figures" / "connection_sign.png" for root in (tmp_path, params.parent)
@@ -585,11 +592,10 @@ def test_a_profile_without_studies_has_no_chapters(tmp_path):
         ({"density": SIZE | {"step": 3}}, "studies.density.step: no such key; did you mean 'steps'?"),
     ],
 )
-def test_a_wrong_size_is_named_with_its_file(tmp_path, monkeypatch, studies, said):
+def test_a_wrong_size_is_named_with_its_file(tmp_path, studies, said):
     path = synthetic.design(tmp_path, studies=studies)
-    monkeypatch.setattr(sys, "argv", ["density", "--params", str(path)])
     with pytest.raises(InputError) as caught:
-        run("density", None, density.study)
+        run("density", path)
     assert str(caught.value).startswith(f"{path}: {said}")
 
 

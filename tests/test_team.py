@@ -11,15 +11,15 @@ import pytest
 import safetensors.torch
 import torch
 
-import team as module
 from algorithms import gail
-from errors import InputError
-from results import run
-from results.cell import joined
-from team import Team, split
 from tests.test_run import TASK, cell, contents, project, train
+from threefold.base import workers as module
+from threefold.base.errors import InputError
+from threefold.base.workers import Team, split
+from threefold.cells import run
+from threefold.cells.record import joined
 
-FOUR = {"seeds": [0, 3, 5, 6], "budget": {TASK: {"env_steps": 128, "episodes": 2, "demonstrations": [1]}}}
+FOUR = {"seeds": [0, 3, 5, 6], "budget": {TASK: {"env_steps": 128, "parallel_episodes": 2, "demonstrations": [1]}}}
 
 
 def test_parts_are_as_equal_as_can_be_and_in_order():
@@ -43,15 +43,15 @@ def test_tensors_of_parts_are_joined_learner_by_learner():
     assert torch.equal(found["policy.action_scale"], scale)
 
 
-@pytest.mark.parametrize("algorithm", ["bc", "gail"])
-def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, algorithm):
+@pytest.mark.parametrize("row", ["bc", "gail"])
+def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, row):
     found = []
     for threads in ("1", "2", "5"):
         (tmp_path / threads).mkdir()
         monkeypatch.setenv("THREEFOLD_THREADS", threads)
         params = project(tmp_path / threads, **FOUR)
-        assert train(params, algorithm) == 0
-        found.append(contents(cell(params, algorithm)))
+        assert train(params, row) == 0
+        found.append(contents(cell(params, row)))
     assert found[0] == found[1] == found[2]
 
 

@@ -13,8 +13,8 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPO, PPOConfig
 from algorithms.core.trajectories import Episodes, Window, complete
-from errors import InputError
 from tests.toy import HORIZON, Puck, demonstrations
+from threefold.base.errors import InputError
 
 SEEDS = [3, 8]
 CONFIG = PPOConfig(hidden=(8,), steps=10, epochs=1, minibatches=1, rate=0.01)

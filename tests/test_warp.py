@@ -14,8 +14,8 @@ from envs.episodes import play
 from envs.monitor import Monitor
 from envs.physics import warp
 from envs.physics.warp import Warp
-from errors import InputError
 from tests.resident import WaitsError, resident
+from threefold.base.errors import InputError
 
 TASKS = envs.names()
 DEVICES = [

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from algorithms.core.population import Generators
-from errors import InputError
+from threefold.base.errors import InputError
 
 
 class Transitions(NamedTuple):

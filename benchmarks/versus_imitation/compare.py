@@ -36,11 +36,11 @@ import torch
 
 import envs
 from algorithms import gail
-from data import demonstrations, experts
 from envs.episodes import play
 from envs.monitor import Monitor
-from errors import InputError, one_line
-from team import split
+from threefold.base.errors import InputError, one_line
+from threefold.base.workers import split
+from threefold.experts import demonstrations, experts
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from errors import InputError
+from threefold.base.errors import InputError
 
 # MuJoCo's warnings (an unstable world, an old attribute in a model) go to logging. By itself it prints them and
 # writes them to a file in the working folder.

@@ -24,7 +24,7 @@ import warp as wp
 from torch import Tensor
 
 from envs.graph import launch
-from errors import InputError
+from threefold.base.errors import InputError
 
 wp.config.log_level = wp.LOG_ERROR  # it reports every kernel that it loads
 wp.init()

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from results.design import Density
 from studies.core.discriminator import Points
 from studies.core.measures import estimates
 from studies.core.targets import gaussians, on_ring, ring
+from studies.density.schema import Size
 
 LOG_Z = 1.0
 EVEN = torch.full((8,), 1 / 8, dtype=torch.float64)
@@ -22,7 +22,7 @@ GENERATORS = {
 }
 
 
-def spread(size: Density) -> Iterator[dict[str, Any]]:
+def spread(size: Size) -> Iterator[dict[str, Any]]:
     """Yield the rows of spread.csv."""
     data, generator = ring(), torch.Generator().manual_seed(0)
     for points in size.points:

@@ -1,0 +1,1 @@
+"""The three claims of Finn et al. 2016 on random neural energies."""

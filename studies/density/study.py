@@ -1,0 +1,139 @@
+"""Densities in the plane where everything is known: what EBM-GAN's energy, generator and log Z are worth.
+
+The files are training.csv (what every learner's energy and generator are worth while they learn; the last step is the
+result), maps.csv and samples.csv (the first seed's final densities), spread.csv (estimates of log Z against the number
+of points).
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product, repeat
+from multiprocessing import get_context
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from envs.physics.native import default_threads
+from studies.core.command import Tables
+from studies.core.measures import Measures, energy_log_densities, generator_log_densities
+from studies.core.spread import spread
+from studies.core.targets import TARGETS
+from studies.core.training import Data, Learners, Trial, train
+from studies.density import schema
+from studies.density.schema import Size
+from threefold.base.errors import InputError
+
+# All on the targets of the profile; then covering against seeking, on a target of two modes.
+TRIALS = (
+    Trial("fixed", "gaussian"),
+    Trial("fixed", "mixture"),
+    Trial("fixed", "flow"),
+    Trial("exact", "none"),
+    Trial("likelihood", "flow"),
+    Trial("kim_bengio", "flow"),
+    Trial("ebm_gan", "gaussian"),
+    Trial("ebm_gan", "mixture"),
+    Trial("ebm_gan", "flow"),
+    Trial("ebm_gan_fused", "flow"),
+)
+TWO_MODES = (
+    Trial("likelihood", "gaussian"),
+    Trial("ebm_gan", "gaussian"),
+    Trial("ebm_gan", "narrow"),
+    Trial("ebm_gan_fused", "narrow"),
+)
+
+HELD_OUT = 10_000  # points of each source behind a measurement
+MAP = torch.cartesian_prod(*2 * [torch.linspace(-4.5, 4.5, 46, dtype=torch.float64)])
+FAINTEST = -50.0  # nats, on a map
+SHOWN = 400  # samples beside a map
+
+
+def learn(trial: Trial, names: Sequence[str], size: Size) -> tuple[pd.DataFrame, Learners]:
+    """Train one learner per target and seed; return rows of training.csv, and the learners, target by target."""
+    pairs = list(product(names, size.seeds))
+    each, seeds = [TARGETS[name] for name, _ in pairs], [seed for _, seed in pairs]
+    learners = Learners(trial, each, seeds)
+    measure = Measures(learners, Data(each, seeds, "held out").draw(HELD_OUT))
+    due = {size.steps * k // size.records for k in range(size.records + 1)}
+    rows = []
+    for step in train(learners, size.steps, size.batch):
+        for metric, values in measure().items() if step in due else ():
+            for (name, seed), value in zip(pairs, values.tolist(), strict=True):
+                rows.append((name, *trial, seed, step, metric, value))
+    return pd.DataFrame(rows, columns=list(schema.TRAINING)), learners
+
+
+@torch.no_grad()
+def maps(learners: Learners, names: Sequence[str], size: Size) -> Iterator[pd.DataFrame]:
+    """Yield rows of maps.csv: log densities of each target's first seed."""
+    found = {}
+    if learners.has_energy:
+        found["energy"], _ = energy_log_densities(learners, MAP)
+    if learners.has_generator:
+        found["generator"] = generator_log_densities(learners, MAP)
+    for source, values in found.items():
+        for name, value in zip(names, values[:: len(size.seeds)], strict=True):
+            yield placed(name, learners.trial, source, MAP, log_density=value.clamp(min=FAINTEST))
+
+
+def samples(learners: Learners, names: Sequence[str], size: Size) -> Iterator[pd.DataFrame]:
+    """Yield rows of samples.csv: points of the generator of each target's first seed."""
+    if learners.has_generator:
+        for name, x in zip(names, learners.generator.draw(SHOWN, learners.noise)[0][:: len(size.seeds)], strict=True):
+            yield placed(name, learners.trial, "generator", x.double())
+
+
+def truth(names: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the targets' own rows of maps.csv and of samples.csv."""
+    data, generator = Trial("data", "none"), torch.Generator().manual_seed(0)
+    log_p = {name: TARGETS[name].log_density(MAP).clamp(min=FAINTEST) for name in names}
+    return (
+        pd.concat(placed(name, data, "data", MAP, log_density=log_p[name]) for name in names),
+        pd.concat(placed(name, data, "data", TARGETS[name].sample(SHOWN, generator)) for name in names),
+    )
+
+
+def placed(name: str, trial: Trial, source: str, x: Tensor, **columns: Tensor) -> pd.DataFrame:
+    """Return rows at points `[N, 2]`, without the digits that no figure shows."""
+    keys = {"target": name, "method": trial.method, "generator": trial.generator, "source": source}
+    return pd.DataFrame(keys | {"x": x[:, 0], "y": x[:, 1]} | columns).round(3)
+
+
+def result(trial: Trial, names: Sequence[str], size: Size) -> dict[str, list[pd.DataFrame]]:
+    """Return the rows that one trial adds to the files."""
+    rows, learners = learn(trial, names, size)
+    if trial.method == "fixed":
+        return {"training": [rows]}
+    return {
+        "training": [rows],
+        "maps": list(maps(learners, names, size)),
+        "samples": list(samples(learners, names, size)),
+    }
+
+
+def study(size: Size) -> Tables:
+    """Return every file's rows and columns; trials run side by side, each on one core."""
+    for name in size.targets:
+        if name not in TARGETS:
+            raise InputError(f"studies.density.targets: no {name!r}; choose from {', '.join(TARGETS)}")
+    jobs = [(trial, size.targets) for trial in TRIALS] + [(trial, ["two_modes"]) for trial in TWO_MODES]
+    frames: dict[str, list[pd.DataFrame]] = {"training": [], "maps": [], "samples": []}
+    for names in (size.targets, ["two_modes"]):
+        for file, frame in zip(("maps", "samples"), truth(names), strict=True):
+            frames[file].append(frame)
+    pool = ProcessPoolExecutor(default_threads(), get_context("spawn"), torch.set_num_threads, (1,))
+    with pool, Progress(console=Console(stderr=True)) as progress:
+        results = pool.map(result, *zip(*jobs, strict=True), repeat(size))
+        for found in progress.track(results, len(jobs), description="density"):
+            for file, more in found.items():
+                frames[file] += more
+    return {
+        "training": (pd.concat(frames["training"]), schema.TRAINING),
+        "maps": (pd.concat(frames["maps"]), schema.MAPS),
+        "samples": (pd.concat(frames["samples"]), schema.DRAWN),
+        "spread": (pd.DataFrame(spread(size)), schema.SPREAD),
+    }

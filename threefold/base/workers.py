@@ -1,0 +1,113 @@
+"""Learners shared out: a few train together in each process, one process to a core.
+
+Networks as small as these gain little from a second thread, and Python's lock keeps the physics' threads waiting for
+each other; a process waits for nobody. Who trains with whom decides the last bits of a result, so it never depends on
+the machine: how many processes there are does. On a GPU all train together, in one process.
+"""
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from threefold.base.progress import Step
+
+PART = 3  # learners in a process, at most
+
+Item = TypeVar("Item")
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+Watch = Callable[[Step], None]
+
+
+def split(items: Sequence[Item], device: str = "cpu", most: int | None = None) -> list[list[Item]]:
+    """Share items out to parts of at most so many (PART), as equal as can be, in order; on a GPU there is one part."""
+    count = -(-len(items) // (most or PART)) if device == "cpu" else 1
+    return [list(items[k * len(items) // count : (k + 1) * len(items) // count]) for k in range(count)]
+
+
+class Team(Generic[Job, Outcome]):
+    """The processes that do jobs. A single job is done here, by the process that asks for it, unless it shall be apart.
+
+    What is done apart may be killed, as one that takes too much memory is, and the process that asks for it learns of
+    it by an error. It cannot use CUDA, which does not survive a fork.
+    """
+
+    def __init__(
+        self, do: Callable[[Job, Watch], Outcome], jobs: Sequence[Job], workers: int, apart: bool = False
+    ) -> None:
+        """Let so many workers `do(job, watch)` each of the jobs; it says how it goes by `watch(step)`."""
+        self._do, self._jobs = do, jobs
+        self._shares = [list(enumerate(jobs))[k::workers] for k in range(workers)] if apart or len(jobs) > 1 else []
+        self._workers: dict[Connection, BaseProcess] = {}
+
+    def __enter__(self) -> "Team[Job, Outcome]":
+        """Begin."""
+        context = multiprocessing.get_context("fork")
+        for share in self._shares:
+            # A pipe each, whose writing end the worker alone has: its death, even in the middle of a word, is its end.
+            reader, writer = context.Pipe(duplex=False)
+            worker = context.Process(target=_work, args=(self._do, share, writer, os.getpid()), daemon=True)
+            worker.start()
+            writer.close()
+            self._workers[reader] = worker
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End, whatever has not been done."""
+        for worker in self._workers.values():
+            worker.kill()
+            worker.join()
+
+    def outcomes(self, watch: Watch) -> list[Outcome]:
+        """Return what the jobs came to; `watch(step)` hears how they go. Raises what a job raises."""
+        if not self._shares:
+            return [self._do(job, watch) for job in self._jobs]
+        found: dict[int, Outcome] = {}
+        while len(found) < len(self._jobs):
+            for reader in wait(list(self._workers)):
+                assert isinstance(reader, Connection)
+                number, message = self._hear(reader)
+                if isinstance(message, BaseException):
+                    raise message
+                if isinstance(message, Step):
+                    watch(message)
+                elif message is not None:
+                    found[number] = message
+        return [found[number] for number in range(len(self._jobs))]
+
+    def _hear(self, reader: Connection) -> tuple[int, Any]:
+        """Return the next message of a worker; one that has done its share says no more."""
+        try:
+            return reader.recv()
+        except (EOFError, OSError):
+            worker = self._workers.pop(reader)
+            worker.join()
+            if worker.exitcode:
+                raise RuntimeError(
+                    f"process {worker.pid}, which trained a part, ended with {worker.exitcode}"
+                ) from None
+            return -1, None
+
+
+def _work(
+    do: Callable[[Job, Watch], Outcome], share: Sequence[tuple[int, Job]], messages: Connection, parent: int
+) -> None:
+    for number, job in share:
+
+        def tell(step: Step, number: int = number) -> None:
+            if os.getppid() != parent:  # it was killed, and the next one would meet us at the same checkpoints
+                os._exit(1)
+            messages.send((number, step))
+
+        try:
+            messages.send((number, do(job, tell)))
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            messages.send((number, error))

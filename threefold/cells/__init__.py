@@ -1,0 +1,1 @@
+"""Cells: one row on one task, all its learners; from what they are made to what they become."""

@@ -1,0 +1,136 @@
+"""What a profile costs, before it starts: cells, environment steps, and hours on this device at a measured rate.
+
+One iteration of the first method that steps an env is timed on every task, at its full size; one of every other method
+on the task where that is quickest, which gives its cost beside the first one's. On a CPU that is the iteration of one
+part of a cell, in one of its processes; the others are taken to be as fast at the same time. Evaluations, the native
+engine's on all cores, are counted as if every episode lasted to the task's limit. BC, reading and writing are left out.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+import algorithms
+import envs
+from algorithms.core.experience import Demonstrations
+from envs import device as devices
+from envs.monitor import Monitor
+from envs.physics.native import default_threads
+from threefold.base.errors import InputError
+from threefold.base.workers import split
+from threefold.cells import memory
+from threefold.profile.design import Design, load
+from threefold.profile.names import check_names
+from threefold.profile.overrides import configure
+
+
+def iteration_seconds(task: str, method: str, config: Any, seeds: Sequence[int], episodes: int, device: str) -> float:
+    """Return what an iteration of a method takes on a task: the second one, since the first one compiles and records.
+
+    The demonstrations are noise of the right shapes, so that a task need not have any yet.
+    """
+    env = Monitor(envs.make(task, seeds, episodes, devices.ENGINES[device], device, threads=1))
+    training = algorithms.load(method).train(env, noise(env, len(seeds), device), seeds, config)
+    next(training)
+    started = _clock(device)
+    next(training)
+    env.take_episodes(), env.take_rewards()
+    return _clock(device) - started
+
+
+def evaluation_seconds(task: str, worlds: int = 64, steps: int = 30) -> float:
+    """Return what a step of the native engine takes on a task, on all cores."""
+    env = envs.make(task, [0], worlds)
+    generator = torch.Generator().manual_seed(0)
+    actions = torch.rand(2 * steps, 1, worlds, env.action_size, generator=generator) * 2 - 1
+    for action in actions[:steps]:
+        env.step(action)
+    started = time.perf_counter()
+    for action in actions[steps:]:
+        env.step(action)
+    return (time.perf_counter() - started) / (steps * worlds)
+
+
+def noise(env: Monitor, learners: int, device: str, trajectories: int = 4, steps: int = 250) -> Demonstrations:
+    """Return demonstrations that show nothing, of an env's sizes: to time with."""
+    generator = torch.Generator().manual_seed(0)
+    rows = trajectories * steps
+    obs, next_obs = torch.randn(2, rows, env.obs_size, generator=generator).to(device)
+    action = torch.randn(rows, env.action_size, generator=generator).to(device)
+    never = torch.zeros(rows, dtype=torch.bool, device=device)
+    trajectory = torch.arange(trajectories, device=device).repeat_interleave(steps)
+    lengths = torch.full((trajectories,), steps, device=device)
+    return Demonstrations(
+        obs, action, next_obs, never, trajectory, lengths, never[:trajectories], [trajectories] * learners
+    )
+
+
+def cells(design: Design, params: Path, device: str) -> pd.DataFrame:
+    """Return one row per cell that steps an env: task, row, learners, env_steps, steps_per_s, hours."""
+    named = [(task, row) for task in design.tasks for row in design.rows(task)]
+    configs = {(task, row): configure(design, params, task, row) for task, row in named}
+    stepping = [cell for cell in named if hasattr(configs[cell], "ppo")]
+    if not stepping:
+        raise InputError(f"{params}: methods: none steps an env; name one that does")
+
+    def seconds(task: str, row: str) -> float:
+        """Of one environment step of one learner, of a cell that is computed by all its processes."""
+        parts, episodes = split(design.learners(task), device), design.budget[task].parallel_episodes
+        config, seeds = configs[task, row], [seed for _, seed in parts[0]]
+        if device == "cuda":
+            memory.refuse_too_many(task, len(seeds), episodes, config, torch.cuda.mem_get_info()[0])
+        took = iteration_seconds(task, design.variant(row).method, config, seeds, episodes, device)
+        return took / (config.ppo.steps * episodes * len(seeds)) / min(len(parts), default_threads())
+
+    first = {task: next(row for t, row in stepping if t == task) for task, _ in stepping}
+    on_task = {task: seconds(task, row) for task, row in first.items()}
+    cost: dict[str, float] = {}
+    for row in dict.fromkeys(row for _, row in stepping):
+        quickest = min((task for task, r in stepping if r == row), key=on_task.__getitem__)
+        alike = row == first[quickest]
+        cost[row] = 1.0 if alike else seconds(quickest, row) / on_task[quickest]
+    looks = design.evaluation
+    episodes = (looks.points - 1) * looks.episodes_during_training + looks.episodes  # of each learner
+    evaluation = {task: episodes * envs.load(task).HORIZON * evaluation_seconds(task) for task in on_task}
+    rows = []
+    for task, row in stepping:
+        learners, rate = len(design.learners(task)), 1 / (on_task[task] * cost[row])
+        env_steps = learners * design.budget[task].env_steps
+        hours = (env_steps / rate + learners * evaluation[task]) / 3600
+        rows.append((task, row, learners, env_steps, rate, hours))
+    return pd.DataFrame(rows, columns=["task", "row", "learners", "env_steps", "steps_per_s", "hours"])
+
+
+def cost(params: Path) -> str:
+    """Return what a profile costs on its device, as text."""
+    design = load(params)
+    check_names(design, params, None)
+    torch.set_num_threads(1)  # as when it trains
+    device = devices.choose(design.device)
+    return report(cells(design, params, device), devices.describe(device))
+
+
+def report(table: pd.DataFrame, where: str) -> str:
+    """Return the estimate as text: a line per cell, and the sum."""
+    lines = [
+        f"{cell.task:26}{cell.row:22}{cell.learners:4} learners {cell.env_steps:13,} steps "
+        f"{cell.steps_per_s:11,.0f} steps/s {cell.hours:9.3f} h"
+        for cell in table.itertuples()
+    ]
+    return "\n".join(
+        [
+            *lines,
+            f"{len(table)} cells, {table['env_steps'].sum():,} environment steps, {table['hours'].sum():.1f} hours on "
+            f"{where}, evaluations included, at rates measured now; cells that use no environment step are not counted",
+        ]
+    )
+
+
+def _clock(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

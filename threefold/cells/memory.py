@@ -1,0 +1,55 @@
+"""Whether a cell fits a GPU's memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+import envs
+from threefold.base.errors import InputError
+
+FLOAT = 4  # bytes
+# Copies of a rollout that are alive at once, at most, measured over the methods: of each kept one, with and without
+# its trajectories, and of what rewards, advantages and the first epoch make of it.
+KEPT, KEPT_WHOLE, MADE = 4, 8, 10
+
+
+def refuse_too_many(task: str, learners: int, episodes: int, config: Any, free: int) -> None:
+    """Raise `InputError`, with the number that fits, unless a cell's physics and learning fit into `free` bytes."""
+    from envs.physics import warp  # takes seconds to import, which only its users shall pay
+
+    model = envs.model(envs.load(task))
+    each = warp.bytes_per_world(model) + learning_bytes(config, _obs_size(task), model.nu)
+    if learners * episodes * each > free:
+        raise InputError(
+            f"budget.{task}.parallel_episodes: {episodes} episodes of {learners} learners need about "
+            f"{learners * episodes * each / 1e9:.0f} GB on the GPU, where {free / 1e9:.0f} GB are free; "
+            f"{free // (learners * each)} fit"
+        )
+
+
+@contextmanager
+def explained(task: str, learners: int, episodes: int) -> Iterator[None]:
+    """Turn the error of a GPU whose memory is full all the same into an `InputError` with the cure."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"budget.{task}.parallel_episodes: {episodes} episodes of {learners} learners fill the GPU's memory; write "
+            f"{max(1, episodes // 2)}, or free what others have of it"
+        ) from None
+
+
+def learning_bytes(config: Any, obs_size: int, action_size: int) -> int:
+    """Return the memory that learning takes for each world, at most; 0 for a method without a rollout."""
+    if not hasattr(config, "ppo"):
+        return 0
+    loop, ppo = config.loop, config.ppo
+    row = 2 * obs_size + action_size + 1
+    kept = loop.recent * row * (KEPT_WHOLE if loop.trajectories else KEPT)
+    return FLOAT * ppo.steps * (kept + MADE * (row + max(ppo.hidden)))
+
+
+def _obs_size(task: str) -> int:
+    return envs.make(task, [0], 1).obs_size

@@ -1,0 +1,55 @@
+"""What every score of a task is relative to: random actions and the expert, as ordinary rows."""
+
+from pathlib import Path
+
+import torch
+
+import envs
+from algorithms.core.policy import GaussianPolicy
+from envs.episodes import play
+from threefold.base.files import replacing, write_json
+from threefold.cells.provenance import describe
+from threefold.cells.record import EVALUATION_SEEDS, rows, write_tables
+from threefold.experts import experts
+from threefold.experts.demonstrations import CARD, refuse_weak
+from threefold.profile.design import Design, load
+from threefold.profile.names import check_names
+from threefold.tables import schema
+
+SEED = 0  # one population of one: its episodes start where the first learner's do
+
+
+def measure(design: Design, task: str, policy: GaussianPolicy) -> list[dict[str, object]]:
+    """Return one row per episode of the random and the expert's policies."""
+    env = envs.make(task, [EVALUATION_SEEDS + SEED], design.evaluation.episodes)
+    behaviours = {
+        "random": experts.uniform(env, EVALUATION_SEEDS),
+        "expert": experts.deterministic(policy),
+        "expert-stochastic": experts.stochastic(policy, EVALUATION_SEEDS),
+    }
+    key = {"task": task, "demonstrations": 0, "seed": SEED}
+    return [
+        {"task": task, "row": name} | row
+        for name, act in behaviours.items()
+        for row in rows(key | {"row": name}, 0, play(env, act), 0)
+    ]
+
+
+def reference(params: Path, task: str) -> None:
+    """Measure and write one task's reference cell."""
+    design = load(params)
+    check_names(design, params, task)
+    torch.set_num_threads(1)
+    folder = design.root / "data" / "experts" / task
+    policy, card = experts.load(task, folder)
+    if not design.allow_weak_expert:
+        refuse_weak(folder / CARD, card, f"set allow_weak_expert: true in {params}")
+    evaluations = measure(design, task, policy)
+    learners = [
+        {"task": task, "row": name, "demonstrations": 0, "seed": SEED}
+        | {"status": "ok", "iteration": 0, "env_steps": 0, "reason": ""}
+        for name in schema.REFERENCES
+    ]
+    with replacing(design.cell(task, "reference")) as fresh:
+        write_tables(fresh, evaluations, [], learners)
+        write_json(describe(design, task, "reference", {}, None), fresh / "cell.json")

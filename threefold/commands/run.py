@@ -1,0 +1,23 @@
+"""`threefold run`: compute cells."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from threefold.commands import PARAMS, Params
+
+
+def command(
+    row: Annotated[str, typer.Option(help="A method or a variant of the profile.", metavar="ROW")],
+    task: Annotated[str | None, typer.Option(help="One of its tasks.  [default: all of them]", metavar="TASK")] = None,
+    params: Params = PARAMS,
+    expect: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Train, evaluate and write the cells of one method or variant.
+
+    What the store has already is not computed again; what was stopped goes on from its last checkpoint.
+    """
+    from threefold.cells.run import run
+
+    run(params, row, task, expect)

@@ -1,0 +1,39 @@
+"""`threefold store`: look after the store."""
+
+from typing import Annotated
+
+import typer
+
+from threefold.commands import ROOT, Root
+
+command = typer.Typer(help="Look after the store, where cells and experts are computed.")
+
+
+@command.command("list")
+def list_(root: Root = ROOT) -> None:
+    """Show every cell and expert computed, and the profiles that ask for it."""
+    from threefold.cells.storage import show
+
+    show(root)
+
+
+@command.command()
+def verify(root: Root = ROOT) -> None:
+    """Compare all results with their checksums."""
+    from threefold.cells.storage import verify
+
+    verify(root)
+
+
+@command.command()
+def prune(
+    cells: Annotated[list[str] | None, typer.Argument(help="Entries to remove.", metavar="TASK/ROW")] = None,
+    root: Root = ROOT,
+) -> None:
+    """Remove what no profile asks for, or the entries named: they will then be computed again.
+
+    What is being computed stays.
+    """
+    from threefold.cells.storage import prune
+
+    prune(root, cells or [])

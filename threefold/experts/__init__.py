@@ -1,0 +1,1 @@
+"""Experts and demonstrations: trained, measured, written and read."""

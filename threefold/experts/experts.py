@@ -1,0 +1,206 @@
+"""Experts: the inner loop of every method, run on the true reward.
+
+A population of seeds is trained (threefold/experts/training.py); the policy that does best on held-out episodes becomes
+`data/experts/<task>/policy.safetensors` with a card of what it is worth. A stopped training goes on from its last
+checkpoint; what was trained before is taken from the store.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+
+import envs
+from algorithms.core.policy import GaussianPolicy
+from algorithms.core.population import Generators
+from algorithms.core.ppo import PPOConfig
+from envs import device as devices
+from envs.episodes import Episodes, play
+from envs.physics.native import default_threads
+from threefold.base.errors import InputError
+from threefold.base.files import check_writable, replacing
+from threefold.base.progress import Ticker
+from threefold.base.workers import Team, split
+from threefold.experts.training import Design, Job, best_of, train
+from threefold.store.entries import Entry, location, say
+from threefold.store.origin import origin
+from threefold.store.sources import CODE, checksums, refuse_edits_since_start
+
+ROW = "expert"  # in the store
+CARD_EPISODES = 50
+
+
+def deterministic(policy: GaussianPolicy) -> Any:
+    """Return `act(obs [P, E, O])` that plays the mean action."""
+    return lambda obs: policy(obs)
+
+
+def stochastic(policy: GaussianPolicy, seed: int) -> Any:
+    """Return `act(obs [P, E, O])` that draws actions from one generator per learner."""
+    generators = Generators([seed] * policy.log_std.shape[0], "evaluation", policy.log_std.device)
+    return lambda obs: policy.act(obs, generators.normal(*obs.shape[1:-1], policy.action_scale.numel()))
+
+
+def uniform(env: envs.BatchEnv, seed: int) -> Any:
+    """Return `act(obs [P, E, O])` that draws actions uniformly from the action space: the `random` reference."""
+    generators = Generators([seed] * env.P, "evaluation", env.obs.device)
+    low, high = env.action_low, env.action_high
+    return lambda obs: low + (high - low) * generators.uniform(env.E, env.action_size)
+
+
+def measure(policy: GaussianPolicy, task: str, seed: int = 90_000) -> dict[str, dict[str, float]]:
+    """Return the returns of the deterministic and the stochastic expert and of random actions, 50 episodes each."""
+    env = envs.make(task, [seed], CARD_EPISODES)
+    return {
+        "return_deterministic": summary(play(env, deterministic(policy))),
+        "return_stochastic": summary(play(env, stochastic(policy, seed))),
+        "random": summary(play(env, uniform(env, seed))),
+    }
+
+
+def summary(episodes: Episodes) -> dict[str, float]:
+    """Return mean, spread and length of the episodes of a population of one."""
+    returns = episodes.episode_return[0]
+    return {
+        "mean": float(returns.mean()),
+        "std": float(returns.std()),
+        "min": float(returns.min()),
+        "max": float(returns.max()),
+        "episodes": len(returns),
+        "mean_length": float(episodes.length[0].double().mean()),
+        "terminated": int(episodes.terminated[0].sum()),
+    }
+
+
+def save(folder: Path, policy: GaussianPolicy, card: dict[str, Any]) -> None:
+    """Write weights and card together, or nothing."""
+    weights = safetensors.torch.save({k: v.contiguous() for k, v in policy.state_dict().items()})
+    card = card | {"sha256": hashlib.sha256(weights).hexdigest()}
+    with replacing(folder) as fresh:
+        (fresh / "policy.safetensors").write_bytes(weights)
+        (fresh / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def load(task: str, folder: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
+    """Return the expert of a task as a population of one, and its card.
+
+    Raises `InputError` when the folder, the card or the weights are missing, altered or of another task.
+    """
+    remake = f"remake it with: threefold expert --task {task}"
+    try:
+        card = json.loads((folder / "card.json").read_text())
+        weights = (folder / "policy.safetensors").read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: the expert of {task} is missing; {remake}") from None
+    except json.JSONDecodeError:
+        raise InputError(f"{folder / 'card.json'}: not valid JSON; {remake}") from None
+    if card.get("task") != task:
+        raise InputError(f"{folder / 'card.json'}: task is {card.get('task')!r}, expected {task!r}; {remake}")
+    if hashlib.sha256(weights).hexdigest() != card.get("sha256"):
+        raise InputError(f"{folder / 'policy.safetensors'}: sha256 differs from the card's (altered or cut); {remake}")
+    try:
+        return GaussianPolicy.from_tensors(safetensors.torch.load(weights)), card
+    except (IndexError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError):
+        raise InputError(f"{folder / 'policy.safetensors'}: no policy's weights; {remake}") from None
+
+
+def read_design(path: Path, task: str) -> Design:
+    """Read one row of `experts`; raises `InputError` for what is missing or unknown."""
+    rows = yaml.safe_load(path.read_text())["experts"]
+    if task not in rows:
+        envs.load(task)
+        raise InputError(f"{path}: experts.{task} is missing; add it to train this expert")
+    try:
+        design = TypeAdapter(Design).validate_python(rows[task])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in ("experts", task, *first["loc"]))
+        raise InputError(f"{path}: {key}: {first['msg']} (found {first['input']!r}); correct it") from None
+    defaults, written = asdict(PPOConfig()), {float: (int, float), tuple: (list,), int: (int,)}
+    for name, value in design.ppo.items():
+        if name not in defaults:
+            raise InputError(
+                f"{path}: experts.{task}.ppo.{name}: no constant of PPO; choose from {', '.join(defaults)}"
+            )
+        if not isinstance(value, written[type(defaults[name])]):
+            raise InputError(f"{path}: experts.{task}.ppo.{name}: {value!r}, must be like {defaults[name]!r}")
+    return design
+
+
+def made_from(task: str, design: Design, device: str) -> dict[str, Any]:
+    """Return all that decides the bytes of an expert; versions of packages are on its card, not counted."""
+    files: dict[str, str] = {}
+    for name in (
+        "algorithms/core",
+        "envs",
+        "threefold/base/workers.py",
+        "threefold/experts/experts.py",
+        "threefold/experts/training.py",
+    ):
+        files |= checksums(CODE, CODE / name)
+    facts = {"task": task, "design": asdict(design), "ppo": asdict(design.config), "device": device}
+    return json.loads(json.dumps(facts | {"files": files}))
+
+
+def entries(root: Path) -> list[Entry]:
+    """Return the store's entries of the experts that a project's data/params.yaml asks for, on either device."""
+    params = root / "data" / "params.yaml"
+    if not params.exists():
+        return []
+    return [
+        Entry(location(root), task, ROW, made_from(task, read_design(params, task), device))
+        for task in yaml.safe_load(params.read_text())["experts"]
+        for device in devices.ENGINES
+    ]
+
+
+def compute(entry: Entry, design: Design, device: str) -> None:
+    """Train, measure and write an expert into the store."""
+    task = entry.task
+    parts = split(list(enumerate(design.seeds)), device, most=1)  # they are few, and train for long
+    workers = min(len(parts), default_threads())
+    jobs = [
+        Job(task, design, dict(part), entry.checkpoints / f"{device}-{k}", default_threads() // workers, device)
+        for k, part in enumerate(parts)
+    ]
+    title = f"expert {task} on {devices.describe(device)}"
+    with Team(train, jobs, workers) as team, Ticker(title, design.env_steps, design.seeds) as ticker:
+        champion = best_of(team.outcomes(ticker.advance))
+    policy = GaussianPolicy.from_tensors(safetensors.torch.load(champion.weights))
+    returns = measure(policy, task)
+    card = {
+        "task": task,
+        **returns,
+        "required_return": design.required_return,
+        "reached": returns["return_deterministic"]["mean"] >= design.required_return,
+        "seed": champion.seed,
+        "env_steps": champion.env_steps,
+        "design": asdict(design),
+        "ppo": asdict(design.config),
+        "versions": devices.versions(devices.ENGINES[device]),
+        "command": f"threefold expert --task {task}",
+    }
+    save(entry.result, policy, card)
+    entry.finish(origin(device))
+
+
+def make(task: str, params: Path, out: Path, wanted: str) -> None:
+    """Make one expert, unless the store has it, and put it into `out`; `wanted` is the device: auto, cpu or cuda."""
+    torch.set_num_threads(1)  # see threefold.base.workers
+    design, device = read_design(params, task), devices.choose(wanted)
+    check_writable(out.parent)
+    inputs = made_from(task, design, device)
+    refuse_edits_since_start(inputs["files"])
+    entry = Entry(location(params.resolve().parents[1]), task, ROW, inputs)
+    entry.obtain(lambda: compute(entry, design, device), lambda: made_from(task, design, device), out)
+    card = load(task, out)[1]
+    if not card["reached"]:
+        reached = card["return_deterministic"]["mean"]
+        say(f"note: {task}: {reached:.1f} is below the bar {design.required_return}")

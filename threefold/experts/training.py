@@ -1,0 +1,144 @@
+"""The training of an expert: PPO on the true reward, and a contest of its policies on held-out episodes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import safetensors.torch
+import torch
+from pydantic import ConfigDict, Field, PositiveInt
+from safetensors import SafetensorError
+
+import envs
+from algorithms.core.policy import GaussianPolicy
+from algorithms.core.ppo import PPO, PPOConfig
+from algorithms.core.state import pack, unpack
+from envs.device import ENGINES
+from envs.episodes import play
+from envs.monitor import Monitor
+from threefold.base.errors import InputError
+from threefold.base.progress import Step
+from threefold.store.entries import Checkpoints
+
+HELD_OUT = 20  # episodes that choose the policy, the same ones each time,
+HELD_OUT_SEEDS = 10_000  # apart from those of training
+CHOICES = 20  # times during training that the policies compete
+FINAL_RATE = 0.1  # of the first learning rate, reached linearly
+
+
+@dataclass(frozen=True)
+class Design:
+    """How one task's expert is made; a row of `experts` in data/params.yaml."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    seeds: Annotated[list[int], Field(min_length=1)]
+    env_steps: PositiveInt  # per seed
+    episodes: PositiveInt  # in parallel, per seed
+    required_return: float  # deterministic mean that the card must reach
+    ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig`
+    log_std: float = 0.0  # of the first policy's actions, in units of half their range
+
+    @property
+    def config(self) -> PPOConfig:
+        """Return all constants of PPO; TypeError for one that it has not."""
+        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.ppo.items()}
+        return replace(PPOConfig(), **changes)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Learners to train, together."""
+
+    task: str
+    design: Design
+    learners: dict[int, int]  # place among all of them: seed
+    checkpoints: Path
+    threads: int  # of the native engine
+    device: str
+
+
+class Champion(NamedTuple):
+    """The best policy so far."""
+
+    held_out_return: float  # mean, deterministic
+    weights: bytes  # a population of one, as safetensors
+    seed: int
+    env_steps: int  # that it had had
+
+
+def train(job: Job, watch: Callable[[Step], None]) -> Champion:
+    """Train on the job's device, from the last checkpoint on, and return the champion.
+
+    The contests are held on the native engine, whichever trains.
+    """
+    design, config, seeds, places = job.design, job.design.config, list(job.learners.values()), list(job.learners)
+    env = Monitor(envs.make(job.task, seeds, design.episodes, ENGINES[job.device], job.device, job.threads))
+    ppo = PPO(env, seeds, config)
+    with torch.no_grad():
+        ppo.policy.log_std.fill_(design.log_std)
+    per_iteration = config.steps * design.episodes
+    iterations = -(-design.env_steps // per_iteration)
+    between = max(1, iterations // CHOICES)
+    checkpoints = Checkpoints(job.checkpoints, f"{job.task}/expert")
+    champion, done, saved = Champion(-float("inf"), weights(ppo.policy, 0), seeds[0], 0), 0, checkpoints.last()
+    if saved is not None:
+        champion, done = restore(saved, ppo, env, checkpoints.folder)
+        watch(Step(done * per_iteration, learners=len(seeds), resumed=True))
+    for iteration in range(done, iterations):
+        ppo.optimizer.param_groups[0]["lr"] = config.rate * (1 - (1 - FINAL_RATE) * iteration / iterations)
+        experience = ppo.collect()
+        ppo.improve(lambda _: env.take_rewards().transpose(0, 1).float(), experience)
+        ended = [(places[learner], total, length) for learner, total, length in env.take_episodes()]
+        watch(Step(experience.steps, ended, learners=len(seeds)))
+        iteration += 1
+        if iteration % between == 0 or iteration == iterations:
+            champion = max(champion, contest(job, ppo.policy, iteration * per_iteration), key=_held_out_return)
+        checkpoints.offer(iteration, partial(state, ppo, env, champion, iteration))
+    return champion
+
+
+def contest(job: Job, policies: GaussianPolicy, env_steps: int) -> Champion:
+    """Return the best of a population on the held-out episodes; one that has diverged is the worst."""
+    seeds = list(job.learners.values())
+    arena = envs.make(job.task, [HELD_OUT_SEEDS + seed for seed in seeds], HELD_OUT, threads=job.threads)
+    returns = play(arena, policies.on_cpu()).episode_return.mean(1).nan_to_num(-float("inf"))
+    best = int(returns.argmax())
+    return Champion(float(returns[best]), weights(policies, best), seeds[best], env_steps)
+
+
+def best_of(champions: list[Champion]) -> Champion:
+    """Return the best of several parts' champions; of equals, the first."""
+    return max(champions, key=_held_out_return)
+
+
+def _held_out_return(champion: Champion) -> float:
+    return champion.held_out_return
+
+
+def weights(policies: GaussianPolicy, learner: int) -> bytes:
+    """Return one learner's policy, as a population of one."""
+    return safetensors.torch.save(
+        {k: v.contiguous() for k, v in policies.on_cpu().select(learner).state_dict().items()}
+    )
+
+
+def state(ppo: PPO, env: Monitor, champion: Champion, iteration: int) -> bytes:
+    """Return all that the rest of a training depends on."""
+    best = champion._asdict() | {"weights": safetensors.torch.load(champion.weights)}
+    tree = {"ppo": ppo.state.state_dict(), "env": env.state_dict(), "champion": best, "iteration": iteration}
+    return pack(tree)
+
+
+def restore(saved: bytes, ppo: PPO, env: Monitor, where: Path) -> tuple[Champion, int]:
+    """Put a training back to where it was; return its champion and the iterations that it had done."""
+    try:
+        tree = unpack(saved)
+        ppo.state.load_state_dict(tree["ppo"])
+        env.load_state_dict(tree["env"])
+        best = tree["champion"]
+        return Champion(**best | {"weights": safetensors.torch.save(best["weights"])}), tree["iteration"]
+    except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: no state of this training ({' '.join(str(error).split())}); remove it") from None

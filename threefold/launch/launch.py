@@ -1,0 +1,166 @@
+"""Compute all cells of a profile that the store lacks, several at a time, here or on a Ray cluster.
+
+Results go to the store; `dvc repro` then only verifies and copies them. A cell that fails does not stop the others. It
+can be ended and started again at any time, also beside a `dvc repro`: no cell is computed twice.
+"""
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from envs.physics.native import default_threads
+from threefold.base.errors import InputError
+from threefold.cells.grid import grid, profiles, status
+from threefold.cells.inputs import expectation
+from threefold.launch.executors import Executor, Local, Order, Outcome, Ray
+from threefold.store.entries import Entry, location
+
+
+class Board:
+    """How far a grid is: a live table on a terminal, a line for each cell in a log."""
+
+    def __init__(self, entries: list[Entry], console: Console | None = None) -> None:
+        self.done = [entry for entry in entries if status(entry.folder) == "done"]
+        self.waiting = deque(entry for entry in entries if entry not in self.done)
+        self.running: dict[str, float] = {}  # since when
+        self.failed: dict[str, str] = {}  # why
+        self.slots = 0
+        self._seconds: dict[str, list[float]] = {}  # that cells took, by row
+        for entry in self.done:
+            self._learn(entry)
+        self._console = console or Console(file=sys.stderr, force_terminal=sys.stderr.isatty())
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show it, and at the end one line that stays."""
+        live = Live(console=self._console, get_renderable=self.table, refresh_per_second=1, transient=True)
+        if self._console.is_interactive:
+            live.start()
+        try:
+            yield
+        finally:
+            live.stop()
+            self._console.print(self.line(), highlight=False, soft_wrap=True)
+
+    def start(self, entry: Entry) -> None:
+        """Note that a cell is being computed."""
+        self.running[entry.name] = time.monotonic()
+
+    def end(self, entry: Entry, reason: str) -> None:
+        """Note that a cell is done, or why not."""
+        del self.running[entry.name]
+        if reason:
+            self.failed[entry.name] = reason
+        else:
+            self.done.append(entry)
+            self._learn(entry)
+        said = f"failed: {reason} (see {entry.folder})" if reason else "done"
+        self._console.print(f"{entry.name}: {said}; {self.line()}", highlight=False, markup=False, soft_wrap=True)
+
+    def _learn(self, entry: Entry) -> None:
+        try:
+            seconds = json.loads((entry.folder / "provenance.json").read_text())["wall_s"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return
+        self._seconds.setdefault(entry.row, []).append(seconds)
+
+    def left(self) -> float | None:
+        """Seconds until all is done if cells take as long as those of their row, or of all rows, did; None: unknown."""
+        every = [seconds for row in self._seconds.values() for seconds in row]
+        if not every or not self.slots:
+            return None
+        mean = sum(every) / len(every)
+        means = {row: sum(seconds) / len(seconds) for row, seconds in self._seconds.items()}
+        work = sum(means.get(entry.row, mean) for entry in self.waiting)
+        now = time.monotonic()
+        for name, since in self.running.items():
+            work += max(means.get(name.split("/")[1], mean) - (now - since), 0.0)
+        return work / self.slots
+
+    def line(self) -> str:
+        """Return the counts, and the time left."""
+        total = len(self.done) + len(self.waiting) + len(self.running) + len(self.failed)
+        left = self.left()
+        counts = f"{len(self.done)} of {total} cells done, {len(self.running)} running, {len(self.failed)} failed"
+        return counts + ("" if left is None else f", about {_duration(left)} left")
+
+    def table(self) -> Table:
+        """Return what is running, and what failed."""
+        table = Table("cell", "", title=self.line(), title_justify="left")
+        now = time.monotonic()
+        for name, since in self.running.items():
+            table.add_row(name, f"running, {_duration(now - since)}")
+        for name, reason in list(self.failed.items())[-10:]:
+            table.add_row(name, f"failed: {reason}")
+        return table
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def launch(board: Board, params: str, store: Path, executor: Executor) -> None:
+    """Compute what waits."""
+    running: dict[Future[Outcome], Entry] = {}
+    with board.shown():
+        while board.waiting or running:
+            board.slots = executor.slots()
+            while board.waiting and len(running) < board.slots:
+                entry = board.waiting.popleft()
+                running[executor.submit(order(entry, params, store))] = entry
+                board.start(entry)
+            for future in wait(running, timeout=1.0, return_when=FIRST_COMPLETED).done:
+                entry = running.pop(future)
+                board.end(entry, settle(entry, future))
+
+
+def order(entry: Entry, params: str, store: Path) -> Order:
+    """Return what a worker is told."""
+    return Order(params, entry.task, entry.row, str(entry.folder.relative_to(store)), expectation(entry.inputs))
+
+
+def settle(entry: Entry, future: "Future[Outcome]") -> str:
+    """Take in a result; return why there is none, or nothing."""
+    try:
+        outcome = future.result()
+        if not outcome.reason:
+            entry.receive(outcome.files)
+        return outcome.reason
+    except Exception as error:  # a worker that is lost for good, or what it sent
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def executor_of(name: str, root: Path, cpus: int, gpus: float, address: str) -> Executor:
+    """Return the executor that the command line asks for."""
+    if name == "ray":
+        return Ray(root, cpus, address, gpus)
+    if name != "local":
+        raise InputError(f"--executor {name}: no such executor; choose local or ray")
+    slots, devices = default_threads() // cpus, torch.cuda.device_count()
+    if gpus:
+        slots = min(slots, int(devices / gpus))
+    return Local(root, cpus, max(1, slots), devices)
+
+
+def launch_profile(root: Path, profile: str, executor: str, cpus: int, gpus: float, address: str) -> None:
+    """Compute the cells of a profile that the store lacks; raises InputError naming those that failed."""
+    known = {design.profile: (params, design) for params, design in profiles(root)}
+    if profile not in known:
+        raise InputError(f"--profile {profile}: not one of {', '.join(sorted(known))}")
+    params, design = known[profile]
+    board = Board(grid(design, params))
+    launch(board, str(params.relative_to(root)), location(root), executor_of(executor, root, cpus, gpus, address))
+    if board.failed:
+        lines = [f"{name}: {reason}" for name, reason in board.failed.items()]
+        raise InputError("\n".join(["these cells failed; start again to try them again:", *lines]))

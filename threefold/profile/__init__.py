@@ -1,0 +1,1 @@
+"""A profile: what its params.yaml asks for, read and checked."""

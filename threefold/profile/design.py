@@ -1,0 +1,161 @@
+"""The experimental design: one profile's params.yaml, read and checked."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, PositiveInt, ValidationError, create_model
+
+import studies
+from threefold.base.errors import InputError
+from threefold.base.strict import Strict
+
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Evaluation(Strict):
+    """How policies are evaluated: with their mean action, on episodes of their own."""
+
+    episodes: PositiveInt  # of the final evaluation, per learner
+    points: PositiveInt  # evaluations during training, the final one included
+    episodes_during_training: PositiveInt  # at each of the others
+
+
+class Budget(Strict):
+    """What a learner may use on one task."""
+
+    env_steps: PositiveInt  # per learner
+    parallel_episodes: PositiveInt  # per learner
+    demonstrations: Annotated[list[PositiveInt], Field(min_length=1)]  # numbers of the expert's trajectories
+    short_budget: bool = False  # too short for a verdict on a method; the report says so on the task's rows
+
+
+class Variant(Strict):
+    """A row beside the methods' own: another configuration of a method, or a control, on some of the tasks."""
+
+    method: str
+    tasks: Annotated[list[str], Field(min_length=1)]
+    config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
+    # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
+    expert: Literal["own", "survivors", "idle"] = "own"
+
+
+# The size of each study that the profile has.
+SIZES: dict[str, Any] = {name: (studies.size(name) | None, None) for name in studies.names()}
+Studies = create_model("Studies", __base__=Strict, **SIZES)
+
+
+class Design(Strict):
+    """One profile. `root` and `folder` are paths as seen from the working folder."""
+
+    root: Path
+    folder: Path
+    profile: str
+    tasks: Annotated[list[str], Field(min_length=1)]
+    methods: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    evaluation: Evaluation
+    budget: dict[str, Budget]
+    overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
+    variants: dict[str, Variant]  # by the names of their rows
+    studies: Studies = Studies()  # type: ignore[valid-type] # made from what is found
+    allow_weak_expert: bool = False
+    keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # of training; evaluations are the CPU's, whatever this is
+
+    @property
+    def sizes(self) -> dict[str, Strict]:
+        """Return the sizes of the studies that the profile has, by their names."""
+        return {name: size for name in SIZES if (size := getattr(self.studies, name)) is not None}
+
+    @property
+    def results(self) -> Path:
+        """Return the folder of the profile's results."""
+        return self.root / "results" / self.profile
+
+    def rows(self, task: str) -> list[str]:
+        """Return what is compared on a task, in order: the methods, then the variants that run there."""
+        return [*self.methods, *(name for name, variant in self.variants.items() if task in variant.tasks)]
+
+    def variant(self, row: str) -> Variant:
+        """Return what a row runs; a method's own row is the method as it is, on every task."""
+        return self.variants.get(row) or Variant(method=row, tasks=self.tasks)
+
+    def cell(self, task: str, row: str) -> Path:
+        """Return the folder of one cell. DVC makes a variant's, of all its tasks, in one stage: they lie together."""
+        if row in self.variants:
+            return self.results / "variants" / row / task
+        return self.results / "cells" / task / row
+
+    def learners(self, task: str) -> list[tuple[int, int]]:
+        """Return the (number of demonstrations, seed) of every learner of a cell, in order."""
+        return [(n, seed) for n in self.budget[task].demonstrations for seed in self.seeds]
+
+
+def load(path: Path) -> Design:
+    """Read and check a params.yaml; raises `InputError` naming the file, the key and the cure."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; name a profile's params.yaml with --params") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct it") from None
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path}: expected keys such as tasks, methods, seeds; found {type(content).__name__}; write them"
+        )
+    try:
+        root = Path(str(content.get("root", ".")))
+        design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent})
+    except ValidationError as error:
+        raise InputError(f"{path}: {_explain(error)}") from None
+    _check_keys(path, design)
+    return design
+
+
+MODELS: tuple[type[Strict], ...] = (Design, Evaluation, Budget, Variant, Studies, *map(studies.size, studies.names()))
+
+
+def _explain(error: ValidationError) -> str:
+    """Return key, mistake and cure of the first unknown key, or else of whatever is wrong first."""
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key is missing as well
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key}: missing; add it"
+    if first["type"] == "extra_forbidden":
+        known = [name for model in MODELS for name in model.model_fields]
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        return f"{key}: no such key; {f'did you mean {close[0]!r}?' if close else 'remove it'}"
+    return f"{key}: {first['msg']} (found {first['input']!r}); correct it"
+
+
+def _check_keys(path: Path, design: Design) -> None:
+    for table, names in (("budget", design.budget), ("overrides", design.overrides)):
+        for name in names:
+            if name not in design.tasks:
+                raise InputError(
+                    f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); correct either"
+                )
+    for task in design.tasks:
+        if task not in design.budget:
+            raise InputError(f"{path}: budget.{task}: missing; add the task's budget")
+    for name, variant in design.variants.items():
+        where = f"{path}: variants.{name}"
+        if not name.startswith(f"{variant.method}_"):
+            raise InputError(f"{where}: a variant's name begins with its method; call it {variant.method}_{name}")
+        if name in design.methods:
+            raise InputError(f"{where}: is one of methods too; give it another name")
+        for task in variant.tasks:
+            if task not in design.tasks:
+                raise InputError(
+                    f"{where}.tasks: {task} is not one of tasks ({', '.join(design.tasks)}); correct either"
+                )
+    lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "methods", "seeds")}
+    lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
+    lists |= {f"variants.{name}.tasks": variant.tasks for name, variant in design.variants.items()}
+    for name, size in design.sizes.items():
+        lists |= {f"studies.{name}.{key}": value for key, value in size if isinstance(value, list)}
+    for key, values in lists.items():
+        if len(set(values)) < len(values):
+            raise InputError(f"{path}: {key}: {values} names one twice; remove it")

@@ -1,0 +1,120 @@
+"""One page that shows a profile's results: reports/<profile>/report.html with figures/ and tables/.
+
+Beside it is provenance.html. The report is a pure
+function of the results, so that DVC can hash it. Who computed them, when and how fast is not: that stands in
+provenance.html, which no DVC stage tracks.
+"""
+
+import base64
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from threefold.base.errors import InputError
+from threefold.base.files import write_bytes
+from threefold.report import figures, studies, style, tables
+from threefold.report.inputs import Inputs
+from threefold.report.plot import write
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+PAGE_DPI = 114  # CSS pixels per inch of figure
+UNRECORDED = "not recorded on this machine"
+
+
+def build(given: Inputs) -> Path:
+    """Write the report, its figures, its tables and the provenance; the report's path."""
+    folder = given.design.root / "reports" / given.design.profile
+    shown, plots = tables.tables(given), figures.plots(given)
+    chapters = [(chapter, chapter.tables()) for chapter in studies.chapters(given.design).values()]
+    for one in (shown, *(more for _, more in chapters)):
+        for name, table in one.items():
+            tables.write(table, folder / "tables", name)
+    every = plots | studies.plots(given.design)
+    images = {name: write(plot, folder / "figures", name) for name, plot in every.items()}
+    page = TEMPLATES.get_template("report.html.j2").render(
+        given=given,
+        design=given.design,
+        methods=[style.label(name) for name in given.design.methods],
+        steps=style.steps,
+        numeric=tables.numeric,
+        summary=shown.pop("summary"),
+        tables=shown,
+        failures=tables.failures(given),
+        missing=tables.missing(given),
+        plots=plots,
+        chapters=chapters,
+        images={name: _image(png) for name, png in images.items()},
+        command=_command(given),
+        versions=_versions(given),
+        collected=Path(os.path.relpath(given.design.results, folder)).as_posix(),
+    )
+    write_bytes(folder / "report.html", page.encode())
+    write_bytes(folder / "provenance.html", _provenance(given).encode())
+    return folder / "report.html"
+
+
+def _image(png: bytes) -> dict[str, Any]:
+    """A PNG to put into the page, and its width there: text of figures is a little smaller than the page's."""
+    pixels = int.from_bytes(png[16:20], "big")
+    return {"base64": base64.b64encode(png).decode(), "width": round(pixels / style.DPI * PAGE_DPI)}
+
+
+def _command(given: Inputs) -> str:
+    """What remakes a figure, from the project's root."""
+    params = os.path.relpath(given.params.resolve(), given.design.root.resolve())
+    return f"threefold figures --params {shlex.quote(params)} --only"
+
+
+def _versions(given: Inputs) -> list[tuple[str, str]]:
+    """Each program's versions over all cells: one, unless a profile was computed on several machines."""
+    versions: dict[str, set[str]] = {}
+    for cell in given.cells.values():
+        for program, version in cell["versions"].items():
+            versions.setdefault(program, set()).add(str(version))
+    return [(program, ", ".join(sorted(found))) for program, found in sorted(versions.items())]
+
+
+def _provenance(given: Inputs) -> str:
+    """A page of what each cell's sidecar says; cells computed elsewhere may have none."""
+    rows = [
+        _sidecar(given, task, row) for task in given.design.tasks for row in ("reference", *given.design.rows(task))
+    ]
+    rows += [_sidecar(given, "studies", name) for name in studies.chapters(given.design)]
+    columns = ["Cell", "Commit", "Machine", "Wall time", "Steps per second", "Started", "Command"]
+    return TEMPLATES.get_template("provenance.html.j2").render(
+        profile=given.design.profile, columns=columns, rows=rows, unrecorded=UNRECORDED
+    )
+
+
+def _sidecar(given: Inputs, task: str, row: str) -> list[str]:
+    name = f"{task} / {given.label(row) if row in given.design.rows(task) else row}"
+    path = given.design.results / "provenance" / task / f"{row}.json"
+    if not path.exists():
+        return [name]
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{path}: truncated or altered; delete it (no result depends on it)") from None
+
+    def text(key: str) -> str:
+        return str(facts.get(key) or UNRECORDED)
+
+    return [
+        name,
+        text("commit")[:12] + (" (with uncommitted changes)" if facts.get("dirty") else ""),
+        f"{text('machine')}, {text('cpu')}, {text('cores')} cores, {text('threads')} threads",
+        f"{facts['wall_s'] / 60:.1f} min" if "wall_s" in facts else UNRECORDED,
+        f"{facts['env_steps_per_s']:,.0f}" if facts.get("env_steps_per_s") else UNRECORDED,
+        text("started").replace("T", " "),
+        text("command"),
+    ]

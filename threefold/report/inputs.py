@@ -1,0 +1,169 @@
+"""What a report is made from: the collected results of one profile, and the published numbers to hold them against."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from threefold.base.errors import InputError
+from threefold.profile.design import Design, load
+from threefold.report import style
+from threefold.tables import schema, statistics
+
+PUBLISHED = Path(__file__).parent / "published"
+# Where GAIL's table 3 has several rows of one method, ours is held against the one trained as ours is.
+PUBLISHED_NAMES = {"gail (entropy 0)": "gail"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Collected results and what every figure and table derives from them.
+
+    params: the profile's params.yaml as given. training: what is finite of it. curves: one row per learner and
+    evaluation, the methods' own. learners: one row per learner, variants' too, with its final evaluation; a failed
+    learner delivers no policy and counts as the random one (score 0): leaving it out would flatter its method.
+    missing: one row per learner without a result, which counts for nothing. references: mean returns per task of
+    random, expert, expert-stochastic. published: GAIL's table 3 under our names, with scores by its own random and
+    expert policies.
+    """
+
+    params: Path
+    design: Design
+    episodes: pd.DataFrame
+    training: pd.DataFrame
+    curves: pd.DataFrame
+    learners: pd.DataFrame
+    missing: pd.DataFrame
+    references: pd.DataFrame
+    published: pd.DataFrame
+    cells: dict[str, dict[str, Any]]
+
+    @cached_property
+    def _strata(self) -> dict[tuple[str, str, int], pd.DataFrame]:
+        return dict(iter(self.learners.groupby(["task", "row", "demonstrations"])))
+
+    def stratum(self, task: str, row: str, demonstrations: int) -> pd.DataFrame:
+        """The learners of one task, method and number of demonstrations: one row per seed."""
+        return self._strata.get((task, row, demonstrations), self.learners.iloc[:0])
+
+    def strata(self, row: str, pick: Callable[[list[int]], list[int]] = list) -> list[np.ndarray]:
+        """Scores of one method [seeds], for every task and each of its numbers of demonstrations that `pick` keeps."""
+        return [
+            self.stratum(task, row, number)["score"].to_numpy()
+            for task in self.design.tasks
+            for number in pick(self.numbers(task))
+        ]
+
+    @cached_property
+    def methods(self) -> pd.DataFrame:
+        """The rows of `learners` that are the methods' own."""
+        return self.learners[self.learners["row"].isin(self.design.methods)]
+
+    @property
+    def incomplete(self) -> str:
+        """A sentence for captions of what is averaged over learners; empty if none is missing."""
+        if self.missing.empty:
+            return ""
+        return (
+            f" Incomplete: {len(self.missing)} of {len(self.missing) + len(self.learners)} learners have no result and "
+            "are left out."
+        )
+
+    def label(self, row: str) -> str:
+        """How a row is written: `airl_state_only`, a variant of `airl`, is AIRL, state only."""
+        variant = self.design.variants.get(row)
+        if variant is None:
+            return style.label(row)
+        return f"{style.label(variant.method)}, {row.removeprefix(variant.method + '_').replace('_', ' ')}"
+
+    def numbers(self, task: str) -> list[int]:
+        """Numbers of demonstrations of a task, rising."""
+        return sorted(self.design.budget[task].demonstrations)
+
+
+def read(params: Path) -> Inputs:
+    """Read the collected results of a profile; InputError if they are missing or not those of this params.yaml."""
+    design = load(params)
+    folder = design.results
+    evaluations = schema.read_csv(folder / "evaluations.csv", schema.EVALUATIONS)
+    training = schema.read_csv(folder / "training.csv", schema.TRAINING)
+    learners = schema.read_csv(folder / "learners.csv", schema.LEARNERS)
+    _check(design, learners, folder)
+    references = statistics.reference_returns(evaluations)
+    curves = _with_score(statistics.learner_means(evaluations), references)
+    trained = learners[~learners["row"].isin(schema.REFERENCES)]
+    return Inputs(
+        params=params,
+        design=design,
+        episodes=evaluations,
+        training=training[np.isfinite(training["value"])],
+        curves=curves[curves["row"].isin(design.methods)],
+        learners=_final(trained[trained["status"] != "missing"], curves, references),
+        missing=trained[trained["status"] == "missing"],
+        references=references,
+        published=_published(design),
+        cells=_cells(folder / "cells.json"),
+    )
+
+
+def _check(design: Design, learners: pd.DataFrame, folder: Path) -> None:
+    found = set(learners[list(schema.LEARNER)].itertuples(index=False, name=None))
+    for task in design.tasks:
+        for row in design.rows(task):
+            for demonstrations in design.budget[task].demonstrations:
+                if not found.issuperset((task, row, demonstrations, seed) for seed in design.seeds):
+                    raise InputError(
+                        f"{folder / 'learners.csv'}: lacks learners of {task}, {row}, {demonstrations} "
+                        "demonstrations; run `threefold collect` with the same params.yaml"
+                    )
+
+
+def _cells(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; run `threefold collect`") from None
+    except ValueError:
+        raise InputError(f"{path}: truncated or altered; run `threefold collect`") from None
+
+
+def _with_score(frame: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+    random, expert = (frame["task"].map(references[name]) for name in ("random", "expert"))
+    return frame.assign(score=statistics.score(frame["episode_return"], random, expert))
+
+
+def _final(learners: pd.DataFrame, curves: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+    last = curves.sort_values("env_steps").drop_duplicates(list(schema.LEARNER), keep="last")
+    last = last[[*schema.LEARNER, "episode_return", "episode_length", "episodes", "score"]]
+    rows = learners.merge(last, on=list(schema.LEARNER), how="left")
+    failed = rows["status"] == "failed"
+    return rows.assign(
+        episode_return=rows["episode_return"].mask(failed, rows["task"].map(references["random"])),
+        score=rows["score"].mask(failed, 0.0),
+    )
+
+
+def _published(design: Design) -> pd.DataFrame:
+    """GAIL's table 3 as task, row, demonstrations, episode_return, sd, runs, score, score_sd; of what we ran."""
+    table = pd.read_csv(PUBLISHED / "gail_table3.csv")
+    ends = pd.read_csv(PUBLISHED / "gail_table1.csv").pivot_table(index="task", columns="reference", values="mean")
+    method = table["method"].str.lower()
+    random, expert = table["task"].map(ends["random"]), table["task"].map(ends["expert"])
+    table = pd.DataFrame(
+        {
+            "task": table["task"].map({task.rsplit("-v", 1)[0]: task for task in design.tasks}),
+            "row": method.replace(PUBLISHED_NAMES),
+            "demonstrations": table["trajectories"],
+            "episode_return": table["mean"],
+            "sd": table["std"],
+            "runs": table["runs"],
+            "score": statistics.score(table["mean"], random, expert),
+            "score_sd": table["std"] / (expert - random),
+        }
+    )
+    return table[table["task"].notna() & table["row"].isin(design.methods)].reset_index(drop=True)

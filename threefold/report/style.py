@@ -1,0 +1,108 @@
+"""How figures look: one colour and marker per method, text sizes, and how numbers are written."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+import seaborn
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from PIL import Image
+
+# Okabe & Ito's palette, whose yellow (too light on white) is Tol's olive. Told apart by colour-blind readers.
+COLOURS = {
+    "bc": "#E69F00",
+    "gail": "#0072B2",
+    "airl": "#009E73",
+    "gcl": "#CC79A7",
+    "ebm_gan": "#D55E00",
+    "fem": "#56B4E9",
+    "gtal": "#999933",
+}
+SPARE = ("#332288", "#882255", "#44AA99", "#661100", "#AA4499", "#117733", "#6699CC", "#888888")
+MARKERS = "osDPph<>d8*H"  # not ^ and v (a score out of range) nor x (a failed learner)
+
+EXPERT: dict[str, Any] = {"color": "#222222", "linestyle": (0, (5, 2)), "linewidth": 1.1}
+STOCHASTIC: dict[str, Any] = {"color": "#777777", "linestyle": (0, (5, 2, 1, 2)), "linewidth": 0.9}
+RANDOM: dict[str, Any] = {"color": "#777777", "linestyle": (0, (1, 1.6)), "linewidth": 1.2}
+
+DPI = 200
+WIDTH = 8.8  # of a figure at most, in inches
+PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.15
+
+mpl.use("agg")
+seaborn.set_theme(
+    context="paper",
+    style="whitegrid",
+    font="DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
+    rc={
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.labelsize": 9,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 9,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#555555",
+        "xtick.bottom": True,
+        "ytick.left": True,
+        "grid.color": "#E6E6E6",
+        "grid.linewidth": 0.7,
+        "figure.constrained_layout.use": True,
+        "pdf.fonttype": 42,  # text stays text
+        "savefig.dpi": DPI,
+    },
+)
+
+
+def colours(methods: Sequence[str]) -> dict[str, str]:
+    """A colour per method: fixed for the known ones, the spare ones in the order of the design for the others."""
+    new = [name for name in methods if name not in COLOURS]
+    return {**COLOURS, **{name: SPARE[i % len(SPARE)] for i, name in enumerate(new)}}
+
+
+def markers(methods: Sequence[str]) -> dict[str, str]:
+    """A marker per method, on the same rule as its colour."""
+    names = [*COLOURS, *(name for name in methods if name not in COLOURS)]
+    return {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(names)}
+
+
+def shades(count: int) -> list[tuple[float, ...]]:
+    """Colours of an ordered quantity, few to many: told apart by colour-blind readers too."""
+    return list(seaborn.color_palette("viridis", count))
+
+
+def label(method: str) -> str:
+    """How a method is written: `ebm_gan` is EBM-GAN."""
+    return method.replace("_", "-").upper()
+
+
+def steps(count: float) -> str:
+    """A number of steps in at most four characters and a unit: 250k, 1.5M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if abs(count) >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.3g}"
+
+
+def steps_formatter() -> FuncFormatter:
+    """Ticks of an axis that counts steps."""
+    return FuncFormatter(lambda count, _: steps(count))
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """A figure as `pdf` or `png`, without dates: the same figure gives the same bytes."""
+    buffer = BytesIO()
+    metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+    figure.savefig(buffer, format=kind, metadata=metadata[kind])
+    return buffer.getvalue() if kind == "pdf" else _smaller(buffer)
+
+
+def _smaller(png: BytesIO) -> bytes:
+    """The same picture in at most 256 colours, which lines and text do not outgrow: a third of the bytes."""
+    buffer = BytesIO()
+    Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
