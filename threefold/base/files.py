@@ -1,5 +1,6 @@
 """Writing results so that nothing half-written is ever found."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def checksum(path: Path) -> str:
+    """Return the sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def check_writable(folder: Path) -> None:

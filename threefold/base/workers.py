@@ -1,8 +1,8 @@
-"""Learners shared out: a few train together in each process, one process to a core.
+"""Jobs shared out to processes, one process to a core.
 
-Networks as small as these gain little from a second thread, and Python's lock keeps the physics' threads waiting for
-each other; a process waits for nobody. Who trains with whom decides the last bits of a result, so it never depends on
-the machine: how many processes there are does. On a GPU all train together, in one process.
+A job is a few learners who train together. Networks as small as these gain little from a second thread, and Python's
+lock keeps the physics' threads waiting for each other; a process waits for nobody. Who trains with whom decides the
+last bits of a result, so whoever makes the jobs looks at no machine: how many processes there are depends on it.
 """
 
 import multiprocessing
@@ -14,20 +14,11 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from threefold.base.progress import Step
+from threefold.base.steps import Step
 
-PART = 3  # learners in a process, at most
-
-Item = TypeVar("Item")
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 Watch = Callable[[Step], None]
-
-
-def split(items: Sequence[Item], device: str = "cpu", most: int | None = None) -> list[list[Item]]:
-    """Share items out to parts of at most so many (PART), as equal as can be, in order; on a GPU there is one part."""
-    count = -(-len(items) // (most or PART)) if device == "cpu" else 1
-    return [list(items[k * len(items) // count : (k + 1) * len(items) // count]) for k in range(count)]
 
 
 class Team(Generic[Job, Outcome]):

@@ -21,7 +21,6 @@ from envs import device as devices
 from envs.monitor import Monitor
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.base.workers import split
 from threefold.cells import memory
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
@@ -69,22 +68,27 @@ def noise(env: Monitor, learners: int, device: str, trajectories: int = 4, steps
     )
 
 
-def cells(design: Design, params: Path, device: str) -> pd.DataFrame:
+def cells(design: Design, device: str) -> pd.DataFrame:
     """Return one row per cell that steps an env: task, row, learners, env_steps, steps_per_s, hours."""
     named = [(task, row) for task in design.tasks for row in design.rows(task)]
-    configs = {(task, row): configure(design, params, task, row) for task, row in named}
+    configs = {(task, row): configure(design, task, row) for task, row in named}
     stepping = [cell for cell in named if hasattr(configs[cell], "ppo")]
     if not stepping:
-        raise InputError(f"{params}: methods: none steps an env; name one that does")
+        raise InputError(f"{design.params}: methods: none steps an env; name one that does")
 
     def seconds(task: str, row: str) -> float:
         """Of one environment step of one learner, of a cell that is computed by all its processes."""
-        parts, episodes = split(design.learners(task), device), design.budget[task].parallel_episodes
-        config, seeds = configs[task, row], [seed for _, seed in parts[0]]
+        parts, episodes = design.parts(task), design.budget[task].parallel_episodes
+        together = parts[0].learners if device == "cpu" else design.learners(task)
+        config, seeds = configs[task, row], [seed for _, seed in together]
         if device == "cuda":
             memory.refuse_too_many(task, len(seeds), episodes, config, torch.cuda.mem_get_info()[0])
         took = iteration_seconds(task, design.variant(row).method, config, seeds, episodes, device)
-        return took / (config.ppo.steps * episodes * len(seeds)) / min(len(parts), default_threads())
+        return (
+            took
+            / (config.ppo.steps * episodes * len(seeds))
+            / (min(len(parts), default_threads()) if device == "cpu" else 1)
+        )
 
     first = {task: next(row for t, row in stepping if t == task) for task, _ in stepping}
     on_task = {task: seconds(task, row) for task, row in first.items()}
@@ -108,10 +112,10 @@ def cells(design: Design, params: Path, device: str) -> pd.DataFrame:
 def cost(params: Path) -> str:
     """Return what a profile costs on its device, as text."""
     design = load(params)
-    check_names(design, params, None)
+    check_names(design)
     torch.set_num_threads(1)  # as when it trains
     device = devices.choose(design.device)
-    return report(cells(design, params, device), devices.describe(device))
+    return report(cells(design, device), devices.describe(device))
 
 
 def report(table: pd.DataFrame, where: str) -> str:

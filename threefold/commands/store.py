@@ -37,3 +37,11 @@ def prune(
     from threefold.cells.storage import prune
 
     prune(root, cells or [])
+
+
+@command.command()
+def deliver(root: Root = ROOT) -> None:
+    """Put finished parts of every profile in their place, without computing."""
+    from threefold.cells.storage import deliver_all
+
+    deliver_all(root)

@@ -25,13 +25,14 @@ from envs import device as devices
 from envs.episodes import Episodes, play
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.base.files import check_writable, replacing
+from threefold.base.files import check_writable, checksum, replacing
 from threefold.base.progress import Ticker
-from threefold.base.workers import Team, split
+from threefold.base.workers import Team
 from threefold.experts.training import Design, Job, best_of, train
+from threefold.store import code
 from threefold.store.entries import Entry, location, say
+from threefold.store.inputs import differences, plain
 from threefold.store.origin import origin
-from threefold.store.sources import CODE, checksums, refuse_edits_since_start
 
 ROW = "expert"  # in the store
 CARD_EPISODES = 50
@@ -136,17 +137,11 @@ def read_design(path: Path, task: str) -> Design:
 
 def made_from(task: str, design: Design, device: str) -> dict[str, Any]:
     """Return all that decides the bytes of an expert; versions of packages are on its card, not counted."""
-    files: dict[str, str] = {}
-    for name in (
-        "algorithms/core",
-        "envs",
-        "threefold/base/workers.py",
-        "threefold/experts/experts.py",
-        "threefold/experts/training.py",
-    ):
-        files |= checksums(CODE, CODE / name)
+    module = envs.load(task)
+    model = envs.model_path(module)
     facts = {"task": task, "design": asdict(design), "ppo": asdict(design.config), "device": device}
-    return json.loads(json.dumps(facts | {"files": files}))
+    made_of = {"code": code.checksums(__name__, module.__name__), "data": {model.name: checksum(model)}}
+    return plain(facts | made_of)
 
 
 def entries(root: Path) -> list[Entry]:
@@ -155,20 +150,21 @@ def entries(root: Path) -> list[Entry]:
     if not params.exists():
         return []
     return [
-        Entry(location(root), task, ROW, made_from(task, read_design(params, task), device))
+        Entry(location(root), f"{task}/{ROW}", made_from(task, read_design(params, task), device))
         for task in yaml.safe_load(params.read_text())["experts"]
         for device in devices.ENGINES
     ]
 
 
-def compute(entry: Entry, design: Design, device: str) -> None:
+def compute(entry: Entry, task: str, design: Design, device: str) -> None:
     """Train, measure and write an expert into the store."""
-    task = entry.task
-    parts = split(list(enumerate(design.seeds)), device, most=1)  # they are few, and train for long
-    workers = min(len(parts), default_threads())
+    learners = dict(enumerate(design.seeds))
+    # A process for each, since they are few and train for long; all at once on a GPU.
+    groups = [{place: seed} for place, seed in learners.items()] if device == "cpu" else [learners]
+    workers = min(len(groups), default_threads())
     jobs = [
-        Job(task, design, dict(part), entry.checkpoints / f"{device}-{k}", default_threads() // workers, device)
-        for k, part in enumerate(parts)
+        Job(task, design, group, entry.checkpoints / f"{device}-{k}", default_threads() // workers, device)
+        for k, group in enumerate(groups)
     ]
     title = f"expert {task} on {devices.describe(device)}"
     with Team(train, jobs, workers) as team, Ticker(title, design.env_steps, design.seeds) as ticker:
@@ -197,9 +193,15 @@ def make(task: str, params: Path, out: Path, wanted: str) -> None:
     design, device = read_design(params, task), devices.choose(wanted)
     check_writable(out.parent)
     inputs = made_from(task, design, device)
-    refuse_edits_since_start(inputs["files"])
-    entry = Entry(location(params.resolve().parents[1]), task, ROW, inputs)
-    entry.obtain(lambda: compute(entry, design, device), lambda: made_from(task, design, device), out)
+    code.refuse_edits_since_start(inputs["code"])
+    entry = Entry(location(params.resolve().parents[1]), f"{task}/{ROW}", inputs)
+    with entry.locked():
+        if not entry.finished():
+            compute(entry, task, design, device)
+        code.forget()
+        if edited := differences(inputs, made_from(task, design, device)):
+            raise InputError(f"{edited[0]}: changed while the expert of {task} was computed; start it again")
+        entry.deliver(out)
     card = load(task, out)[1]
     if not card["reached"]:
         reached = card["return_deterministic"]["mean"]

@@ -21,8 +21,10 @@ from rich.table import Table
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
 from threefold.cells.grid import grid, profiles, status
-from threefold.cells.inputs import expectation
+from threefold.cells.plan import expectation
+from threefold.cells.run import is_delivered
 from threefold.launch.executors import Executor, Local, Order, Outcome, Ray
+from threefold.profile.names import check_names
 from threefold.store.entries import Entry, location
 
 
@@ -72,7 +74,7 @@ class Board:
             seconds = json.loads((entry.folder / "provenance.json").read_text())["wall_s"]
         except (OSError, ValueError, TypeError, KeyError):
             return
-        self._seconds.setdefault(entry.row, []).append(seconds)
+        self._seconds.setdefault(_row(entry.name), []).append(seconds)
 
     def left(self) -> float | None:
         """Seconds until all is done if cells take as long as those of their row, or of all rows, did; None: unknown."""
@@ -81,28 +83,32 @@ class Board:
             return None
         mean = sum(every) / len(every)
         means = {row: sum(seconds) / len(seconds) for row, seconds in self._seconds.items()}
-        work = sum(means.get(entry.row, mean) for entry in self.waiting)
+        work = sum(means.get(_row(entry.name), mean) for entry in self.waiting)
         now = time.monotonic()
         for name, since in self.running.items():
-            work += max(means.get(name.split("/")[1], mean) - (now - since), 0.0)
+            work += max(means.get(_row(name), mean) - (now - since), 0.0)
         return work / self.slots
 
     def line(self) -> str:
         """Return the counts, and the time left."""
         total = len(self.done) + len(self.waiting) + len(self.running) + len(self.failed)
         left = self.left()
-        counts = f"{len(self.done)} of {total} cells done, {len(self.running)} running, {len(self.failed)} failed"
+        counts = f"{len(self.done)} of {total} parts done, {len(self.running)} running, {len(self.failed)} failed"
         return counts + ("" if left is None else f", about {_duration(left)} left")
 
     def table(self) -> Table:
         """Return what is running, and what failed."""
-        table = Table("cell", "", title=self.line(), title_justify="left")
+        table = Table("part", "", title=self.line(), title_justify="left")
         now = time.monotonic()
         for name, since in self.running.items():
             table.add_row(name, f"running, {_duration(now - since)}")
         for name, reason in list(self.failed.items())[-10:]:
             table.add_row(name, f"failed: {reason}")
         return table
+
+
+def _row(name: str) -> str:
+    return name.split("/")[1]
 
 
 def _duration(seconds: float) -> str:
@@ -127,7 +133,8 @@ def launch(board: Board, params: str, store: Path, executor: Executor) -> None:
 
 def order(entry: Entry, params: str, store: Path) -> Order:
     """Return what a worker is told."""
-    return Order(params, entry.task, entry.row, str(entry.folder.relative_to(store)), expectation(entry.inputs))
+    task, row, part = entry.name.split("/")
+    return Order(params, task, row, part, str(entry.folder.relative_to(store)), expectation(entry.inputs))
 
 
 def settle(entry: Entry, future: "Future[Outcome]") -> str:
@@ -155,12 +162,16 @@ def executor_of(name: str, root: Path, cpus: int, gpus: float, address: str) -> 
 
 def launch_profile(root: Path, profile: str, executor: str, cpus: int, gpus: float, address: str) -> None:
     """Compute the cells of a profile that the store lacks; raises InputError naming those that failed."""
-    known = {design.profile: (params, design) for params, design in profiles(root)}
+    known = {design.profile: design for design in profiles(root)}
     if profile not in known:
         raise InputError(f"--profile {profile}: not one of {', '.join(sorted(known))}")
-    params, design = known[profile]
-    board = Board(grid(design, params))
-    launch(board, str(params.relative_to(root)), location(root), executor_of(executor, root, cpus, gpus, address))
+    design = known[profile]
+    check_names(design)
+    torch.set_num_threads(1)
+    board = Board([place.entry for place in grid(design) if not is_delivered(place.cell, place.part)])
+    launch(
+        board, str(design.params.relative_to(root)), location(root), executor_of(executor, root, cpus, gpus, address)
+    )
     if board.failed:
         lines = [f"{name}: {reason}" for name, reason in board.failed.items()]
-        raise InputError("\n".join(["these cells failed; start again to try them again:", *lines]))
+        raise InputError("\n".join(["these parts failed; start again to try them again:", *lines]))

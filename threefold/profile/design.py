@@ -1,8 +1,10 @@
 """The experimental design: one profile's params.yaml, read and checked."""
 
 import difflib
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import Field, PositiveInt, ValidationError, create_model
@@ -28,6 +30,7 @@ class Budget(Strict):
     env_steps: PositiveInt  # per learner
     parallel_episodes: PositiveInt  # per learner
     demonstrations: Annotated[list[PositiveInt], Field(min_length=1)]  # numbers of the expert's trajectories
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None  # in the place of the profile's
     short_budget: bool = False  # too short for a verdict on a method; the report says so on the task's rows
 
 
@@ -46,11 +49,41 @@ SIZES: dict[str, Any] = {name: (studies.size(name) | None, None) for name in stu
 Studies = create_model("Studies", __base__=Strict, **SIZES)
 
 
+class Part(NamedTuple):
+    """Learners of a cell that train together, and whose result is kept as one: seeds of one number of trajectories.
+
+    Who trains together decides the last bits of a result, so seeds are grouped by their value alone: 0 to 2, 3 to 5,
+    and so on. More seeds, or more numbers of trajectories, add parts and leave the others as they are.
+    """
+
+    demonstrations: int
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Return its name: `4_0-1-2` are the seeds 0, 1 and 2 from 4 trajectories."""
+        return f"{self.demonstrations}_{'-'.join(map(str, self.seeds))}"
+
+    @property
+    def learners(self) -> list[tuple[int, int]]:
+        """Return the (number of demonstrations, seed) of each learner."""
+        return [(self.demonstrations, seed) for seed in self.seeds]
+
+
+TOGETHER = 3  # learners of a part, at most: networks this small gain little from more on a core
+
+
+def together(seeds: Iterable[int]) -> list[tuple[int, ...]]:
+    """Return the seeds of each part, in order."""
+    return [tuple(group) for _, group in groupby(sorted(seeds), lambda seed: seed // TOGETHER)]
+
+
 class Design(Strict):
-    """One profile. `root` and `folder` are paths as seen from the working folder."""
+    """One profile. `root`, `folder` and `params`, its own file, are paths as seen from the working folder."""
 
     root: Path
     folder: Path
+    params: Path
     profile: str
     tasks: Annotated[list[str], Field(min_length=1)]
     methods: Annotated[list[str], Field(min_length=1)]
@@ -60,12 +93,13 @@ class Design(Strict):
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
     variants: dict[str, Variant]  # by the names of their rows
     studies: Studies = Studies()  # type: ignore[valid-type] # made from what is found
+    left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
     allow_weak_expert: bool = False
     keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of training; evaluations are the CPU's, whatever this is
 
     @property
-    def sizes(self) -> dict[str, Strict]:
+    def sizes(self) -> dict[str, Any]:
         """Return the sizes of the studies that the profile has, by their names."""
         return {name: size for name in SIZES if (size := getattr(self.studies, name)) is not None}
 
@@ -76,7 +110,8 @@ class Design(Strict):
 
     def rows(self, task: str) -> list[str]:
         """Return what is compared on a task, in order: the methods, then the variants that run there."""
-        return [*self.methods, *(name for name, variant in self.variants.items() if task in variant.tasks)]
+        every = [*self.methods, *(name for name, variant in self.variants.items() if task in variant.tasks)]
+        return [row for row in every if row not in self.left_out.get(task, {})]
 
     def variant(self, row: str) -> Variant:
         """Return what a row runs; a method's own row is the method as it is, on every task."""
@@ -88,9 +123,23 @@ class Design(Strict):
             return self.results / "variants" / row / task
         return self.results / "cells" / task / row
 
+    def seeds_of(self, task: str) -> list[int]:
+        """Return the seeds of a task."""
+        return self.budget[task].seeds or self.seeds
+
+    def parts(self, task: str) -> list[Part]:
+        """Return the parts of each of a task's cells, in order."""
+        groups = together(self.seeds_of(task))
+        return [Part(number, seeds) for number in self.budget[task].demonstrations for seeds in groups]
+
     def learners(self, task: str) -> list[tuple[int, int]]:
         """Return the (number of demonstrations, seed) of every learner of a cell, in order."""
-        return [(n, seed) for n in self.budget[task].demonstrations for seed in self.seeds]
+        return [learner for part in self.parts(task) for learner in part.learners]
+
+    @property
+    def plan(self) -> Path:
+        """Return the file with the fingerprint of every part."""
+        return self.folder / "plan.json"
 
 
 def load(path: Path) -> Design:
@@ -107,7 +156,7 @@ def load(path: Path) -> Design:
         )
     try:
         root = Path(str(content.get("root", ".")))
-        design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent})
+        design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent, "params": path})
     except ValidationError as error:
         raise InputError(f"{path}: {_explain(error)}") from None
     _check_keys(path, design)
@@ -131,7 +180,12 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_keys(path: Path, design: Design) -> None:
-    for table, names in (("budget", design.budget), ("overrides", design.overrides)):
+    tables: dict[str, dict[str, Any]] = {
+        "budget": design.budget,
+        "overrides": design.overrides,
+        "left_out": design.left_out,
+    }
+    for table, names in tables.items():
         for name in names:
             if name not in design.tasks:
                 raise InputError(
@@ -140,6 +194,10 @@ def _check_keys(path: Path, design: Design) -> None:
     for task in design.tasks:
         if task not in design.budget:
             raise InputError(f"{path}: budget.{task}: missing; add the task's budget")
+    for task, rows in design.left_out.items():
+        for row in rows:
+            if row not in (known := [*design.methods, *design.variants]):
+                raise InputError(f"{path}: left_out.{task}.{row}: not one of the rows ({', '.join(known)}); correct it")
     for name, variant in design.variants.items():
         where = f"{path}: variants.{name}"
         if not name.startswith(f"{variant.method}_"):
@@ -153,6 +211,7 @@ def _check_keys(path: Path, design: Design) -> None:
                 )
     lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "methods", "seeds")}
     lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
+    lists |= {f"budget.{task}.seeds": budget.seeds for task, budget in design.budget.items() if budget.seeds}
     lists |= {f"variants.{name}.tasks": variant.tasks for name, variant in design.variants.items()}
     for name, size in design.sizes.items():
         lists |= {f"studies.{name}.{key}": value for key, value in size if isinstance(value, list)}

@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from pathlib import Path
+from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 import algorithms
@@ -10,28 +11,32 @@ from threefold.base.errors import InputError
 from threefold.profile.design import Design
 
 
-def configure(design: Design, path: Path, task: str, row: str) -> Any:
+def configure(design: Design, task: str, row: str) -> Any:
     """Return the Config of a row on a task: the method's, with the task's overrides, then the variant's own constants.
 
     A name like `ppo.discount` reaches into a nested Config. An override that this method does not have is another
     method's; one that no method has is an error, and so is a variant's that its method does not have.
     """
-    variant = design.variant(row)
+    variant, path = design.variant(row), design.params
     config = algorithms.load(variant.method).Config()
     for name, value in design.overrides.get(task, {}).items():
         where = f"{path}: overrides.{task}.{name}"
         if name in _constants(config):
             config = _replaced(config, name.split("."), value, where)
         else:
-            every = (
-                constant for method in algorithms.names() for constant in _constants(algorithms.load(method).Config())
-            )
-            _check_known(name, set(every), where)
+            _check_known(name, _of_any_method(), where)
     for name, value in variant.config.items():
         where = f"{path}: variants.{row}.config.{name}"
         _check_known(name, set(_constants(config)), where)
         config = _replaced(config, name.split("."), value, where)
     return config
+
+
+@cache
+def _of_any_method() -> frozenset[str]:
+    return frozenset(
+        constant for method in algorithms.names() for constant in _constants(algorithms.load(method).Config())
+    )
 
 
 def _constants(config: Any) -> list[str]:
@@ -44,7 +49,7 @@ def _constants(config: Any) -> list[str]:
     return names
 
 
-def _check_known(name: str, known: set[str], where: str) -> None:
+def _check_known(name: str, known: Collection[str], where: str) -> None:
     if name not in known:
         close = difflib.get_close_matches(name, sorted(known), n=1)
         cure = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"

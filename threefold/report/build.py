@@ -85,20 +85,22 @@ def _versions(given: Inputs) -> list[tuple[str, str]]:
 
 
 def _provenance(given: Inputs) -> str:
-    """A page of what each cell's sidecar says; cells computed elsewhere may have none."""
+    """A page of what each part's sidecar says; parts computed elsewhere may have none."""
     rows = [
-        _sidecar(given, task, row) for task in given.design.tasks for row in ("reference", *given.design.rows(task))
+        _sidecar(given, f"{task} / {given.label(row)} / {part.name}", Path(task) / row / part.name)
+        for task in given.design.tasks
+        for row in given.design.rows(task)
+        for part in given.design.parts(task)
     ]
-    rows += [_sidecar(given, "studies", name) for name in studies.chapters(given.design)]
-    columns = ["Cell", "Commit", "Machine", "Wall time", "Steps per second", "Started", "Command"]
+    rows += [_sidecar(given, f"studies / {name}", Path("studies") / name) for name in studies.chapters(given.design)]
+    columns = ["Cell", "Commit", "Processor", "Wall time", "Steps per second", "Started", "Command"]
     return TEMPLATES.get_template("provenance.html.j2").render(
         profile=given.design.profile, columns=columns, rows=rows, unrecorded=UNRECORDED
     )
 
 
-def _sidecar(given: Inputs, task: str, row: str) -> list[str]:
-    name = f"{task} / {given.label(row) if row in given.design.rows(task) else row}"
-    path = given.design.results / "provenance" / task / f"{row}.json"
+def _sidecar(given: Inputs, name: str, place: Path) -> list[str]:
+    path = given.design.results / "provenance" / f"{place}.json"
     if not path.exists():
         return [name]
     try:
@@ -112,7 +114,7 @@ def _sidecar(given: Inputs, task: str, row: str) -> list[str]:
     return [
         name,
         text("commit")[:12] + (" (with uncommitted changes)" if facts.get("dirty") else ""),
-        f"{text('machine')}, {text('cpu')}, {text('cores')} cores, {text('threads')} threads",
+        f"{text('cpu')}, {text('cores')} cores, {text('threads')} threads",
         f"{facts['wall_s'] / 60:.1f} min" if "wall_s" in facts else UNRECORDED,
         f"{facts['env_steps_per_s']:,.0f}" if facts.get("env_steps_per_s") else UNRECORDED,
         text("started").replace("T", " "),

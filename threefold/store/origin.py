@@ -25,7 +25,6 @@ def origin(device: str = "cpu") -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "command": command_line(),
-        "machine": platform.node(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": default_threads(),
