@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy.stats import binomtest, chisquare
 
-from algorithms.core.experience import Batch, Demonstrations, Experience, Samples, absorbing_share
+from algorithms.core.absorbing import absorbing_share
+from algorithms.core.experience import Batch, Demonstrations, Experience, Samples
 from algorithms.core.population import Generators
 
 SEEDS = [2, 7]

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from algorithms.core.experience import Batch, Demonstrations, Experience, Samples, Transitions, absorbing_share
+from algorithms.core.absorbing import Batch, absorbing_share, with_end
+from algorithms.core.experience import Demonstrations, Experience, Samples, Transitions
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
 from algorithms.core.ppo import PPO, Env, PPOConfig
@@ -115,15 +116,12 @@ def episode_reward(
 ) -> Tensor:
     """Return the learnt reward of every step, `[P, T, E]`.
 
-    With absorbing states a terminal step also earns what the absorbing state pays for ever after,
-    discount / (1 - discount) of its reward a step: r(s, a) + gamma r_abs / (1 - gamma).
+    With absorbing states a terminal step also earns what follows it.
     """
     batch = _standardised(policy, experience.transitions())
     value = reward(model, batch, config)
     if config.loop.absorbing:
-        first = batch.take(torch.zeros_like(batch.terminal[:, :1], dtype=torch.long))
-        absorbed = reward(model, first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool)), config)
-        value = value + batch.terminal * absorbed * config.ppo.discount / (1 - config.ppo.discount)
+        value = with_end(value, batch.terminal, reward(model, batch.end(), config), config.ppo.discount)
     return value.view_as(experience.terminal)
 
 

@@ -1,13 +1,14 @@
 """What losses and rewards are computed from: batches of transitions, rollouts of a policy, the demonstrations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from algorithms.core.absorbing import Batch
 from algorithms.core.population import Generators
 from errors import InputError
 
@@ -24,50 +25,6 @@ class Transitions(NamedTuple):
         """Return rows `index` `[P, n]` of each learner."""
         learner = torch.arange(index.shape[0], device=index.device)[:, None]
         return Transitions(*(column[learner, index] for column in self))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Transitions `[P, N]` without their reward: a method cannot peek.
-
-    A sample with `absorbing` 1 stands in the absorbing state after a terminal one (Kostrikov et al. 2019): its `obs`
-    and `action` are zero, its `log_prob` is 0 and it leads to itself.
-    """
-
-    obs: Tensor  # [P, N, O]
-    action: Tensor  # [P, N, A]
-    next_obs: Tensor  # [P, N, O]
-    terminal: Tensor  # [P, N], 1 where the task ended (a time limit is no end)
-    log_prob: Tensor  # [P, N], nats, of `action` under the current policy
-    absorbing: Tensor  # [P, N]
-
-    def inputs(self) -> Tensor:
-        """Return `[obs (1 - f), f, action (1 - f)]`, `[P, N, O + 1 + A]`, f = `absorbing`: to learn from."""
-        f = self.absorbing[..., None]
-        return torch.cat([self.obs * (1 - f), f, self.action * (1 - f)], -1)
-
-    def take(self, index: Tensor) -> "Batch":
-        """Return rows `index` `[P, n]` of each learner."""
-        learner = torch.arange(index.shape[0], device=index.device)[:, None]
-        return Batch(*(getattr(self, f.name)[learner, index] for f in fields(self)))
-
-    def into_absorbing(self, which: Tensor) -> "Batch":
-        """Return the batch with the samples `which` `[P, N]` (bool) replaced by absorbing ones."""
-        stay = (~which).to(self.obs.dtype)
-        x = stay[..., None]
-        return Batch(
-            self.obs * x, self.action * x, self.next_obs * x, self.terminal * stay, self.log_prob * stay, 1 - stay
-        )
-
-
-def absorbing_share(transitions: Tensor, terminals: Tensor, discount: float) -> Tensor:
-    """Return the absorbing state's share of the occupancy measure.
-
-    One terminal transition is followed for ever by the absorbing state: it stands for discount / (1 - discount)
-    absorbing ones.
-    """
-    absorbing = terminals * discount / (1 - discount)
-    return absorbing / (transitions + absorbing)
 
 
 @dataclass(frozen=True)
@@ -131,8 +88,7 @@ class Samples:
         It is exact: over all rows, and the absorbing state in its share.
         """
         alive = average(function(self.rows), self.weight[..., None])
-        first = self.rows.take(torch.zeros_like(self._size, dtype=torch.long)[:, None])
-        end = function(first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool)))[:, 0]
+        end = function(self.rows.end())[:, 0]
         return torch.lerp(alive, end, self.absorbing_share[:, None])
 
     def varies(self) -> Tensor:

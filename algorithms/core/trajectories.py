@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from algorithms.core.experience import Batch, Demonstrations, Experience, Trajectories, Transitions
+from algorithms.core.absorbing import Batch, extended
+from algorithms.core.experience import Demonstrations, Experience, Trajectories, Transitions
 from algorithms.core.partition import log_mean_exp
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
@@ -39,14 +40,14 @@ class Episodes:
         start, length, ended = (x.gather(1, index)[..., None] for x in (self.start, self.length, self.ended))
         time = torch.arange(longest(length) + 1, device=start.device)
         inside = time < length  # [P, n, L]
-        absorbed = (time == length) & ended & (horizon is not None)
+        absorbed, weight = extended(time, length, ended, horizon)
         row = torch.where(inside, start + time, 0).flatten(1)
         learner = torch.arange(len(row), device=row.device)[:, None]
         steps = see(self.record.take(row))
         log_samplers = (self.log_samplers[:, learner, row].unflatten(2, inside.shape[1:]) * inside).sum(-1)
         return Trajectories(
             steps.into_absorbing(absorbed.flatten(1)),
-            (inside + absorbed * ((horizon or 0) - length)) * (self.count > 0)[:, None, None],
+            weight * (self.count > 0)[:, None, None],
             log_mean_exp(log_samplers.movedim(0, -1)),
         )
 
