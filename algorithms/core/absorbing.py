@@ -1,8 +1,8 @@
-"""The absorbing state, in which an episode that the task has ended stays for ever; a time limit is no end.
+"""The absorbing state, in which an episode that the task has ended stays forever; a time limit is no end.
 
 A reward of free sign would teach a policy to end its episodes, or never to, if nothing came after their end. With this
-state (Kostrikov et al. 2019, arXiv 1809.02925, here in the form of occupancy measures) all episodes last for ever, and
-the end is worth what the reward gives it. All that concerns it is here: samples that stand in it, their share of an
+state (Kostrikov et al. 2019, arXiv 1809.02925, here in the form of occupancy measures) all episodes last forever, and
+the learnt reward decides what the end is worth. All that concerns it is here: samples in it, their share of an
 occupancy measure, the return of a terminal step, and trajectories that are extended by it.
 """
 
@@ -14,9 +14,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Transitions `[P, N]` without their reward: a method cannot peek.
+    """Transitions `[P, N]` without their reward: no method can use the true one.
 
-    A sample with `absorbing` 1 stands in the absorbing state: its `obs` and `action` are zero, its `log_prob` is 0 and
+    A sample with `absorbing` 1 is in the absorbing state: its `obs` and `action` are zero, its `log_prob` is 0 and
     it leads to itself.
     """
 
@@ -46,7 +46,7 @@ class Batch:
         )
 
     def end(self) -> "Batch":
-        """Return one sample of each learner, `[P, 1]`, which stands in the absorbing state."""
+        """Return one sample of each learner, `[P, 1]`, in the absorbing state."""
         first = self.take(torch.zeros_like(self.terminal[:, :1], dtype=torch.long))
         return first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool))
 
@@ -54,7 +54,7 @@ class Batch:
 def absorbing_share(transitions: Tensor, terminals: Tensor, discount: float) -> Tensor:
     """Return the absorbing state's share of the occupancy measure.
 
-    One terminal transition is followed for ever by the absorbing state: it stands for discount / (1 - discount)
+    One terminal transition is followed forever by the absorbing state: it stands for discount / (1 - discount)
     absorbing ones.
     """
     absorbing = terminals * discount / (1 - discount)
@@ -64,7 +64,7 @@ def absorbing_share(transitions: Tensor, terminals: Tensor, discount: float) -> 
 def with_end(reward: Tensor, terminal: Tensor, absorbed: Tensor, discount: float) -> Tensor:
     """Return rewards `[P, N]` of which a `terminal` one is r + gamma r_abs / (1 - gamma), `absorbed` `[P, 1]` is r_abs.
 
-    The second part is what the absorbing state pays after the step, at one reward a step for ever.
+    The second part is what the absorbing state pays after the step, one reward a step, forever.
     """
     return reward + terminal * absorbed * discount / (1 - discount)
 

@@ -50,14 +50,14 @@ def imitate(
     seeds: Sequence[int],
     config: Config,
 ) -> Iterator[Progress]:
-    """Train a population of imitators; never ends by itself.
+    """Train a population of imitators, without end: the caller stops.
 
     A method gives `Reward(obs_size, action_size, generators, config)`, the model being learned;
     `loss(model, expert, policy, config) -> [P]`; and `reward(model, batch, config) -> [P, N]`, which PPO maximises.
     Both see observations standardised by the policy's running statistics, started from the expert's, and actions in
     units of half their range. A Reward may leave `[P]` tensors in its dict `diagnostics`: they become metrics. One
-    without parameters has its loss called once an iteration, to solve for whatever it holds; one may also have a method
-    `prepare(expert, policy, config)`, called before the steps of each iteration. Neither sees gradients.
+    without parameters has its loss called once an iteration, to solve for its buffers; one may also have a method
+    `prepare(expert, policy, config)`, called before the steps of each iteration. Both run without gradients.
     """
     device = env.obs.device
     ppo = PPO(env, seeds, config.ppo)
@@ -83,7 +83,7 @@ def imitate(
         expert = expert_samples(ppo.policy, demonstrations, expert_draws, config)
         policy = policy_samples(ppo.policy, recent.rollouts, policy_draws, config)
         if isinstance(recent, Window):
-            _offer_trajectories(recent, expert, policy, ppo.policy, env.horizon if config.loop.absorbing else None)
+            _add_trajectories(recent, expert, policy, ppo.policy, env.horizon if config.loop.absorbing else None)
         if prepare:
             with torch.no_grad():
                 prepare(expert, policy, config)
@@ -151,11 +151,11 @@ def policy_samples(
     return Samples(rows, size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
 
 
-def _offer_trajectories(
+def _add_trajectories(
     window: Window, expert: Samples, policy: Samples, acting: GaussianPolicy, horizon: int | None
 ) -> None:
     for samples, episodes in ((expert, window.expert()), (policy, window.policy())):
-        samples.whole = partial(episodes.draw, see=partial(_standardised, acting), horizon=horizon)
+        samples.whole = partial(episodes.draw, standardise=partial(_standardised, acting), horizon=horizon)
 
 
 def _conditional(policy: GaussianPolicy, obs: Tensor) -> tuple[Tensor, Tensor]:

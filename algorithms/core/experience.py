@@ -53,22 +53,22 @@ class Samples:
         size: Tensor,
         absorbing_share: Tensor,
         generators: Generators,
-        see: Callable[[Any], Batch] = lambda rows: rows,
+        standardise: Callable[[Any], Batch] = lambda rows: rows,
         conditional: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         """Offer the first `size[p]` of learner p's `rows` `[P, M]`, and absorbing ones in the given share `[P]`.
 
-        `see` makes a batch of those that are drawn. `conditional(obs)` gives mean and log std of the current policy's
-        action, `[P, N, A]` and `[P, 1, A]`.
+        `standardise` makes a batch of those that are drawn. `conditional(obs)` gives mean and log std of the current
+        policy's action, `[P, N, A]` and `[P, 1, A]`.
         """
         self.absorbing_share, self.conditional = absorbing_share, conditional
         self.whole: Callable[[int, Generators], Trajectories] | None = None
-        self._rows, self._size, self._generators, self._see = rows, size, generators, see
+        self._rows, self._size, self._generators, self._standardise = rows, size, generators, standardise
 
     @cached_property
     def rows(self) -> Batch:
         """Return all rows `[P, M]`, those that are held out too."""
-        return self._see(self._rows)
+        return self._standardise(self._rows)
 
     @property
     def weight(self) -> Tensor:
@@ -80,7 +80,7 @@ class Samples:
         """Draw n transitions `[P, n]` with replacement from the source's occupancy measure."""
         u = self._generators.uniform(2, n)
         index = (u[:, 0] * self._size[:, None]).long()
-        return self._see(self._rows.take(index)).into_absorbing(u[:, 1] < self.absorbing_share[:, None])
+        return self._standardise(self._rows.take(index)).into_absorbing(u[:, 1] < self.absorbing_share[:, None])
 
     def mean(self, function: Callable[[Batch], Tensor]) -> Tensor:
         """Return the mean `[P, D]` of features `function(batch)` `[P, N, D]` under the source's occupancy measure.
@@ -134,7 +134,7 @@ class Experience:
 
 
 class Demonstrations:
-    """The expert's trajectories, and how many of them each learner may use: learner p sees the first `counts[p]`.
+    """The expert's trajectories, and how many of them each learner may use: learner p uses the first `counts[p]`.
 
     `obs`, `action`, `next_obs` `[M, .]`, `terminal` `[M]` are the subsampled transitions of the pool in order;
     `trajectory` `[M]` says which trajectory each is of. `lengths` and `ended` `[K]` describe the whole trajectories:
