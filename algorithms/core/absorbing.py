@@ -11,6 +11,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+DISCOUNTED = "discounted"
+MEASURES = DISCOUNTED, "counted"  # how steps weigh in the absorbing state's share
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -51,14 +54,35 @@ class Batch:
         return first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool))
 
 
-def absorbing_share(transitions: Tensor, terminals: Tensor, discount: float) -> Tensor:
-    """Return the absorbing state's share of the occupancy measure.
+def share_of_steps(time: Tensor, terminal: Tensor, discount: float, measure: str) -> Tensor:
+    """Return the absorbing state's share `[P]` of the occupancy measure that a policy's steps `[P, N]` are drawn from.
 
-    One terminal transition is followed forever by the absorbing state: it stands for discount / (1 - discount)
-    absorbing ones.
+    `time` is a step's place in its episode, 0 for the first, wherever the record begins; `terminal` (bool) says where
+    the task ended. With `measure` "discounted" a step weighs discount^time, "counted" (an ablation) 1.
     """
-    absorbing = terminals * discount / (1 - discount)
-    return absorbing / (transitions + absorbing)
+    weight = discount**time if measure == DISCOUNTED else torch.ones_like(time)
+    return _share(weight.sum(1), (weight * terminal).sum(1), discount)
+
+
+def share_of_episodes(length: Tensor, terminated: Tensor, used: Tensor, discount: float, measure: str) -> Tensor:
+    """Return the same share `[P]` for whole episodes of `length` steps `[K]`, of which learner p has the `used[p]`.
+
+    `terminated` `[K]` and `used` `[P, K]` are bool.
+    """
+    if measure == DISCOUNTED:
+        steps, last = (1 - discount**length) / (1 - discount), discount ** (length - 1)
+    else:
+        steps, last = length, torch.ones_like(length)
+    return _share((used * steps).sum(1), (used * terminated * last).sum(1), discount)
+
+
+def _share(steps: Tensor, terminal: Tensor, discount: float) -> Tensor:
+    """Return the share, of the weights `[P]` of all steps and of terminal ones.
+
+    The absorbing state after a terminal step lasts forever: it weighs discount / (1 - discount) as much as that step.
+    """
+    absorbing = terminal * discount / (1 - discount)
+    return absorbing / (steps + absorbing)
 
 
 def with_end(reward: Tensor, terminal: Tensor, absorbed: Tensor, discount: float) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from algorithms.core.absorbing import Batch, absorbing_share, with_end
+from algorithms.core.absorbing import MEASURES, Batch, share_of_episodes, share_of_steps, with_end
 from algorithms.core.experience import Demonstrations, Experience, Samples, Transitions
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
@@ -16,6 +16,7 @@ from algorithms.core.ppo import PPO, Env, PPOConfig
 from algorithms.core.progress import Progress
 from algorithms.core.state import State
 from algorithms.core.trajectories import Recent, Window
+from errors import InputError
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,14 @@ class LoopConfig:
     reward_rate: float = 3e-4  # of its Adam
     recent: int = 1  # the policy's samples are those of this many last rollouts
     absorbing: bool = False  # extend terminated episodes by an absorbing state: for rewards of free sign
+    absorbing_share: str = "discounted"  # its occupancy; "counted", an ablation, weighs late ends like early ones
     trajectories: bool = False  # the loss draws whole ones: keep the policies of the recent rollouts too
+
+    def __post_init__(self) -> None:
+        """Raise `InputError` for an unknown measure."""
+        if self.absorbing_share not in MEASURES:
+            cure = f"write {' or '.join(MEASURES)}"
+            raise InputError(f"loop.absorbing_share: no measure {self.absorbing_share!r}; {cure}")
 
 
 class Config(Protocol):
@@ -132,7 +140,8 @@ def expert_samples(
     """Return the expert's transitions as the losses see them, with `log_prob` under the current policy."""
     d = demonstrations
     pool = Transitions(*(x.expand(len(generators), *x.shape) for x in (d.obs, d.action, d.next_obs, d.terminal)))
-    share = absorbing_share(d.steps, d.terminals, config.ppo.discount) * config.loop.absorbing
+    share = share_of_episodes(d.lengths, d.ended, d.used, config.ppo.discount, config.loop.absorbing_share)
+    share = share * config.loop.absorbing
     return Samples(pool, d.size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
 
 
@@ -143,11 +152,10 @@ def policy_samples(
     """Return the transitions of the recent rollouts as the losses see them."""
     columns = zip(*(experience.transitions() for experience in recent), strict=True)
     rows = Transitions(*(torch.cat(column, 1) for column in columns))
-    terminals, size = (
-        rows.terminal.sum(1),
-        torch.full_like(rows.terminal[:, 0], rows.terminal.shape[1], dtype=torch.long),
-    )
-    share = absorbing_share(size, terminals, config.ppo.discount) * config.loop.absorbing
+    time = torch.cat([experience.elapsed.flatten(1) for experience in recent], 1)
+    size = torch.full_like(time[:, 0], time.shape[1])
+    share = share_of_steps(time, rows.terminal, config.ppo.discount, config.loop.absorbing_share)
+    share = share * config.loop.absorbing
     return Samples(rows, size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
 
 

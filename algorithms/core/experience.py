@@ -117,6 +117,7 @@ class Experience:
     next_obs: Tensor  # [P, T, E, O], the true successor, never the first observation of the next episode
     terminal: Tensor  # [P, T, E] bool
     truncated: Tensor  # [P, T, E] bool
+    elapsed: Tensor  # [P, T, E], steps of the episode before this one, those of earlier rollouts included
 
     @property
     def steps(self) -> int:
@@ -158,10 +159,8 @@ class Demonstrations:
         self.lengths, self.ended = lengths, ended
         self._whole = Transitions(obs, action, next_obs, terminal) if len(obs) == lengths.sum() else whole
         self.counts = torch.tensor(counts, device=obs.device)
-        used = torch.arange(len(lengths), device=obs.device) < self.counts[:, None]  # [P, K]
+        self.used = torch.arange(len(lengths), device=obs.device) < self.counts[:, None]  # [P, K] bool
         self.size = (trajectory < self.counts[:, None]).sum(1)  # [P]: sets are nested, so rows are a prefix
-        self.steps = (used * lengths).sum(1)  # [P], of the whole trajectories
-        self.terminals = (used * ended).sum(1)  # [P]
 
     @property
     def rows(self) -> int:

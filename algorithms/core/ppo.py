@@ -34,6 +34,10 @@ class Env(Protocol):
     def obs(self) -> Tensor:
         """Return the observation to act from next, `[P, E, O]`."""
 
+    @property
+    def elapsed(self) -> Tensor:
+        """Return the steps of each episode so far, `[P, E]`."""
+
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Act `[P, E, A]`; return the true `next_obs` `[P, E, O]`, `terminal` and `truncated` `[P, E]`."""
 
@@ -85,10 +89,10 @@ class PPO:
         noise = self._actions.normal(T, env.E, env.action_size)
         rows = []
         for t in range(T):
-            obs = env.obs.float()
+            obs, elapsed = env.obs.float(), env.elapsed
             action = self.policy.act(obs, noise[:, t])
             next_obs, terminal, truncated = env.step(action)
-            rows.append((obs, action, next_obs.float(), terminal, truncated))
+            rows.append((obs, action, next_obs.float(), terminal, truncated, elapsed))
         return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
 
     def improve(self, reward_function: RewardFunction, experience: Experience) -> dict[str, Tensor]:
