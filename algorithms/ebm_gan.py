@@ -126,7 +126,7 @@ class Reward(nn.Module):
         replaced = (self.draws.uniform(n, 1) < self.defensive) & (flag == 0)
         return torch.where(replaced, self.kept(alive(obs, action)), inputs)
 
-    def blurred(self, batch: Batch) -> Tensor:
+    def noisy(self, batch: Batch) -> Tensor:
         """Return the batch's inputs with instance noise."""
         inputs = batch.inputs()
         obs, flag, action = (self.config.noise * self.draws.normal(*inputs.shape[1:])).split(self.sizes, -1)
@@ -144,7 +144,7 @@ class Reward(nn.Module):
         self.density.kept = (expert.varies() | policy.varies()).to(self.share.dtype)
         if config.conditional:
             return
-        obs = self.blurred(policy.rows)[..., : self.sizes[0]]
+        obs = self.noisy(policy.rows)[..., : self.sizes[0]]
         fitted = (self.draws.uniform(obs.shape[1]) < 0.8).to(obs.dtype)
         self.density.fit(obs, fitted, config.fit_steps)
         self.diagnostics = {"state_log_likelihood": average(self.density.log_prob(obs), 1 - fitted)}
@@ -162,8 +162,8 @@ class Reward(nn.Module):
             end[..., self.sizes[0]] = 1
             log_z = torch.logaddexp(log_z, -self.energy(end)[:, 0])
             inputs = torch.where((self.draws.uniform(n) < self.share[:, None])[..., None], end, inputs)
-        mixture = solve_log_z(self(self.blurred(expert.transitions(n))), self(inputs))
-        held_out = average(-self.energy(self.blurred(expert.rows)), 1 - expert.weight)
+        mixture = solve_log_z(self(self.noisy(expert.transitions(n))), self(inputs))
+        held_out = average(-self.energy(self.noisy(expert.rows)), 1 - expert.weight)
         self.diagnostics |= {
             "log_z_generator": log_z,
             "log_z_mixture": mixture,
@@ -179,8 +179,8 @@ def alive(obs: Tensor, action: Tensor) -> Tensor:
 
 def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
     """Return `[P]`: the discriminator's logistic loss at the solved b."""
-    x = model.blurred(expert.transitions(config.batch))
-    y = model.generated(model.blurred(policy.transitions(config.batch)))
+    x = model.noisy(expert.transitions(config.batch))
+    y = model.generated(model.noisy(policy.transitions(config.batch)))
     u = model(torch.cat([x, y], 1)).split(config.batch, 1)
     model.log_z = solve_log_z(*u)
     on_expert, on_policy = (side - model.log_z[:, None] for side in u)

@@ -15,7 +15,7 @@ Regularised by  g_lcr = mean_t [(c_{t+1} - c_t) - (c_t - c_{t-1})]^2, on demonst
 Sign: c is low for the expert; reward = -c - log pi(a|s), whose expected sum is -E_q[c] + H(q).
 Terminal states: a cost of free sign teaches the policy to die or not to, so a trajectory that terminated goes on to the
 horizon in an absorbing state with a cost of its own and log pi = 0. A time limit is the horizon: all are equally long.
-Over 1000 steps the weights degenerate, here as in the literature: `effective_samples` says how far.
+Over 1000 steps the weights degenerate, here as in the literature: `effective_samples` measures how far.
 
 Departures from the paper:
 - PPO on the discounted cost instead of guided policy search with fitted linear dynamics.

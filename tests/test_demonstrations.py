@@ -148,8 +148,8 @@ def test_every_pair_from_the_start_on(tmp_path):
     assert loaded.action[:, 0].tolist() == [1, 3, 100]
     assert loaded.next_obs[:, 0].tolist() == [2, 4, 101]
     assert loaded.size.tolist() == [2, 3]
-    assert loaded.steps.tolist() == [5, 7]
-    assert loaded.terminals.tolist() == [1, 1]
+    assert (loaded.used * loaded.lengths).sum(1).tolist() == [5, 7]
+    assert (loaded.used * loaded.ended).sum(1).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("start", "terminal"), [(0, [False, False, True]), (1, [False, False])])
@@ -453,7 +453,7 @@ def test_an_idle_expert_demonstrates_as_much_and_as_sparsely_as_the_tasks_own(ta
     assert (idle.action == 0).all()
     assert idle.ended.all()  # whoever does nothing falls
     every = demonstrations.read_card(folder)["every"]
-    assert (idle.size <= idle.steps // every + idle.counts).all()
+    assert (idle.size <= (idle.used * idle.lengths).sum(1) // every + idle.counts).all()
     env = envs.make(task, [0], 1)
     assert idle.obs.shape[1] == env.obs_size
     assert idle.whole().action.shape == (2, int(idle.lengths.sum()), env.action_size)
@@ -467,7 +467,6 @@ def test_survivors_are_the_trajectories_that_the_task_did_not_end():
     alive = [k for k, ended in enumerate(everyone.terminated.tolist()) if not ended][:4]
     assert alive != [0, 1, 2, 3]
     assert not chosen.ended.any()
-    assert chosen.terminals.tolist() == [0, 0]
     assert chosen.lengths.tolist() == [1000] * 4
     own = demonstrations.load(folder, "Hopper-v5", [max(alive) + 1])
     each = own.whole().obs[0].split(everyone.lengths[: max(alive) + 1].tolist())

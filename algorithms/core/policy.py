@@ -50,7 +50,7 @@ class GaussianPolicy(nn.Module):
         return GaussianPolicy.from_tensors(tensors)
 
     def on_cpu(self) -> "GaussianPolicy":
-        """Return the population on the CPU: itself, or a copy if it lives elsewhere."""
+        """Return the population on the CPU: itself, or a copy if it is on another device."""
         if self.log_std.device.type == "cpu":
             return self
         return GaussianPolicy.from_tensors({k: v.cpu() for k, v in self.state_dict().items()})
@@ -62,8 +62,8 @@ class GaussianPolicy(nn.Module):
         weights = [tensors[f"mean.{layer}.weight"] for layer in layers]
         population, obs_size, _ = weights[0].shape
         hidden = [w.shape[2] for w in weights[:-1]]
-        unseeded = Generators([0] * population, "weights", weights[0].device)  # overwritten at once
-        policy = cls(obs_size, tensors["action_scale"], hidden, unseeded)
+        placeholder = Generators([0] * population, "weights", weights[0].device)  # overwritten at once
+        policy = cls(obs_size, tensors["action_scale"], hidden, placeholder)
         policy.load_state_dict(tensors)
         return policy
 

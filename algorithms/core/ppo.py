@@ -20,7 +20,7 @@ RewardFunction = Callable[[Experience], Tensor]
 
 
 class Env(Protocol):
-    """P x E episodes stepped together. There is no reward here: a method cannot peek."""
+    """P x E episodes stepped together. There is no reward here: no method can use the true one."""
 
     P: int
     E: int
@@ -33,6 +33,10 @@ class Env(Protocol):
     @property
     def obs(self) -> Tensor:
         """Return the observation to act from next, `[P, E, O]`."""
+
+    @property
+    def elapsed(self) -> Tensor:
+        """Return the steps of each episode so far, `[P, E]`."""
 
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Act `[P, E, A]`; return the true `next_obs` `[P, E, O]`, `terminal` and `truncated` `[P, E]`."""
@@ -85,17 +89,17 @@ class PPO:
         noise = self._actions.normal(T, env.E, env.action_size)
         rows = []
         for t in range(T):
-            obs = env.obs.float()
+            obs, elapsed = env.obs.float(), env.elapsed
             action = self.policy.act(obs, noise[:, t])
             next_obs, terminal, truncated = env.step(action)
-            rows.append((obs, action, next_obs.float(), terminal, truncated))
+            rows.append((obs, action, next_obs.float(), terminal, truncated, elapsed))
         return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
 
     def improve(self, reward_function: RewardFunction, experience: Experience) -> dict[str, Tensor]:
         """Take PPO's steps on one rollout under `reward_function`; return diagnostics, `[P]` each.
 
-        The running observation statistics take the rollout in afterwards, so that the policy that is improved is the
-        one that acted.
+        The running observation statistics are updated on the rollout afterwards, so that the policy that is improved
+        is the one that acted.
         """
         rows, old_entropy = self._training_rows(reward_function, experience), self.policy.entropy().detach()
         config, size = self.config, rows.shape[1] // self.config.minibatches
@@ -181,7 +185,7 @@ class ReturnScale(nn.Module):
         return self._var[:, 0].sqrt()
 
     def forward(self, reward: Tensor, ended: Tensor) -> Tensor:
-        """Take in rewards `[P, T, E]` of episodes that end where `ended`; return them divided by the std."""
+        """Update the std on rewards `[P, T, E]` of episodes that end where `ended`; return rewards / std."""
         returns, keep = torch.empty_like(reward), self._discount * ~ended
         for t in range(reward.shape[1]):
             returns[:, t] = self._return + reward[:, t]
