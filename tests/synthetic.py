@@ -21,6 +21,10 @@ RETURNS = {  # random, expert, expert-stochastic
     "Hopper-v5": (18.0, 3160.0, 2280.0),
 }
 ANY = (0.0, 100.0, 90.0)
+BUDGET: dict[str, dict[str, Any]] = {
+    "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
+    "Hopper-v5": {"env_steps": 100000, "parallel_episodes": 16, "demonstrations": [4, 11], "short_budget": True},
+}
 QUALITY = {"bc": 0.4, "gail": 1.0, "airl": 0.9}  # final score with many demonstrations; others 0.7
 
 
@@ -33,15 +37,7 @@ def design(folder: Path, **changes: Any) -> Path:
         "methods": ["bc", "gail"],
         "seeds": [0, 1, 2],
         "evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2},
-        "budget": {
-            "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
-            "Hopper-v5": {
-                "env_steps": 100000,
-                "parallel_episodes": 16,
-                "demonstrations": [4, 11],
-                "short_budget": True,
-            },
-        },
+        "budget": BUDGET,
         "overrides": {},
         "variants": {},
         **changes,
@@ -84,7 +80,7 @@ def _part(asked: Design, task: str, row: str, part: Part | None) -> str:
     for rows, name in ((evaluations, "evaluations"), (training, "training"), (learners, "learners")):
         columns = schema.TABLES[name]
         schema.write_csv(pd.DataFrame(rows, columns=list(columns)).astype(columns), path / schema.FILES[name], columns)
-    made_from = {"task": task, "row": row, "method": row, "config": {"made_up": True}}
+    made_from: dict[str, Any] = {"task": task, "row": row, "method": row, "config": {"made_up": True}}
     if part:
         made_from |= {"demonstrations": part.demonstrations, "seeds": list(part.seeds)}
     write_json({"made_from": made_from, "versions": VERSIONS, "engine": "native", "device": "cpu"}, path / schema.PART)

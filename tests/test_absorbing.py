@@ -17,7 +17,7 @@ from algorithms.core.experience import Demonstrations, Experience
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPO, PPOConfig
-from errors import InputError
+from threefold.base.errors import InputError
 
 SEEDS, HORIZON = [3, 8], 10
 

@@ -72,9 +72,7 @@ def edit(path, old, new):
 
 def test_the_closure_has_what_runs_at_an_import_with_the_packages_around_it(root):
     assert code.closure("algorithms.a") == A
-    assert list(code.checksums("algorithms.a")) == [
-        name for name in sorted(FILES) if name != "envs/never.py"
-    ]
+    assert list(code.checksums("algorithms.a")) == [name for name in sorted(FILES) if name != "envs/never.py"]
     assert code.closure("envs.never", "algorithms.f") == ["algorithms", "algorithms.f", "envs", "envs.never"]
 
 
@@ -119,7 +117,9 @@ def test_whatever_may_change_a_result_changes_a_checksum(root, old, new):
     assert [name for name in before if after[name] != before[name]] == ["algorithms/a.py"]
 
 
-@pytest.mark.parametrize("name", ["algorithms/core/d.py", "algorithms/core/e.py", "envs/b.py", "algorithms/__init__.py"])
+@pytest.mark.parametrize(
+    "name", ["algorithms/core/d.py", "algorithms/core/e.py", "envs/b.py", "algorithms/__init__.py"]
+)
 def test_an_edit_of_what_is_imported_counts_for_who_imports_it(root, name):
     before = code.checksums("algorithms.a")
     (root / name).write_text("thing = 2\n")
@@ -227,7 +227,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from threefold.store import code
-names = [path.relative_to(code.ROOT).with_suffix("") for top in code.PACKAGES for path in (code.ROOT / top).rglob("*.py")]
+files = [path for top in code.PACKAGES for path in (code.ROOT / top).rglob("*.py")]
+names = [path.relative_to(code.ROOT).with_suffix("") for path in files]
 modules = sorted(".".join(name.parts).removesuffix(".__init__") for name in names)
 print(json.dumps([sys.version_info[:2], code.checksums(*modules)]))
 """

@@ -42,11 +42,25 @@ def test_a_good_design(tmp_path):
     design = load(params)
     assert design.folder == tmp_path
     assert design.cell("Hopper-v5", "gail") == tmp_path / ".." / "results" / "made-up" / "cells" / "Hopper-v5" / "gail"
-    assert design.learners("Hopper-v5") == [(4, 3), (4, 1), (11, 3), (11, 1)]
+    assert [part.name for part in design.parts("Hopper-v5")] == ["4_1", "4_3", "11_1", "11_3"]
+    assert design.learners("Hopper-v5") == [(4, 1), (4, 3), (11, 1), (11, 3)]
     assert design.budget["Hopper-v5"].short_budget
     assert not design.budget[TASK].short_budget
     assert not design.allow_weak_expert
     assert design.device == "auto"
+
+
+def test_more_seeds_or_numbers_add_parts_and_leave_the_others(tmp_path):
+    def parts(**changes):
+        return [part.name for part in load(synthetic.design(tmp_path, **changes)).parts("Hopper-v5")]
+
+    few = parts(seeds=[0, 1, 2])
+    assert few == ["4_0-1-2", "11_0-1-2"]
+    assert parts(seeds=list(range(8))) == [
+        f"{number}_{seeds}" for number in (4, 11) for seeds in ("0-1-2", "3-4-5", "6-7")
+    ]
+    budget = synthetic.BUDGET | {"Hopper-v5": synthetic.BUDGET["Hopper-v5"] | {"seeds": [0, 1, 2, 4]}}
+    assert parts(budget=budget) == ["4_0-1-2", "4_4", "11_0-1-2", "11_4"]
 
 
 VARIANT = {"method": "gail", "tasks": ["Hopper-v5"]}
@@ -91,9 +105,9 @@ def test_our_own_designs(folder):
     params = folder / "params.yaml"
     design = load(params)
     for task in design.tasks:
-        check_names(design, params, task)
+        check_names(design, task)
         for row in design.rows(task):
-            configure(design, params, task, row)
+            configure(design, task, row)
     assert design.root.resolve() == ROOT
     given = yaml.safe_load(params.read_text())
     assert (ROOT / given["folder"]).resolve() == folder  # what dvc.yaml hands to the commands
@@ -201,12 +215,12 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     budget = {task: {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [1]} for task in tasks}
     params = synthetic.design(tmp_path, tasks=tasks, methods=methods, budget=budget)
     design = load(params)
-    assert refused(params, lambda: check_names(design, params, tasks[0])).startswith(said)
+    assert refused(params, lambda: check_names(design, tasks[0])).startswith(said)
 
 
 def test_a_variant_of_a_method_that_does_not_exist(tmp_path):
     params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"method": "gial"}})
-    line = refused(params, lambda: check_names(load(params), params, TASK))
+    line = refused(params, lambda: check_names(load(params), TASK))
     assert line.startswith("variants.gial_x.method: no method 'gial' (there is no file algorithms/gial.py); did you")
 
 
@@ -233,7 +247,7 @@ def overridden(tmp_path):
     def config(method, variant=None, **constants):
         rows = {f"{method}_x": VARIANT | {"method": method, "config": variant}} if variant else {}
         params = synthetic.design(tmp_path, methods=[method], overrides={"Hopper-v5": constants}, variants=rows)
-        return configure(load(params), Path("params.yaml"), "Hopper-v5", f"{method}_x" if variant else method)
+        return configure(load(params), "Hopper-v5", f"{method}_x" if variant else method)
 
     return config
 
@@ -257,8 +271,8 @@ def test_a_variants_constants_come_after_the_tasks(overridden):
     assert config == gail.Config(batch=9, gradient_penalty=2.0, loop=loop)
 
 
-def test_a_variant_may_not_have_a_constant_of_another_method(overridden):
-    line = refused(Path("params.yaml"), lambda: overridden("gail", {"train_share": 0.5}))
+def test_a_variant_may_not_have_a_constant_of_another_method(overridden, tmp_path):
+    line = refused(tmp_path / "params.yaml", lambda: overridden("gail", {"train_share": 0.5}))
     assert line.startswith("variants.gail_x.config.train_share: no Config has this constant; choose from batch, ")
 
 
@@ -278,9 +292,8 @@ def test_a_variant_may_not_have_a_constant_of_another_method(overridden):
         ("hidden", [64, "64"], "(64, '64') is no tuple like (64, 64); correct it"),
     ],
 )
-def test_wrong_overrides(overridden, name, value, said):
-    params = Path("params.yaml")
-    line = refused(params, lambda: overridden("gail", **{name: value}))
+def test_wrong_overrides(overridden, tmp_path, name, value, said):
+    line = refused(tmp_path / "params.yaml", lambda: overridden("gail", **{name: value}))
     assert line.startswith(f"overrides.Hopper-v5.{name}: {said}")
 
 

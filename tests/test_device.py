@@ -33,7 +33,8 @@ def test_the_choice(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("where", "groups"), [("cpu", [["1_0-1"], ["1_3"], ["2_0-1"], ["2_3"]]), ("cuda", [["1_0-1", "1_3", "2_0-1", "2_3"]])]
+    ("where", "groups"),
+    [("cpu", [["1_0-1"], ["1_3"], ["2_0-1"], ["2_3"]]), ("cuda", [["1_0-1", "1_3", "2_0-1", "2_3"]])],
 )
 def test_on_a_gpu_all_parts_of_a_cell_train_together(tmp_path, monkeypatch, where, groups):
     found = []

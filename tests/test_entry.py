@@ -156,9 +156,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(always, entry,
     first, second = sorted(checkpoints.folder.iterdir())
     damage(second)
     assert restored(checkpoints) == 1
-    assert set(capsys.readouterr().err.splitlines()) == {
-        f"a/b: {second}: cut or altered; going on from the one before"
-    }
+    assert set(capsys.readouterr().err.splitlines()) == {f"a/b: {second}: cut or altered; going on from the one before"}
     damage(first)
     assert restored(checkpoints) is None
     (checkpoints.folder / ".0000000003-half").write_text("of a killed run")

@@ -10,12 +10,12 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from threefold.cells.inputs import expectation
 
 from tests import synthetic, test_run
 from tests.command import threefold
 from tests.test_run import ROOT, TASK, cell, contents, project
 from threefold.cells.grid import grid, status
-from threefold.cells.inputs import expectation
 from threefold.launch import executors as engines
 from threefold.launch import launch
 from threefold.launch.executors import Order, Outcome, compute

@@ -61,9 +61,11 @@ def test_an_outcome_of_several_parts_says_of_each_what_is_its_own():
     assert own.policies["policy.x"].tolist() == [3, 1]
     assert torch.equal(own.policies["policy.action_scale"], whole.policies["policy.action_scale"])
     assert torch.equal(own.models["reward.w"], whole.models["reward.w"][[3, 1]])
-    assert own.failures == whole.failures == [
-        f"failed: gail {TASK}, 1 demonstrations, seed 1, iteration 3: not finite: reward loss"
-    ]
+    assert (
+        own.failures
+        == whole.failures
+        == [f"failed: gail {TASK}, 1 demonstrations, seed 1, iteration 3: not finite: reward loss"]
+    )
     assert whole.of([(1, 0)]).failures == []
 
 
@@ -72,12 +74,16 @@ def test_each_part_holds_its_own_learners(tmp_path):
     assert train(params, "gail") == 0
     for place in grid(load(params)):
         if place.cell.row == "gail":
-            tensors = safetensors.torch.load((place.cell.folder / place.part.name / "policies.safetensors").read_bytes())
+            tensors = safetensors.torch.load(
+                (place.cell.folder / place.part.name / "policies.safetensors").read_bytes()
+            )
             assert {name.split(".")[0] for name in tensors} == {"policy"}
             assert len(tensors["policy.log_std"]) == len(place.part.seeds)
             learnt = safetensors.torch.load((place.entry.result / run.LEARNT).read_bytes())
             assert {name.split(".")[0] for name in learnt} == {"reward"}
-            assert {len(tensor) for name, tensor in learnt.items() if name.endswith("weight")} == {len(place.part.seeds)}
+            assert {len(tensor) for name, tensor in learnt.items() if name.endswith("weight")} == {
+                len(place.part.seeds)
+            }
 
 
 @pytest.mark.parametrize("row", ["bc", "gail"])

@@ -16,7 +16,7 @@ from algorithms.core.ppo import PPO, Env, PPOConfig
 from algorithms.core.progress import Progress
 from algorithms.core.state import State
 from algorithms.core.trajectories import Recent, Window
-from errors import InputError
+from threefold.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.metadata import version
@@ -109,7 +109,9 @@ def train_part(seeds: Sequence[int], trajectories: int, bounds: Bounds, threads:
     points.put(None)
 
 
-def measured(seeds: Sequence[int], demos: demonstrations.Demonstrations, bounds: Bounds, threads: int) -> Iterator[Point]:
+def measured(
+    seeds: Sequence[int], demos: demonstrations.Demonstrations, bounds: Bounds, threads: int
+) -> Iterator[Point]:
     """Train some learners as one population."""
     env = Monitor(envs.make(TASK, seeds, EPISODES, threads=threads))
     arena = envs.make(TASK, [10_000 + seed for seed in seeds], max(1, bounds.episodes), threads=threads)
