@@ -22,6 +22,12 @@ ANY = (0.0, 100.0, 90.0)
 QUALITY = {"bc": 0.4, "gail": 1.0, "airl": 0.9}  # final score with many demonstrations; others 0.7
 
 
+BUDGET = {
+    "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
+    "Hopper-v5": {"env_steps": 100000, "parallel_episodes": 16, "demonstrations": [4, 11], "short_budget": True},
+}
+
+
 def design(folder: Path, **changes: Any) -> Path:
     """Write folder/params.yaml of a small profile called `made-up`; its path."""
     params = {
@@ -31,15 +37,7 @@ def design(folder: Path, **changes: Any) -> Path:
         "methods": ["bc", "gail"],
         "seeds": [0, 1, 2],
         "evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2},
-        "budget": {
-            "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
-            "Hopper-v5": {
-                "env_steps": 100000,
-                "parallel_episodes": 16,
-                "demonstrations": [4, 11],
-                "short_budget": True,
-            },
-        },
+        "budget": BUDGET,
         "overrides": {},
         "variants": {},
         **changes,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from algorithms.core.constants import PositiveFloat
 from algorithms.core.experience import Batch, Demonstrations, Experience, Samples, Transitions, absorbing_share
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
@@ -22,7 +23,7 @@ class LoopConfig:
     """Constants of the outer loop that all adversarial methods share."""
 
     reward_steps: int = 10  # steps on the reward per iteration
-    reward_rate: float = 3e-4  # of its Adam
+    reward_rate: PositiveFloat = 3e-4  # of its Adam
     recent: int = 1  # the policy's samples are those of this many last rollouts
     absorbing: bool = False  # extend terminated episodes by an absorbing state: for rewards of free sign
     trajectories: bool = False  # the loss draws whole ones: keep the policies of the recent rollouts too
