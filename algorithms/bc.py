@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from algorithms.core.constants import PositiveFloat, Share
 from algorithms.core.experience import Demonstrations
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
@@ -29,9 +30,9 @@ class Config:
     """Constants of BC. Sources: the paper's section 6 and its authors' code."""
 
     hidden: tuple[int, ...] = (64, 64)  # departure
-    train_share: float = 0.7  # paper
+    train_share: Share = 0.7  # paper
     batch: int = 128  # authors' code
-    rate: float = 1e-3  # of Adam; authors' code
+    rate: PositiveFloat = 1e-3  # of Adam; authors' code
     steps: int = 20_001  # authors' code
     validate_every: int = 100  # steps between evaluations of the validation likelihood
 

@@ -35,6 +35,7 @@ from torch.distributions import Normal
 from torch.nn.functional import pad, softplus
 
 from algorithms.core.adversarial import LoopConfig, imitate
+from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat
 from algorithms.core.density import GaussianMixture
 from algorithms.core.experience import Batch, Samples, average
 from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
@@ -49,9 +50,9 @@ class Config:
     conditional: bool = False  # model the action given the observation only
     hidden: tuple[int, ...] = (64, 64)  # as every method here
     batch: int = 512  # samples of each source a step
-    noise: float = 0.3  # std of the instance noise, in standard units
-    base_std: float = 1.5  # of the Gaussian that makes exp(-E) integrable
-    defensive: float = 0.1  # share of that Gaussian in the generator
+    noise: NonNegativeFloat = 0.3  # std of the instance noise, in standard units
+    base_std: PositiveFloat = 1.5  # of the Gaussian that makes exp(-E) integrable
+    defensive: BelowOne = 0.1  # share of that Gaussian in the generator
     components: int = 6  # of q_phi
     fit_steps: int = 5  # of expectation maximisation an iteration, from the last iteration's mixture
     actions: int = 64  # K of the conditional form, whose generator is the policy alone

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.core.adversarial import LoopConfig, imitate
+from algorithms.core.constants import NonNegativeFloat
 from algorithms.core.experience import Batch, Samples, Trajectories
 from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
 from algorithms.core.population import Generators, mlp
@@ -44,8 +45,8 @@ class Config:
 
     hidden: tuple[int, ...] = (64, 64)  # as every method here
     trajectories: int = 16  # n, of each source a step
-    lcr: float = 0.1  # weight of g_lcr
-    torque: float = 0.5  # w_u: so exp(-c) starts as the first policy, and stays integrable
+    lcr: NonNegativeFloat = 0.1  # weight of g_lcr
+    torque: NonNegativeFloat = 0.5  # w_u: so exp(-c) starts as the first policy, and stays integrable
     loop: LoopConfig = LoopConfig(
         reward_steps=3,
         recent=8,  # 2,048 steps: as many as two episodes of most tasks

@@ -399,19 +399,25 @@ def test_an_expert_just_above_the_bar_is_taken(command):
         (TASK, "InvertedPendulm-v5", ["InvertedPendulm-v5", "did you mean 'InvertedPendulum-v5'"]),
         (TASK, "Hopper-v5", ["demonstrations.InvertedPendulum-v5: missing"]),
         ("every", "evry", ["demonstrations.InvertedPendulum-v5", "evry", "every"]),
-        (", whole: true", "", ["trajectories, every, seed, whole"]),
-        ("every: 3", "every: 0", ["demonstrations.InvertedPendulum-v5.every: 0", "whole number from 1"]),
-        ("every: 3", "every: 3.0", ["every: 3.0"]),
-        ("seed: 1", "seed: true", ["seed: True"]),
-        ("trajectories: 6", "trajectories: six", ["trajectories: 'six'"]),
-        ("whole: true", "whole: 1", ["whole: 1", "true or false"]),
+        (", whole: true", "", ["demonstrations.InvertedPendulum-v5.whole: missing"]),
+        ("every: 3", "every: 0", ["demonstrations.InvertedPendulum-v5.every: .* greater than 0", "found 0"]),
+        ("every: 3", "every: 3.0", ["every: ", "found 3.0"]),
+        ("seed: 1", "seed: true", ["seed: ", "found True"]),
+        ("seed: 1", "seed: -1", ["seed: ", "found -1"]),
+        ("seed: 1", f"seed: {2**64}", ["seed: ", f"found {2**64}"]),
+        ("trajectories: 6", "trajectories: six", ["trajectories: ", "found 'six'"]),
+        ("whole: true", "whole: 1", ["whole: ", "valid boolean", "found 1"]),
         ("demonstrations:", "demonstration:", ["demonstrations: missing"]),
-        ("{", "[", ["not YAML"]),
+        ("{", "[", ["line 2", "not valid YAML"]),
+        ("  ", "\t", ["line 2", "spaces, not tabs"]),
+        (PARAMS, "", ["found nothing"]),
+        (PARAMS, "demonstrations: 3", ["demonstrations: 3"]),
+        ("seed: 1", "seed: 1, seed: 2", ["demonstrations.InvertedPendulum-v5.seed", "lines 2 and 2"]),
     ],
 )
 def test_wrong_params(tmp_path, old, new, said):
     path = tmp_path / "params.yaml"
-    path.write_text(PARAMS.format(task=TASK, whole="true").replace(old, new, 1))
+    path.write_text(new if old == PARAMS else PARAMS.format(task=TASK, whole="true").replace(old, new, 1))
     with refused("params.yaml", *said):
         demonstrations.design(path, TASK)
 
@@ -430,7 +436,7 @@ def test_the_command_says_one_line_and_exits_2(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"error: {tmp_path}/none.yaml: No such file or directory; name a readable params.yaml"
+        f"error: {tmp_path}/none.yaml: missing; name a params.yaml that exists with --params"
     ]
     assert list(tmp_path.iterdir()) == []
 

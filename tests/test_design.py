@@ -1,14 +1,18 @@
 import dataclasses
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import yaml
+from pydantic import Field
 
 from algorithms import bc, gail
+from algorithms.core.ppo import PPOConfig
 from tests import synthetic
 from tests.command import threefold
 from threefold.base.errors import InputError
 from threefold.cells import run
+from threefold.profile import constants
 from threefold.profile.design import load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
@@ -125,6 +129,8 @@ def test_our_own_designs(folder):
         ({"methods": [1]}, "methods.0: Input should be a valid string (found 1); correct it"),
         ({"seeds": [0, 1, 0]}, "seeds: [0, 1, 0] names one twice; remove it"),
         ({"seeds": [0, -1]}, "seeds.1: Input should be greater than or equal to 0 (found -1); correct it"),
+        ({"seeds": [2**63]}, "seeds.0: Input should be less than 9223372036854775808 (found 9223372036854775808)"),
+        ({"seeds": [2**64]}, "seeds.0: Input should be less than 9223372036854775808"),
         ({"seeds": [0, 1.0]}, "seeds.1: Input should be a valid integer (found 1.0); correct it"),
         ({"seeds": [0, True]}, "seeds.1: Input should be a valid integer (found True); correct it"),
         ({"sedes": [0]}, "sedes: no such key; did you mean 'seeds'?"),
@@ -181,10 +187,10 @@ def test_wrong_budgets(tmp_path, wrong, entry, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"tasks: [Hopper-v5\nseeds: [0]", "not valid YAML (while parsing a flow sequence"),
+        (b"tasks: [Hopper-v5\nseeds: [0]", "line 2, column 6: not valid YAML (expected ',' or ']'"),
         (b"\xff\xfe\x00", "not valid YAML ("),
-        (b"", "expected keys such as tasks, methods, seeds; found NoneType; write them"),
-        (b"[Hopper-v5]", "expected keys such as tasks, methods, seeds; found list; write them"),
+        (b"", "expected keys and values; found nothing; write them"),
+        (b"[Hopper-v5]", "expected keys and values; found list; write them"),
     ],
 )
 def test_text_that_is_no_design(tmp_path, text, said):
@@ -194,7 +200,7 @@ def test_text_that_is_no_design(tmp_path, text, said):
 
 def test_a_missing_file(tmp_path):
     params = tmp_path / "parms.yaml"
-    assert refused(params, lambda: load(params)) == "missing; name a profile's params.yaml with --params"
+    assert refused(params, lambda: load(params)) == "missing; name a params.yaml that exists with --params"
 
 
 @pytest.mark.parametrize(
@@ -283,18 +289,111 @@ def test_a_variant_may_not_have_a_constant_of_another_method(overridden, tmp_pat
         ("ppo", 0.9, "no Config has this constant"),
         ("ppo.discount.more", 0.9, "no Config has this constant"),
         ("__doc__", "x", "no Config has this constant"),
-        ("ppo.discount", "9e-1", "'9e-1' is no float like 0.99; correct it (YAML takes 3e-4 for text"),
-        ("ppo.discount", True, "True is no float like 0.99; correct it"),
-        ("ppo.steps", 256.0, "256.0 is no int like 256; correct it"),
-        ("ppo.steps", None, "None is no int like 256; correct it"),
-        ("loop.absorbing", 1, "1 is no bool like False; correct it"),
-        ("hidden", 64, "64 is no tuple like (64, 64); correct it"),
-        ("hidden", [64, "64"], "(64, '64') is no tuple like (64, 64); correct it"),
+        (
+            "ppo.discount",
+            "9e-1",
+            "Input should be a valid number (found '9e-1', default 0.99); correct it (YAML takes 3e-4",
+        ),
+        ("ppo.discount", True, "Input should be a valid number (found True, default 0.99); correct it"),
+        ("ppo.steps", 256.0, "Input should be a valid integer (found 256.0, default 256); correct it"),
+        ("ppo.steps", None, "Input should be a valid integer (found None, default 256); correct it"),
+        ("loop.absorbing", 1, "Input should be a valid boolean (found 1, default False); correct it"),
+        ("hidden", 64, "Input should be a valid tuple (found 64, default (64, 64)); correct it"),
+        ("hidden", [64, "64"], "Input should be a valid integer (found '64', default (64, 64)); correct it"),
     ],
 )
 def test_wrong_overrides(overridden, tmp_path, name, value, said):
     line = refused(tmp_path / "params.yaml", lambda: overridden("gail", **{name: value}))
-    assert line.startswith(f"overrides.Hopper-v5.{name}: {said}")
+    place = ".1" if isinstance(value, list) else ""
+    assert line.startswith(f"overrides.Hopper-v5.{name}{place}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "value"),
+    [
+        ("gail", "batch", 0),
+        ("gail", "batch", -512),
+        ("gail", "gradient_penalty", -1.0),
+        ("gail", "gradient_penalty", float("nan")),
+        ("gail", "hidden", [64, 0]),
+        ("gail", "ppo.hidden", [-1]),
+        ("gail", "ppo.steps", 0),
+        ("gail", "ppo.epochs", 0),
+        ("gail", "ppo.minibatches", 0),
+        ("gail", "ppo.rate", 0.0),
+        ("gail", "ppo.rate", -3.0e-4),
+        ("gail", "ppo.rate", float("inf")),
+        ("gail", "ppo.clip", 0.0),
+        ("gail", "ppo.discount", 5),
+        ("gail", "ppo.discount", 1.0),  # of an absorbing state's reward, the sum would be infinite
+        ("gail", "ppo.discount", -0.1),
+        ("gail", "ppo.gae", 1.1),
+        ("gail", "ppo.entropy_weight", -0.1),
+        ("gail", "ppo.max_norm", 0.0),
+        ("gail", "loop.reward_steps", 0),
+        ("gail", "loop.reward_rate", 0.0),
+        ("gail", "loop.recent", 0),
+        ("bc", "batch", 0),
+        ("bc", "steps", 0),
+        ("bc", "rate", -1.0e-3),
+        ("bc", "train_share", 1.5),
+        ("gcl", "trajectories", 0),
+        ("gcl", "torque", -0.5),
+        ("ebm_gan", "base_std", 0.0),
+        ("ebm_gan", "defensive", 1.0),
+        ("constant", "value", float("inf")),
+    ],
+)
+def test_constants_out_of_range(overridden, tmp_path, method, name, value):
+    """An override's and a variant's, of the loops' Configs and of methods' own: one reader reads them all."""
+    place = ".1" if value == [64, 0] else ".0" if value == [-1] else ""
+    line = refused(tmp_path / "params.yaml", lambda: overridden(method, **{name: value}))
+    assert line.startswith(f"overrides.Hopper-v5.{name}{place}: Input should be ")
+    assert line.endswith("; correct it")
+    line = refused(tmp_path / "params.yaml", lambda: overridden(method, {name: value}))
+    assert line.startswith(f"variants.{method}_x.config.{name}{place}: Input should be ")
+
+
+def test_constants_at_the_ends_of_their_ranges(overridden):
+    ends = {"ppo.discount": 0, "ppo.gae": 1, "ppo.entropy_weight": 0, "ppo.steps": 1, "gradient_penalty": 0}
+    config = overridden("gail", **ends)
+    assert (config.ppo.discount, config.ppo.gae, config.ppo.steps) == (0.0, 1.0, 1)
+    assert overridden("constant", value=-1).value == -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """Constants as a method's author writes them, with a range of his own and none at all."""
+
+    count: int = 4
+    sizes: tuple[int, ...] = (8,)
+    weight: float = -1.0
+    place: Annotated[int, Field(ge=-2, le=2)] = 0
+    form: Literal["joint", "conditional"] = "joint"
+    ppo: PPOConfig = PPOConfig()
+
+    def __post_init__(self) -> None:
+        if self.count > 100:
+            raise InputError("count: more than 100")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("count", 0),
+        ("count", 101),
+        ("sizes", [8, 0]),
+        ("weight", float("nan")),
+        ("place", 3),
+        ("form", "both"),
+        ("form", 1),
+        ("ppo.gae", 2),
+    ],
+)
+def test_a_methods_own_constants_are_checked_by_their_types_alone(name, value):
+    with pytest.raises(InputError, match=rf"^here\.{name}[^\n]*$"):
+        constants.replaced(Own(), {name: value}, "here")
+    assert constants.replaced(Own(), {"place": -2, "weight": -7, "form": "conditional"}, "here").place == -2
 
 
 def test_an_override_of_a_later_task_is_checked_in_the_first_cell(tmp_path):

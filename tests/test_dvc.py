@@ -115,6 +115,22 @@ def test_a_profile_may_have_no_studies(project):
     assert not [stage for stage in stages if stage.startswith("study")]
 
 
+@pytest.mark.slow
+def test_a_profile_of_ones_own_without_variants_and_studies_ends_in_a_report(tmp_path, monkeypatch):
+    """A folder with the two files, as the README has it: no other folder is made by hand."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc"))
+    (tmp_path / "project").mkdir()
+    copy(tmp_path / "project")
+    folder = tmp_path / "project" / "mine"
+    folder.mkdir()
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    own = {"root": "..", "folder": "mine", "profile": "mine", "methods": ["bc"], "variants": {}, "studies": {}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | own))
+    assert repro(folder) == sorted([f"reference@{TASK}", f"run@{TASK}-bc", "collect", "report"])
+    assert TASK in (tmp_path / "project" / "reports" / "mine" / "report.html").read_text()
+    assert repro(folder) == []
+
+
 def test_the_profiles_share_one_chain():
     chain = (ROOT / "dvc.yaml").read_bytes()
     profiles = [path.parent for path in ROOT.glob("*/params.yaml") if path.parent.name != "data"]

@@ -216,13 +216,24 @@ def test_on_a_gpu_all_learners_train_together(tmp_path, monkeypatch, where, grou
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"ppo": {"discuont": 0.9}}, "ppo.discuont: no constant of PPO; choose from hidden, steps, "),
-        ({"ppo": {"steps": "many"}}, "ppo.steps: 'many', must be like 256"),
-        ({"ppo": {"hidden": 64}}, r"ppo.hidden: 64, must be like \(64, 64\)"),
+        ({"ppo": {"discuont": 0.9}}, "ppo.discuont: no Config has this constant; did you mean 'discount'"),
+        ({"ppo": {"steps": "many"}}, r"ppo.steps: .* \(found 'many', default 256\); correct it"),
+        ({"ppo": {"hidden": 64}}, r"ppo.hidden: .* \(found 64, default \(64, 64\)\); correct it"),
         ({"seeds": 3}, r"seeds: .* \(found 3\); correct it"),
         ({"seeds": []}, r"seeds: .* \(found \[\]\); correct it"),
         ({"env_steps": 0}, r"env_steps: .* \(found 0\); correct it"),
-        ({"epsiodes": 4}, r"epsiodes: .* \(found 4\); correct it"),
+        ({"env_steps": True}, r"env_steps: .* \(found True\); correct it"),
+        ({"env_steps": "640"}, r"env_steps: .* \(found '640'\); correct it"),
+        ({"seeds": [0, -1]}, r"seeds.1: .* \(found -1\); correct it"),
+        ({"seeds": [2**64]}, r"seeds.0: .* \(found 18446744073709551616\); correct it"),
+        ({"required_return": float("nan")}, r"required_return: .* \(found nan\); correct it"),
+        ({"log_std": float("-inf")}, r"log_std: .* \(found -inf\); correct it"),
+        ({"ppo": {"steps": 0}}, r"ppo.steps: .* greater than 0 \(found 0, default 256\); correct it"),
+        ({"ppo": {"discount": 5}}, r"ppo.discount: .* less than 1 \(found 5, default 0.99\); correct it"),
+        ({"ppo": {"rate": -1.0}}, r"ppo.rate: .* greater than 0 \(found -1.0, default 0.0003\); correct it"),
+        ({"ppo": {"hidden": [64, 0]}}, r"ppo.hidden.1: .* greater than 0 \(found 0, "),
+        ({"ppo": [1]}, r"ppo: .* \(found \[1\]\); correct it"),
+        ({"epsiodes": 4}, r"epsiodes: no such key; did you mean 'episodes'\?"),
     ],
 )
 def test_a_wrong_design_is_one_line(tmp_path, changes, said):

@@ -543,3 +543,17 @@ def test_the_command_as_a_user_starts_it(params):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == f"error: --row gial: not one of methods or variants in {params} (bc, gail)\n"
+
+
+def test_the_largest_seed_that_a_design_may_have_trains(tmp_path):
+    params = project(tmp_path, seeds=[2**63 - 1], budget={TASK: PARAMS["budget"][TASK] | {"demonstrations": [1]}})
+    assert [train(params, "bc"), train(params, "gail")] == [0, 0]
+    assert set(evaluations(params, "gail")["seed"]) == {2**63 - 1}
+
+
+def test_more_minibatches_than_transitions_are_one_line_before_anything_trains(tmp_path, capsys):
+    """Ranges of single constants are checked by the reader; what two and a budget allow, by the learner."""
+    params = project(tmp_path, overrides={TASK: PARAMS["overrides"][TASK] | {"ppo.minibatches": 65}})
+    assert train(params, "gail") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ppo.minibatches: 65, but a rollout of ppo.steps 32 in 2 parallel episodes has 64 ")

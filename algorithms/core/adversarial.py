@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.core.absorbing import MEASURES, Batch, share_of_episodes, share_of_steps, with_end
+from algorithms.core.constants import PositiveFloat
 from algorithms.core.experience import Demonstrations, Experience, Samples, Transitions
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
@@ -24,7 +25,7 @@ class LoopConfig:
     """Constants of the outer loop that all adversarial methods share."""
 
     reward_steps: int = 10  # steps on the reward per iteration
-    reward_rate: float = 3e-4  # of its Adam
+    reward_rate: PositiveFloat = 3e-4  # of its Adam
     recent: int = 1  # the policy's samples are those of this many last rollouts
     absorbing: bool = False  # extend terminated episodes by an absorbing state: for rewards of free sign
     absorbing_share: str = "discounted"  # its occupancy; "counted", an ablation, weighs late ends like early ones

@@ -11,10 +11,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat, Share
 from algorithms.core.experience import Experience
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, mlp
 from algorithms.core.state import State
+from threefold.base.errors import InputError
 
 RewardFunction = Callable[[Experience], Tensor]
 
@@ -50,19 +52,27 @@ class PPOConfig:
     steps: int = 256  # T of a rollout; with 16 episodes 4096 transitions, here a measured choice
     epochs: int = 10
     minibatches: int = 8
-    rate: float = 3e-4
-    clip: float = 0.2
-    discount: float = 0.99
-    gae: float = 0.95
-    entropy_weight: float = 0.0
-    max_norm: float = 0.5  # Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.6
+    rate: PositiveFloat = 3e-4
+    clip: PositiveFloat = 0.2
+    discount: BelowOne = 0.99
+    gae: Share = 0.95
+    entropy_weight: NonNegativeFloat = 0.0
+    max_norm: PositiveFloat = 0.5  # Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.6
 
 
 class PPO:
     """P independent PPO learners, one network pair each."""
 
     def __init__(self, env: Env, seeds: Sequence[int], config: PPOConfig) -> None:
-        """Draw the initial networks; `seeds[p]` alone decides learner p's random numbers."""
+        """Draw the initial networks; `seeds[p]` alone decides learner p's random numbers.
+
+        Raises `InputError` for more minibatches than a rollout has transitions.
+        """
+        if config.minibatches > config.steps * env.E:
+            raise InputError(
+                f"ppo.minibatches: {config.minibatches}, but a rollout of ppo.steps {config.steps} in {env.E} parallel "
+                f"episodes has {config.steps * env.E} transitions; write fewer, or more steps"
+            )
         self.env, self.config = env, config
         device = env.obs.device
         weights = Generators(seeds, "weights", device)

@@ -62,6 +62,7 @@ def reference(params: Path, task: str) -> None:
     design = load(params)
     check_names(design, task)
     torch.set_num_threads(1)
+    (design.results / "variants").mkdir(parents=True, exist_ok=True)  # `collect` depends on it, variants or not
     folder = design.root / "data" / "experts" / task
     policy, expert_card = experts.load(task, folder)
     if not design.allow_weak_expert:

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, Protocol
 
 import safetensors.torch
 import torch
-import yaml
+from pydantic import PositiveInt, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -38,8 +38,10 @@ from algorithms.core import experience
 from algorithms.core.experience import Demonstrations
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
+from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import replacing
+from threefold.base.strict import Seed, Strict, explain
 from threefold.experts import experts
 from threefold.store.origin import command_line
 
@@ -320,40 +322,26 @@ def _expect(path: Path, name: str, arrays: Mapping[str, Tensor], shape: tuple[in
         raise InputError(f"{path}: {name}: {found.dtype} {[*found.shape]}, expected {dtype} {[*shape]}; {CURE}")
 
 
-@dataclass(frozen=True)
-class Design:
+class Design(Strict):
     """What params.yaml says about the demonstrations of a task."""
 
-    trajectories: int
-    every: int  # steps from one used pair to the next
-    seed: int
+    trajectories: PositiveInt
+    every: PositiveInt  # steps from one used pair to the next
+    seed: Seed
     whole: bool  # keep the whole trajectories, not the used pairs only
 
 
 def design(params: Path, task: str) -> Design:
     """Read the design of a task; raises InputError naming file, key and cure."""
-    try:
-        section = yaml.safe_load(params.read_bytes())["demonstrations"]
-        tasks = list(section)
-    except OSError as error:
-        raise InputError(f"{params}: {error.strerror}; name a readable params.yaml") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{params}: not YAML ({' '.join(str(error).split())})") from None
-    except (KeyError, TypeError):
-        raise InputError(f"{params}: demonstrations: missing; add the section, one entry per task") from None
-    for name in tasks:
+    rows = yaml.section(params, "demonstrations")
+    for name in rows:
         _known_task(params, name)
-    if task not in tasks:
-        raise InputError(f"{params}: demonstrations.{task}: missing; add it, or choose from {', '.join(tasks)}")
-    entry, kinds = section[task], {field.name: field.type for field in fields(Design)}
-    if not isinstance(entry, dict) or set(entry) != set(kinds):
-        raise InputError(f"{params}: demonstrations.{task}: give the keys {', '.join(kinds)}, not {entry}")
-    for key, kind in kinds.items():
-        least = {"trajectories": 1, "every": 1}.get(key, 0)
-        if type(entry[key]) is not kind or entry[key] < least:
-            wanted = "true or false" if kind is bool else f"a whole number from {least} on"
-            raise InputError(f"{params}: demonstrations.{task}.{key}: {entry[key]!r}, must be {wanted}")
-    return Design(**entry)
+    if task not in rows:
+        raise InputError(f"{params}: demonstrations.{task}: missing; add it, or choose from {', '.join(rows)}")
+    try:
+        return Design.model_validate(rows[task])
+    except ValidationError as error:
+        raise InputError(f"{params}: {explain(error, list(Design.model_fields), 'demonstrations', task)}") from None
 
 
 def _known_task(params: Path, name: str) -> None:

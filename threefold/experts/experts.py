@@ -7,13 +7,12 @@ checkpoint; what was trained before is taken from the store.
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
@@ -24,11 +23,14 @@ from algorithms.core.ppo import PPOConfig
 from envs import device as devices
 from envs.episodes import Episodes, play
 from envs.physics.native import default_threads
+from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import check_writable, checksum, replacing
 from threefold.base.progress import Ticker
+from threefold.base.strict import explain
 from threefold.base.workers import Team
 from threefold.experts.training import Design, Job, best_of, train
+from threefold.profile.constants import replaced
 from threefold.store import code
 from threefold.store.entries import Entry, location, say
 from threefold.store.inputs import differences, plain
@@ -113,25 +115,17 @@ def load(task: str, folder: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
 
 
 def read_design(path: Path, task: str) -> Design:
-    """Read one row of `experts`; raises `InputError` for what is missing or unknown."""
-    rows = yaml.safe_load(path.read_text())["experts"]
+    """Read one row of `experts`; raises `InputError` for what is missing, unknown or out of range."""
+    rows = yaml.section(path, "experts")
     if task not in rows:
         envs.load(task)
         raise InputError(f"{path}: experts.{task} is missing; add it to train this expert")
     try:
         design = TypeAdapter(Design).validate_python(rows[task])
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in ("experts", task, *first["loc"]))
-        raise InputError(f"{path}: {key}: {first['msg']} (found {first['input']!r}); correct it") from None
-    defaults, written = asdict(PPOConfig()), {float: (int, float), tuple: (list,), int: (int,)}
-    for name, value in design.ppo.items():
-        if name not in defaults:
-            raise InputError(
-                f"{path}: experts.{task}.ppo.{name}: no constant of PPO; choose from {', '.join(defaults)}"
-            )
-        if not isinstance(value, written[type(defaults[name])]):
-            raise InputError(f"{path}: experts.{task}.ppo.{name}: {value!r}, must be like {defaults[name]!r}")
+        known = [field.name for field in fields(Design)]
+        raise InputError(f"{path}: {explain(error, known, 'experts', task)}") from None
+    replaced(PPOConfig(), design.ppo, f"{path}: experts.{task}.ppo")
     return design
 
 
@@ -151,7 +145,7 @@ def entries(root: Path) -> list[Entry]:
         return []
     return [
         Entry(location(root), f"{task}/{ROW}", made_from(task, read_design(params, task), device))
-        for task in yaml.safe_load(params.read_text())["experts"]
+        for task in yaml.section(params, "experts")
         for device in devices.ENGINES
     ]
 

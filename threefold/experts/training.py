@@ -1,14 +1,14 @@
 """The training of an expert: PPO on the true reward, and a contest of its policies on held-out episodes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import safetensors.torch
 import torch
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field
 
 import envs
 from algorithms.core.policy import GaussianPolicy
@@ -17,6 +17,8 @@ from envs.device import ENGINES
 from envs.episodes import play
 from envs.monitor import Monitor
 from threefold.base.steps import Step
+from threefold.base.strict import Count, Real, Seed
+from threefold.profile.constants import replaced
 from threefold.store.checkpoints import Checkpoints
 
 HELD_OUT = 20  # episodes that choose the policy, the same ones each time,
@@ -31,18 +33,17 @@ class Design:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    seeds: Annotated[list[int], Field(min_length=1)]
-    env_steps: PositiveInt  # per seed
-    episodes: PositiveInt  # in parallel, per seed
-    required_return: float  # deterministic mean that the card must reach
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    env_steps: Count  # per seed
+    episodes: Count  # in parallel, per seed
+    required_return: Real  # deterministic mean that the card must reach
     ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig`
-    log_std: float = 0.0  # of the first policy's actions, in units of half their range
+    log_std: Real = 0.0  # of the first policy's actions, in units of half their range
 
     @property
     def config(self) -> PPOConfig:
-        """Return all constants of PPO; TypeError for one that it has not."""
-        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.ppo.items()}
-        return replace(PPOConfig(), **changes)
+        """Return all constants of PPO; raises `InputError` for one that it does not have or allow."""
+        return replaced(PPOConfig(), self.ppo, "ppo")
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,17 @@
 """The experimental design: one profile's params.yaml, read and checked."""
 
-import difflib
+import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import Field, PositiveInt, ValidationError, create_model
 
 import studies
+from threefold.base import yaml
 from threefold.base.errors import InputError
-from threefold.base.strict import Strict
-
-Seed = Annotated[int, Field(ge=0)]
+from threefold.base.strict import Name, RowName, Seed, Strict, explain
 
 
 class Evaluation(Strict):
@@ -37,7 +35,7 @@ class Budget(Strict):
 class Variant(Strict):
     """A row beside the methods' own: another configuration of a method, or a control, on some of the tasks."""
 
-    method: str
+    method: RowName
     tasks: Annotated[list[str], Field(min_length=1)]
     config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
     # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
@@ -84,14 +82,14 @@ class Design(Strict):
     root: Path
     folder: Path
     params: Path
-    profile: str
-    tasks: Annotated[list[str], Field(min_length=1)]
-    methods: Annotated[list[str], Field(min_length=1)]
+    profile: Name
+    tasks: Annotated[list[Name], Field(min_length=1)]
+    methods: Annotated[list[RowName], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
     evaluation: Evaluation
     budget: dict[str, Budget]
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
-    variants: dict[str, Variant]  # by the names of their rows
+    variants: dict[RowName, Variant]  # by the names of their rows
     studies: Studies = Studies()  # type: ignore[valid-type] # made from what is found
     left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
     allow_weak_expert: bool = False
@@ -144,39 +142,21 @@ class Design(Strict):
 
 def load(path: Path) -> Design:
     """Read and check a params.yaml; raises `InputError` naming the file, the key and the cure."""
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; name a profile's params.yaml with --params") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct it") from None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{path}: expected keys such as tasks, methods, seeds; found {type(content).__name__}; write them"
-        )
+    content = yaml.read(path)
+    for key in ("root", "folder"):
+        if not re.fullmatch(r"[A-Za-z0-9_./-]+", text := str(content.get(key, "."))):  # dvc.yaml gives it to a shell
+            raise InputError(f"{path}: {key}: {text!r}: a path of letters, digits, _, -, . and / only; correct it")
     try:
         root = Path(str(content.get("root", ".")))
         design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent, "params": path})
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
+        raise InputError(f"{path}: {explain(error, KEYS)}") from None
     _check_keys(path, design)
     return design
 
 
 MODELS: tuple[type[Strict], ...] = (Design, Evaluation, Budget, Variant, Studies, *map(studies.size, studies.names()))
-
-
-def _explain(error: ValidationError) -> str:
-    """Return key, mistake and cure of the first unknown key, or else of whatever is wrong first."""
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key is missing as well
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"{key}: missing; add it"
-    if first["type"] == "extra_forbidden":
-        known = [name for model in MODELS for name in model.model_fields]
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        return f"{key}: no such key; {f'did you mean {close[0]!r}?' if close else 'remove it'}"
-    return f"{key}: {first['msg']} (found {first['input']!r}); correct it"
+KEYS = [name for model in MODELS for name in model.model_fields]
 
 
 def _check_keys(path: Path, design: Design) -> None:

@@ -28,7 +28,7 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
 )
 PAGE_DPI = 114  # CSS pixels per inch of figure
-UNRECORDED = "not recorded on this machine"
+UNRECORDED = "not recorded"
 
 
 def build(given: Inputs) -> Path:
@@ -106,17 +106,23 @@ def _sidecar(given: Inputs, name: str, place: Path) -> list[str]:
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise InputError(f"{path}: truncated or altered; delete it (no result depends on it)") from None
+        raise InputError(f"{path}: truncated or altered; make it again with `dvc repro -f -s <its stage>`") from None
 
     def text(key: str) -> str:
         return str(facts.get(key) or UNRECORDED)
 
     return [
         name,
-        text("commit")[:12] + (" (with uncommitted changes)" if facts.get("dirty") else ""),
+        _commit(facts),
         f"{text('cpu')}, {text('cores')} cores, {text('threads')} threads",
         f"{facts['wall_s'] / 60:.1f} min" if "wall_s" in facts else UNRECORDED,
         f"{facts['env_steps_per_s']:,.0f}" if facts.get("env_steps_per_s") else UNRECORDED,
         text("started").replace("T", " "),
         text("command"),
     ]
+
+
+def _commit(facts: dict[str, Any]) -> str:
+    if not facts.get("commit"):
+        return UNRECORDED
+    return facts["commit"][:12] + (" (with uncommitted changes)" if facts.get("dirty") else "")

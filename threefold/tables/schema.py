@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from threefold.base import names
 from threefold.base.errors import InputError
 from threefold.base.files import write_bytes
 
@@ -37,7 +38,7 @@ LEARNERS: Schema = LEARNER | {"status": "str", "iteration": "int64", "env_steps"
 # failed: it diverged and delivers no policy. missing: it has no result (collect alone says so, with `keep_going`).
 CRASH = "crash.json"  # alone in the folder of a cell that ended with an error: {"reason": one line}
 LEFT_OUT = "left_out.json"  # alone in the folder of a cell that the profile leaves out: {"reason": one line}
-REFERENCES = ("random", "expert", "expert-stochastic")  # `row` in the rows of a task's `reference` cell
+REFERENCES = names.REFERENCES  # `row` in the rows of a task's `reference` cell
 
 # The files of a part of a cell, beside policies.safetensors, and what their tables hold.
 PART = "part.json"
@@ -81,7 +82,7 @@ def read_csvs(paths: list[Path], schema: Schema) -> pd.DataFrame:
         return _parse(b"".join([header, b"\n", *rows]), schema)
     except FileNotFoundError:
         raise InputError(f"{path}: missing; {CURE}") from None
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         if len(rows) == len(paths) > 1:  # it is not the last one read that is at fault
             for one in paths:
                 read_csv(one, schema)
