@@ -153,7 +153,7 @@ def test_a_commit_that_is_not_known_is_not_recorded(given, commit):
     sidecar.parent.mkdir(parents=True, exist_ok=True)
     sidecar.write_text(json.dumps({"commit": commit, "dirty": None}))
     try:
-        assert build._sidecar(given, "Hopper-v5", "bc")[1] == "not recorded"
+        assert build._sidecar(given, "Hopper-v5 / bc", Path("Hopper-v5") / "bc")[1] == "not recorded"
     finally:
         sidecar.unlink()
 
