@@ -99,4 +99,5 @@ def restore(saved: bytes, progress: Progress, monitor: Monitor, record: Record, 
         record.load_state_dict(tree["record"])
         return tree["env_steps"], tree["iteration"]
     except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: no state of this training ({' '.join(str(error).split())}); remove it") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{where}: no state of this training ({reason}); move it away to begin again") from None
