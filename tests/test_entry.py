@@ -250,7 +250,7 @@ def test_a_change_that_a_cell_does_not_see_is_none(params, change):
 
 
 def test_every_file_that_dvc_makes_a_cell_from_counts(params):
-    files = Sources(params.parent).of(TASK, "gail")
+    files = Sources(params.parent).of(load(params).demonstrations(TASK), "gail")
     assert {"algorithms/gail.py", "algorithms/core/ppo.py", "envs/batch.py", "results/run.py"} <= set(files)
     assert f"data/demonstrations/{TASK}/trajectories.safetensors" in files
     assert not [name for name in files if "pycache" in name or name == "algorithms/bc.py"]

@@ -20,6 +20,8 @@ from algorithms import gail
 from tests.command import threefold
 from threefold.base import files
 from threefold.cells import run
+from threefold.cells.grid import grid
+from threefold.experts import demonstrations as data
 from threefold.profile.design import load
 from threefold.store.entries import entries, location
 from threefold.tables import schema
@@ -303,6 +305,39 @@ def demonstrations(params):
     return params.parent / "data" / "demonstrations" / TASK
 
 
+@pytest.fixture
+def imported(params):
+    """A profile whose task is demonstrated by what a user imported: fewer, and without a word on an expert."""
+    folder = params.parent / "data" / "imported" / "mine"
+    trajectories = data.read(params.parent / "data" / "demonstrations" / TASK).select([5, 4, 3])
+    data.write(folder, trajectories, 2, True, {"task": TASK, "source": "minari: theirs-v0"})
+    return project(params.parent, demonstrations_from={TASK: "mine"})
+
+
+def test_a_cell_is_made_from_what_a_user_imported(imported, demonstrations):
+    shutil.rmtree(demonstrations)  # the expert's are not looked at
+    assert [train(imported, "bc"), train(imported, "gail")] == [0, 0]
+    sha256 = data.read_card(imported.parent / "data" / "imported" / "mine")["sha256"]
+    assert schema.read_cell(cell(imported, "bc") / "cell.json")["demonstrations_sha256"] == sha256
+
+
+def test_other_imported_demonstrations_are_another_cell_and_the_experts_are_not(imported, demonstrations):
+    def folder():
+        return {entry.name: entry.folder for entry in grid(load(imported), imported)}[f"{TASK}/bc"]
+
+    before = folder()
+    shutil.rmtree(demonstrations)
+    assert folder() == before
+    arrays = imported.parent / "data" / "imported" / "mine" / "trajectories.safetensors"
+    arrays.write_bytes(arrays.read_bytes()[:-1])
+    assert folder() != before
+
+
+def test_imported_demonstrations_that_are_missing(imported, capsys):
+    shutil.rmtree(imported.parent / "data" / "imported" / "mine")
+    refused(imported, capsys, "data/imported/mine: missing; make it with `threefold minari import`")
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
 def test_demonstrations_truncated_or_altered(params, demonstrations, capsys, damage):
     path = demonstrations / "trajectories.safetensors"
@@ -384,7 +419,7 @@ def test_demonstrations_that_tell_nothing_of_their_expert_are_taken(params, demo
 def test_an_altered_expert(params, capsys, name, said):
     path = params.parent / "data" / "experts" / TASK / name
     path.write_bytes(path.read_bytes()[:-1000])
-    refused(params, capsys, f"{path}: {said}", "remake it", verb="reference")
+    refused(params, capsys, f"{path}: {said}", "restore it from git", verb="reference")
 
 
 # An output folder that cannot take the cell. Modes do not bind root, so a file stands in the folder's way.
@@ -394,7 +429,7 @@ def test_an_altered_expert(params, capsys, name, said):
 def test_an_output_folder_that_cannot_be_made(params, capsys, monkeypatch, verb):
     (params.parent / "results").write_text("a file")
     monkeypatch.setattr(run, "Team", None)  # it is noticed before any training
-    refused(params, capsys, f"{params.parent / 'results'}", "choose a writable folder", verb=verb)
+    refused(params, capsys, f"{params.parent / 'results'}", "choose another place", verb=verb)
 
 
 def test_a_read_only_output_folder(params, capsys, monkeypatch):
@@ -404,7 +439,9 @@ def test_a_read_only_output_folder(params, capsys, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", read_only)
     monkeypatch.setattr(run, "Team", None)
     refused(
-        params, capsys, f"{cell(params, 'gail').parent}/x: Permission denied; free space or choose a writable folder"
+        params,
+        capsys,
+        f"{cell(params, 'gail').parent}/x: Permission denied; ask for permission, or choose another folder",
     )
 
 
@@ -421,12 +458,12 @@ def test_a_full_disk(finished, params):
     enough = 8000  # for the tables, and for what the store notes of the inputs
     assert sizes.pop("policies.safetensors") > enough > max(sizes.values())
     command = [sys.executable, "-c", LIMITED.format(enough)]
-    command += ["--params", str(params), "--task", TASK, "--row", "bc"]
+    command += ["run", "--params", str(params), "--task", TASK, "--row", "bc"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     *progress, line = done.stderr.splitlines()
     (entry,) = entries(location(params.parent))
-    assert line == f"error: {entry / 'result'}: File too large; free space or choose a writable folder"
+    assert line.startswith(f"error: {entry / 'result'}: File too large; raise the limit on the size of files")
     assert all(said.startswith(f"bc {TASK} on CPU (engine native): ") for said in progress)
     assert not (entry / "result").exists()
     assert list(load(params).results.rglob("*")) == [load(params).results / "cells", cell(params, "bc").parent]
@@ -451,7 +488,7 @@ def test_a_cell_that_cannot_be_written_leaves_the_old_one(finished, params, monk
             patch.setattr(module, "write_bytes", write)
         assert train(params, "bc") == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line == f"error: {writes[-1]}: No space left on device; free space or choose a writable folder"
+    assert line == f"error: {writes[-1]}: No space left on device; free space, or choose a folder on another disk"
     assert len(writes) == number + 1
     assert contents(cell(params, "bc")) == contents(cell(finished, "bc"))
     assert [path.name for path in cell(params, "bc").parent.iterdir()] == ["bc"]

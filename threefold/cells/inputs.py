@@ -22,13 +22,15 @@ class Sources:
         self._data, self._known = root, dict[Path, dict[str, str]]()
         self._dependencies = yaml.safe_load((code.CODE / "dvc.yaml").read_text())["stages"]["run"]["deps"]
 
-    def of(self, task: str, method: str) -> dict[str, str]:
+    def of(self, demonstrations: Path, method: str) -> dict[str, str]:
         """Return the sha256 of every file, by its path in the project."""
         found: dict[str, str] = {}
         for dependency in self._dependencies:
             name = dependency.removeprefix("${root}/").replace("${item.method}", method)
-            root = self._data if "${item.task}" in name else code.CODE
-            found |= self._checksums(root, root / name.replace("${item.task}", task))
+            if "${item.task}" in name:
+                found |= self._checksums(self._data, demonstrations)
+            else:
+                found |= self._checksums(code.CODE, code.CODE / name)
         return found
 
     def _checksums(self, root: Path, path: Path) -> dict[str, str]:
@@ -43,7 +45,7 @@ def inputs(design: Design, task: str, row: str, config: Any, sources: Sources) -
     del facts["versions"], facts["engine"]
     facts["device"] = design.device  # auto: a result from any will do
     learners = {"seeds": design.seeds, "evaluation": design.evaluation.model_dump()}
-    made_from = facts | learners | {"files": sources.of(task, design.variant(row).method)}
+    made_from = facts | learners | {"files": sources.of(design.demonstrations(task), design.variant(row).method)}
     return json.loads(json.dumps(made_from))  # as another machine reads it: lists for tuples
 
 

@@ -86,7 +86,7 @@ def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
     ):
         outcomes = team.outcomes(ticker.advance)
     idle = design.variant(row).expert == "idle"
-    sha256 = None if idle else data.read_card(design.root / "data" / "demonstrations" / task)["sha256"]
+    sha256 = None if idle else data.read_card(design.demonstrations(task))["sha256"]
     save(entry.result, outcomes, describe(design, task, row, dataclasses.asdict(config), sha256, device))
     entry.finish(sidecar(outcomes, device))
     for line in (line for outcome in outcomes for line in outcome.failures):
@@ -110,7 +110,7 @@ def demonstrations_of(
     design: Design, params: Path, task: str, row: str, learners: dict[int, tuple[int, int]], device: str
 ) -> Demonstrations:
     """Return what learners of a row imitate."""
-    folder, expert = design.root / "data" / "demonstrations" / task, design.variant(row).expert
+    folder, expert = design.demonstrations(task), design.variant(row).expert
     counts = [n for n, _ in learners.values()]
     if expert == "idle":
         return data.idle(folder, task, counts, device)
