@@ -339,9 +339,61 @@ def test_arrays_of_another_kind(tmp_path, name, array):
 
 
 def test_arrays_not_finite_are_not_written(tmp_path):
-    with refused(ARRAYS, "action", "finite"):
-        write_tiny(tmp_path / "d", action=torch.full((7, 1), torch.nan))
-    assert not (tmp_path / "d").exists()
+    """The line names no file: there is none. It names the first number that is none, by trajectory and step."""
+    for array, row, place in (
+        ("action", 0, "action of trajectory 0, step 0"),
+        ("action", 4, "action of trajectory 0, step 4"),
+        ("action", 6, "action of trajectory 1, step 1"),
+        ("obs", 5, "obs of trajectory 0, step 5"),
+        ("obs", 8, "obs of trajectory 1, step 2"),
+    ):
+        values = torch.zeros((7, 1) if array == "action" else (9, 2))
+        values[row, -1] = torch.nan if row else torch.inf
+        with refused(rf"d: {place} is not finite; nothing is written") as caught:
+            write_tiny(tmp_path / "d", **{array: values})
+        assert ARRAYS not in str(caught.value)
+        assert not (tmp_path / "d").exists()
+
+
+def test_an_expert_whose_actions_are_no_numbers_is_named(command, monkeypatch):
+    real = untrained
+
+    def diverged(task):
+        policy = real(task)
+        with torch.no_grad():
+            policy.log_std.fill_(torch.nan)
+        return policy
+
+    monkeypatch.setitem(globals(), "untrained", diverged)
+    with refused(f"experts/{TASK}: action of trajectory 0, step 0 is not finite; train the expert again"):
+        command()
+
+
+@pytest.mark.parametrize("where", ["scratch/there", "../there"])
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_folder_that_is_a_link_stays_one(tmp_path, where, filled):
+    """Demonstrations that lie on another disk are replaced there, or made there where the link leads to nothing yet."""
+    project = tmp_path / "project"
+    project.mkdir()
+    target = project / where
+    if filled:
+        write_tiny(target, every=1)
+    (project / "d").symlink_to(where)
+    write_tiny(project / "d")
+    assert (project / "d").is_symlink()
+    assert demonstrations.read_card(target)["every"] == demonstrations.read_card(project / "d")["every"] == 2
+    assert [path.name for path in target.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_links_in_a_circle_are_one_line(tmp_path, capsys):
+    (tmp_path / "d").symlink_to("e")
+    (tmp_path / "e").symlink_to("d")
+    with pytest.raises(SystemExit) as stopped, one_line():
+        write_tiny(tmp_path / "d")
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path}")
+    assert (tmp_path / "d").is_symlink()
 
 
 def test_another_task(tmp_path):

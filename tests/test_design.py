@@ -67,6 +67,12 @@ def test_more_seeds_or_numbers_add_parts_and_leave_the_others(tmp_path):
     assert parts(budget=budget) == ["4_0-1-2", "4_4", "11_0-1-2", "11_4"]
 
 
+def test_whose_demonstrations_a_task_has(tmp_path):
+    design = load(synthetic.design(tmp_path, demonstrations_from={"Hopper-v5": "my-hopper"}))
+    assert design.demonstrations("Hopper-v5") == tmp_path / "data" / "imported" / "my-hopper"
+    assert design.demonstrations(TASK) == tmp_path / "data" / "demonstrations" / TASK
+
+
 VARIANT = {"method": "gail", "tasks": ["Hopper-v5"]}
 
 
@@ -147,6 +153,13 @@ def test_our_own_designs(folder):
         ({"overrides": None}, "overrides: Input should be a valid dictionary (found None); correct it"),
         ({"overrides": {"Hoper-v5": {"batch": 1}}}, "overrides.Hoper-v5: not one of tasks"),
         ({"overrides": {"Hopper-v5": 3}}, "overrides.Hopper-v5: Input should be a valid dictionary (found 3)"),
+        ({"demonstrations_from": {"Ant-v5": "mine"}}, "demonstrations_from.Ant-v5: not one of tasks (Inverted"),
+        (
+            {"demonstrations_from": {TASK: "../mine"}},
+            f"demonstrations_from.{TASK}: a name has letters, digits",
+        ),
+        ({"demonstrations_from": {TASK: ["mine"]}}, f"demonstrations_from.{TASK}: Input should be a valid string"),
+        ({"demonstrations_form": {}}, "demonstrations_form: no such key; did you mean 'demonstrations_from'?"),
         ({"profile": 3}, "profile: Input should be a valid string (found 3); correct it"),
         ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda' (found 'gpu'); correct it"),
         ({"allow_weak_expert": "yes"}, "allow_weak_expert: Input should be a valid boolean (found 'yes'); correct it"),

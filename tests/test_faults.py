@@ -243,7 +243,7 @@ def test_a_full_disk(params, small_disk, whole):
     unsaved = [line for line in lines if line.endswith("No space left on device; training continues")]
     assert unsaved[0].startswith(f"{TASK}/gail/1_0-1: iteration ")
     assert lines[-1].startswith(f"error: {entry}")
-    assert lines[-1].endswith("No space left on device; free space or choose a writable folder")
+    assert lines[-1].endswith("No space left on device; free space, or choose a folder on another disk")
     assert not cell(params, "gail").exists()
     assert mount(small_disk, "100m", "remount")
     assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
@@ -257,7 +257,7 @@ def test_a_read_only_store(params, small_disk):
     assert crashing.finish(crashing.start(params, "gail", TASK)) == 2
     (line,) = said(params).splitlines()
     assert line.startswith(f"error: {small_disk}")
-    assert line.endswith("Read-only file system; free space or choose a writable folder")
+    assert line.endswith("Read-only file system; choose a folder that can be written")
 
 
 def half(data):

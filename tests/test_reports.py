@@ -48,7 +48,8 @@ def command(verb, *arguments):
 @pytest.fixture(scope="module")
 def params(tmp_path_factory):
     """A collected profile in which one learner failed."""
-    path = synthetic.design(tmp_path_factory.mktemp("project"), variants=VARIANTS)
+    mine = {"Hopper-v5": "my-hopper"}
+    path = synthetic.design(tmp_path_factory.mktemp("project"), variants=VARIANTS, demonstrations_from=mine)
     folder = synthetic.fill(path)
     synthetic.fail(folder, "Hopper-v5", "gail", 11, 2, "not finite: loss_1 & <b>more</b> 100 %")
     collect(load(path))
@@ -125,6 +126,16 @@ def test_all_files_are_there(report):
     expected |= {f"figures/{name}.{kind}" for name in PLOTS for kind in ("pdf", "png")}
     expected |= {f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "tex")}
     assert found == expected
+
+
+def test_what_a_user_imported_is_named_as_the_source(given, report):
+    page = Page(report.read_text())
+    assert "Hopper-v5: my-hopper (imported); of the other tasks, the stochastic expert’s" in page.text
+    caption = tables.references(given).caption
+    assert "the stochastic expert gave the demonstrations (but for Hopper-v5: my-hopper (imported))" in caption
+    own = dataclasses.replace(given, design=given.design.model_copy(update={"demonstrations_from": {}}))
+    assert own.sources == ""
+    assert "gave the demonstrations. Return" in tables.references(own).caption
 
 
 def test_building_again_gives_the_same_bytes_but_for_provenance(params, given, report):

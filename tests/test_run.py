@@ -21,6 +21,8 @@ from algorithms import gail
 from tests.command import threefold
 from threefold.base import files
 from threefold.cells import record, run
+from threefold.cells.grid import grid
+from threefold.experts import demonstrations as data
 from threefold.profile.design import load
 from threefold.store.entries import entries, location
 from threefold.tables import schema
@@ -375,6 +377,39 @@ def demonstrations(params):
     return params.parent / "data" / "demonstrations" / TASK
 
 
+@pytest.fixture
+def imported(params):
+    """A profile whose task is demonstrated by what a user imported: fewer, and without a word on an expert."""
+    folder = params.parent / "data" / "imported" / "mine"
+    trajectories = data.read(params.parent / "data" / "demonstrations" / TASK).select([5, 4, 3])
+    data.write(folder, trajectories, 2, True, {"task": TASK, "source": "minari: theirs-v0"})
+    return project(params.parent, demonstrations_from={TASK: "mine"})
+
+
+def test_a_cell_is_made_from_what_a_user_imported(imported, demonstrations):
+    shutil.rmtree(demonstrations)  # the expert's are not looked at
+    assert [train(imported, "bc"), train(imported, "gail")] == [0, 0]
+    sha256 = data.read_card(imported.parent / "data" / "imported" / "mine")["sha256"]
+    made_from = schema.read_part(cell(imported, "bc") / PARTS[0] / "part.json")["made_from"]
+    assert made_from["data"]["demonstrations.sha256"] == sha256
+
+
+def test_other_imported_demonstrations_are_another_cell_and_the_experts_are_not(imported, demonstrations):
+    def folder():
+        return next(place.entry.folder for place in grid(load(imported)) if place.cell.row == "bc")
+
+    before = folder()
+    shutil.rmtree(demonstrations)
+    assert folder() == before
+    edit(imported.parent / "data" / "imported" / "mine" / "card.json", sha256="0" * 64)
+    assert folder() != before
+
+
+def test_imported_demonstrations_that_are_missing(imported, capsys):
+    shutil.rmtree(imported.parent / "data" / "imported" / "mine")
+    refused(imported, capsys, "data/imported/mine: missing; make it with `threefold minari import`")
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
 def test_demonstrations_truncated_or_altered(params, demonstrations, capsys, damage):
     path = demonstrations / "trajectories.safetensors"
@@ -456,7 +491,7 @@ def test_demonstrations_that_tell_nothing_of_their_expert_are_taken(params, demo
 def test_an_altered_expert(params, capsys, name, said):
     path = params.parent / "data" / "experts" / TASK / name
     path.write_bytes(path.read_bytes()[:-1000])
-    refused(params, capsys, f"{path}: {said}", "remake it", verb="reference")
+    refused(params, capsys, f"{path}: {said}", "restore it from git", verb="reference")
 
 
 # An output folder that cannot take the cell. Modes do not bind root, so a file stands in the folder's way.
@@ -466,7 +501,7 @@ def test_an_altered_expert(params, capsys, name, said):
 def test_an_output_folder_that_cannot_be_made(params, capsys, monkeypatch, verb):
     (params.parent / "results").write_text("a file")
     monkeypatch.setattr(run, "Team", None)  # it is noticed before any training
-    refused(params, capsys, f"{params.parent / 'results'}", "choose a writable folder", verb=verb)
+    refused(params, capsys, f"{params.parent / 'results'}", "choose another place", verb=verb)
 
 
 def test_a_read_only_output_folder(params, capsys, monkeypatch):
@@ -476,7 +511,9 @@ def test_a_read_only_output_folder(params, capsys, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", read_only)
     monkeypatch.setattr(run, "Team", None)
     refused(
-        params, capsys, f"{cell(params, 'gail').parent}/x: Permission denied; free space or choose a writable folder"
+        params,
+        capsys,
+        f"{cell(params, 'gail').parent}/x: Permission denied; ask for permission, or choose another folder",
     )
 
 
@@ -498,8 +535,8 @@ def test_a_full_disk(finished, params):
     assert done.returncode == 2
     *progress, line = done.stderr.splitlines()
     begun = entries(location(params.parent))
-    cure = "File too large; free space or choose a writable folder"
-    assert line in [f"error: {entry / 'result'}: {cure}" for entry in begun]
+    cure = "File too large; raise the limit on the size of files"
+    assert any(line.startswith(f"error: {entry / 'result'}: {cure}") for entry in begun)
     assert all(said.startswith(f"bc {TASK} on CPU (engine native): ") for said in progress)
     assert not any((entry / "result").exists() for entry in begun)
     assert list(load(params).results.rglob("*")) == [load(params).results / "cells", cell(params, "bc").parent]
@@ -528,7 +565,7 @@ def test_a_cell_that_cannot_be_written_leaves_the_old_one(finished, params, monk
             patch.setattr(module, "write_bytes", write)
         assert train(params, "bc") == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line == f"error: {writes[-1]}: No space left on device; free space or choose a writable folder"
+    assert line == f"error: {writes[-1]}: No space left on device; free space, or choose a folder on another disk"
     assert len(writes) == number + 1
     assert contents(part) == old
     assert [path.name for path in cell(params, "bc").parent.iterdir()] == ["bc"]

@@ -10,6 +10,7 @@ CURES = {
     errno.ENOSPC: "free space, or choose a folder on another disk",
     errno.EDQUOT: "free space within your quota, or choose a folder on another disk",
     errno.EROFS: "choose a folder that can be written",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or choose a folder on another disk",
     errno.EACCES: "ask for permission, or choose another folder",
     errno.EPERM: "ask for permission, or choose another folder",
     errno.ENOENT: "name one that exists",

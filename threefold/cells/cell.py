@@ -41,7 +41,7 @@ class Cell:
     @property
     def demonstrations_folder(self) -> Path:
         """Return the folder of what its learners imitate."""
-        return self.design.root / "data" / "demonstrations" / self.task
+        return self.design.demonstrations(self.task)
 
     def made_from(self, part: Part) -> dict[str, Any]:
         """Return all that decides the bytes of a part's result.

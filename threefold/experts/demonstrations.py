@@ -43,10 +43,10 @@ from threefold.base.errors import InputError
 from threefold.base.files import replacing
 from threefold.base.strict import Seed, Strict, explain
 from threefold.experts import experts
+from threefold.profile.design import IMPORTED
 from threefold.store.origin import command_line
 
 ARRAYS, CARD = "trajectories.safetensors", "card.json"
-CURE = "restore it from git or make it again with `dvc repro`"
 # What reading needs of a card; whoever writes one adds what else is worth knowing.
 KEYS = {
     "task": str,
@@ -66,6 +66,7 @@ EXPERT = (
     "seed",
     "sha256",
 )  # repeated from its card
+PLAYS = ("return_stochastic", "return_deterministic")  # whose returns tell a weak expert
 
 
 @dataclass(frozen=True)
@@ -208,17 +209,16 @@ def read(folder: Path) -> Trajectories:
 def read_card(folder: Path) -> dict[str, Any]:
     """Read the card in `folder`; raises InputError if it is missing or lacks what `load` needs."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: missing; make it with `threefold demonstrate`")
+        make = "minari import" if _is_imported(folder) else "demonstrate"
+        raise InputError(f"{folder}: missing; make it with `threefold {make}`")
     path = folder / CARD
     try:
-        card = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {CURE}") from None
+        card = json.loads(_bytes(path))
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); {CURE}") from None
+        raise InputError(f"{path}: not JSON ({error}); {_cure(path)}") from None
     for key, kind in KEYS.items():
         if not isinstance(card, dict) or type(card.get(key)) is not kind or (kind is int and card[key] < 1):
-            raise InputError(f"{path}: {key}: missing or not a proper {kind.__name__}; {CURE}")
+            raise InputError(f"{path}: {key}: missing or not a proper {kind.__name__}; {_cure(path)}")
     return card
 
 
@@ -243,6 +243,7 @@ def write(folder: Path, trajectories: Trajectories, every: int, whole: bool, fac
         "terminated": trajectories.terminated.tolist(),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
+    refuse_not_finite(str(folder), trajectories, "nothing is written; use a sound expert")
     _check(arrays, card, folder / ARRAYS)
     strangers = {path.name for path in folder.iterdir()} - {ARRAYS, CARD} if folder.is_dir() else set()
     if strangers:  # replacing the folder would delete them
@@ -251,6 +252,17 @@ def write(folder: Path, trajectories: Trajectories, every: int, whole: bool, fac
     with replacing(folder) as fresh:
         (fresh / ARRAYS).write_bytes(data)
         (fresh / CARD).write_text(text)
+
+
+def refuse_not_finite(where: str, trajectories: Trajectories, remedy: str) -> None:
+    """Raise InputError, naming array, trajectory and step, for a number that is none; `where` they come from."""
+    for name, extra in (("obs", 1), ("action", 0)):  # a trajectory has one more observation than actions
+        rows = trajectories.lengths + extra
+        wrong = (~getattr(trajectories, name).isfinite().all(1)).nonzero().flatten()
+        if len(wrong):
+            k = int((rows.cumsum(0) > wrong[0]).nonzero()[0])
+            step = int(wrong[0] - rows[:k].sum())
+            raise InputError(f"{where}: {name} of trajectory {k}, step {step} is not finite; {remedy}")
 
 
 def draw_starts(lengths: Tensor, every: int, seed: int) -> Tensor:
@@ -278,18 +290,32 @@ def _used(lengths: Tensor, starts: Tensor, every: int) -> tuple[Tensor, Tensor]:
     return trajectory, starts[trajectory] + every * place
 
 
+def _is_imported(folder: Path) -> bool:
+    return folder.parent.name == IMPORTED.name
+
+
+def _cure(path: Path) -> str:
+    """Return how a damaged file of demonstrations comes back; what a user imported no command makes again."""
+    again = "import it again, under another name" if _is_imported(path.parent) else "make it again with `dvc repro`"
+    return f"restore it from git or {again}"
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: {error.strerror}; {_cure(path)}") from None
+
+
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     card, path = read_card(folder), folder / ARRAYS
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {CURE}") from None
+    data = _bytes(path)
     if hashlib.sha256(data).hexdigest() != card["sha256"]:
-        raise InputError(f"{path}: truncated or altered: its sha256 is not the one in {CARD}; {CURE}")
+        raise InputError(f"{path}: truncated or altered: its sha256 is not the one in {CARD}; {_cure(path)}")
     try:
         arrays = safetensors.torch.load(data)
     except SafetensorError as error:
-        raise InputError(f"{path}: not a safetensors file ({error}); {CURE}") from None
+        raise InputError(f"{path}: not a safetensors file ({error}); {_cure(path)}") from None
     _check(arrays, card, path)
     return card, arrays
 
@@ -302,24 +328,24 @@ def _check(arrays: Mapping[str, Tensor], card: Mapping[str, Any], path: Path) ->
         _expect(path, name, arrays, (number,), dtype)
     lengths, starts = arrays["lengths"], arrays["starts"]
     if not ((starts >= 0) & (starts < lengths)).all():
-        raise InputError(f"{path}: starts: not within the trajectories' lengths; {CURE}")
+        raise InputError(f"{path}: starts: not within the trajectories' lengths; {_cure(path)}")
     steps = int(lengths.sum()) if card["whole"] else len(_used(lengths, starts, card["every"])[0])
     shapes = {"action": (steps, A)}
     shapes |= {"obs": (steps + number, O)} if card["whole"] else {"obs": (steps, O), "next_obs": (steps, O)}
     for name, shape in shapes.items():
         _expect(path, name, arrays, shape, torch.float32)
         if not arrays[name].isfinite().all():
-            raise InputError(f"{path}: {name}: not all values are finite; make them again with a sound expert")
+            raise InputError(f"{path}: {name}: not all values are finite; {_cure(path)}")
     if unknown := set(arrays) - set(shapes) - set(per_trajectory):
-        raise InputError(f"{path}: {min(unknown)}: no such array in demonstrations; {CURE}")
+        raise InputError(f"{path}: {min(unknown)}: no such array in demonstrations; {_cure(path)}")
 
 
 def _expect(path: Path, name: str, arrays: Mapping[str, Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> None:
     found = arrays.get(name)
     if found is None:
-        raise InputError(f"{path}: {name}: missing; {CURE}")
+        raise InputError(f"{path}: {name}: missing; {_cure(path)}")
     if tuple(found.shape) != shape or found.dtype != dtype:
-        raise InputError(f"{path}: {name}: {found.dtype} {[*found.shape]}, expected {dtype} {[*shape]}; {CURE}")
+        raise InputError(f"{path}: {name}: {found.dtype} {[*found.shape]}, expected {dtype} {[*shape]}; {_cure(path)}")
 
 
 class Design(Strict):
@@ -358,10 +384,11 @@ def demonstrate(task: str, params: Path, allow_weak_expert: bool) -> None:
     plan = design(params, task)
     policy, expert = experts.load(task, params.parent / "experts" / task)
     if missing := [key for key in EXPERT if key not in expert]:
-        raise InputError(f"experts/{task}/card.json: {missing[0]}: missing; train the expert again")
+        raise InputError(f"{params.parent / 'experts' / task / CARD}: {missing[0]}: missing; train the expert again")
     if not allow_weak_expert:
         refuse_weak(params.parent / "experts" / task / CARD, expert, "pass --allow-weak-expert")
     trajectories, returns = roll_out(stochastic(policy, plan.seed), task, plan)
+    refuse_not_finite(str(params.parent / "experts" / task), trajectories, "train the expert again")
     facts = {
         "task": task,
         "source": "expert",
@@ -375,24 +402,24 @@ def demonstrate(task: str, params: Path, allow_weak_expert: bool) -> None:
     write(params.parent / "demonstrations" / task, trajectories, plan.every, plan.whole, facts)
 
 
-def refuse_weak(card: Path, expert: Mapping[str, Any], consent: str) -> None:
-    """Raise InputError unless the returns of `expert`, which stand in `card`, show it to be better than random.
+def refuse_weak(where: Path | str, expert: Mapping[str, Any], consent: str, plays: Sequence[str] = PLAYS) -> None:
+    """Raise InputError unless the returns of `expert`, which stand in `where`, show it to be better than random.
 
-    Its stochastic mean return must exceed random's by two standard errors of their difference, and its deterministic
-    mean must exceed random's, or no score is defined. `consent` is how the user takes a weak one all the same.
+    The mean return of the first of its `plays` must exceed random's by two standard errors of their difference, that of
+    the others random's, or no score is defined. `consent` is how the user takes a weak one all the same.
     """
     try:
-        (stochastic, stochastic_error), (deterministic, _), (random, random_error) = (
-            (expert[key]["mean"], expert[key]["std"] / math.sqrt(expert[key]["episodes"]))
-            for key in ("return_stochastic", "return_deterministic", "random")
-        )
+        named = {key: expert[key] for key in (*plays, "random")}
+        found = {key: (x["mean"], x["std"] / math.sqrt(x["episodes"])) for key, x in named.items()}
     except (KeyError, TypeError):
-        raise InputError(f"{card}: the expert's and random's returns: missing or no numbers; {CURE}") from None
-    bar = random + 2 * math.hypot(stochastic_error, random_error)
-    for key, mean, least in (("return_stochastic", stochastic, bar), ("return_deterministic", deterministic, random)):
-        if not mean > least:  # nor NaN
+        raise InputError(f"{where}: the expert's and random's returns: missing or no numbers; make it again") from None
+    random, error = found["random"]
+    bars = dict.fromkeys(plays, random) | {plays[0]: random + 2 * math.hypot(found[plays[0]][1], error)}
+    for key, bar in bars.items():
+        mean = found[key][0]
+        if not mean > bar:  # nor NaN
             raise InputError(
-                f"{card}: {key}: mean {mean:.4g} is not clearly above random ({random:.4g}; bar {least:.4g}); "
+                f"{where}: {key}: mean {mean:.4g} is not clearly above random ({random:.4g}; bar {bar:.4g}); "
                 f"train a better expert, or {consent}"
             )
 

@@ -96,12 +96,13 @@ def load(task: str, folder: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
 
     Raises `InputError` when the folder, the card or the weights are missing, altered or of another task.
     """
-    remake = f"remake it with: threefold expert --task {task}"
+    make = f"make it with `threefold expert --task {task}`"
+    remake = f"restore it from git, or {make}"
     try:
         card = json.loads((folder / "card.json").read_text())
         weights = (folder / "policy.safetensors").read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: the expert of {task} is missing; {remake}") from None
+        raise InputError(f"{error.filename}: the expert of {task} is missing; {make}") from None
     except json.JSONDecodeError:
         raise InputError(f"{folder / 'card.json'}: not valid JSON; {remake}") from None
     if card.get("task") != task:

@@ -35,12 +35,14 @@ class Budget(Strict):
 class Variant(Strict):
     """A row beside the methods' own: another configuration of a method, or a control, on some of the tasks."""
 
-    method: RowName
+    method: Name
     tasks: Annotated[list[str], Field(min_length=1)]
     config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
     # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
     expert: Literal["own", "survivors", "idle"] = "own"
 
+
+IMPORTED = Path("data") / "imported"  # demonstrations that users bring, a folder for each name
 
 # The size of each study that the profile has.
 SIZES: dict[str, Any] = {name: (studies.size(name) | None, None) for name in studies.names()}
@@ -90,6 +92,7 @@ class Design(Strict):
     budget: dict[str, Budget]
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
     variants: dict[RowName, Variant]  # by the names of their rows
+    demonstrations_from: dict[str, Name] = {}  # per task: what was imported, in the place of the task's own expert's
     studies: Studies = Studies()  # type: ignore[valid-type] # made from what is found
     left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
     allow_weak_expert: bool = False
@@ -105,6 +108,12 @@ class Design(Strict):
     def results(self) -> Path:
         """Return the folder of the profile's results."""
         return self.root / "results" / self.profile
+
+    def demonstrations(self, task: str) -> Path:
+        """Return the folder of a task's demonstrations: the ones named by `demonstrations_from`, or its expert's."""
+        if task in self.demonstrations_from:
+            return self.root / IMPORTED / self.demonstrations_from[task]
+        return self.root / "data" / "demonstrations" / task
 
     def rows(self, task: str) -> list[str]:
         """Return what is compared on a task, in order: the methods, then the variants that run there."""
@@ -160,13 +169,8 @@ KEYS = [name for model in MODELS for name in model.model_fields]
 
 
 def _check_keys(path: Path, design: Design) -> None:
-    tables: dict[str, dict[str, Any]] = {
-        "budget": design.budget,
-        "overrides": design.overrides,
-        "left_out": design.left_out,
-    }
-    for table, names in tables.items():
-        for name in names:
+    for table in ("budget", "overrides", "left_out", "demonstrations_from"):
+        for name in getattr(design, table):
             if name not in design.tasks:
                 raise InputError(
                     f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); correct either"

@@ -74,6 +74,11 @@ class Inputs:
             "are left out."
         )
 
+    @property
+    def sources(self) -> str:
+        """Tasks whose demonstrations are imported, not their expert's, and what they are called; empty for none."""
+        return ", ".join(f"{task}: {name} (imported)" for task, name in self.design.demonstrations_from.items())
+
     def label(self, row: str) -> str:
         """How a row is written: `airl_state_only`, a variant of `airl`, is AIRL, state only."""
         variant = self.design.variants.get(row)

@@ -240,11 +240,12 @@ def references(given: Inputs) -> Table:
             "Episodes": data["episodes"].astype(str),
         }
     )
+    others = f" (but for {given.sources})" if given.sources else ""
     return Table(
         "Reference policies",
         "Measured, not quoted: the random policy is score 0, the deterministic expert score 1; the stochastic expert "
-        "gave the demonstrations. Return: mean ± standard deviation over episodes, and its range. Length: steps per "
-        "episode. Terminated: share of episodes that ended before the time limit.",
+        f"gave the demonstrations{others}. Return: mean ± standard deviation over episodes, and its range. Length: "
+        "steps per episode. Terminated: share of episodes that ended before the time limit.",
         data,
         shown,
     )

@@ -56,7 +56,9 @@ class Checkpoints:
             return tree
         except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(f"{self.folder}: no state of this training ({reason}); remove it") from None
+            raise InputError(
+                f"{self.folder}: no state of this training ({reason}); move it away to begin again"
+            ) from None
 
     def found(self) -> bool:
         """Return whether there is a state to restore."""

@@ -28,7 +28,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from threefold.base.files import replacing, write_bytes, write_json
+from threefold.base.errors import InputError
+from threefold.base.files import naming, replacing, write_bytes, write_json
 from threefold.store.inputs import fingerprint
 
 FOLDER = ".store"
@@ -39,8 +40,14 @@ WAITING_LINE = 60.0  # seconds between the lines of a process that waits
 
 
 def location(root: Path) -> Path:
-    """Return the store of a project."""
-    return Path(os.environ.get("THREEFOLD_STORE") or root / FOLDER)
+    """Return the store of a project; raises InputError for a THREEFOLD_STORE that begins with somebody unknown's ~."""
+    named = os.environ.get("THREEFOLD_STORE")
+    if not named:
+        return root / FOLDER
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise InputError(f"THREEFOLD_STORE: {named}: no such user's home; write the whole path") from None
 
 
 def say(line: str) -> None:
@@ -71,7 +78,7 @@ class Entry:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock, patience = _lock(self.folder), GLANCE
         while not lock.is_locked:
-            with suppress(Timeout):
+            with suppress(Timeout), naming(self.folder):
                 lock.acquire(timeout=patience)
                 continue
             say(f"{self.name}: {_holder(self.folder)} is computing it; waiting for the result")
@@ -145,7 +152,8 @@ def alone(store: Path, name: str) -> Iterator[None]:
 
 
 def _lock(folder: Path) -> FileLock:
-    return FileLock(folder.with_name(f"{folder.name}.lock"))
+    # Where there are no locks, a file in their place would outlive a killed run, and the next one would wait for ever.
+    return FileLock(folder.with_name(f"{folder.name}.lock"), fallback_to_soft=False)
 
 
 @contextmanager
@@ -153,7 +161,8 @@ def removable(folder: Path) -> Iterator[bool]:
     """Hold an entry's lock if it is free, and yield whether it was; the lock goes with the folder."""
     lock = _lock(folder)
     try:
-        lock.acquire(timeout=0)
+        with naming(folder):
+            lock.acquire(timeout=0)
     except Timeout:
         yield False
         return
