@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+IMPORTED = Path("data") / "imported"  # demonstrations that users bring, a folder for each name
+
 
 def checksum(path: Path) -> str:
     """Return the sha256 of a file."""

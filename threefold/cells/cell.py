@@ -10,6 +10,7 @@ from algorithms.core.experience import Demonstrations
 from threefold.base.errors import InputError
 from threefold.base.files import checksum
 from threefold.experts import demonstrations as data
+from threefold.experts.demonstrate import refuse_weak
 from threefold.profile.design import Design, Part
 from threefold.profile.overrides import configure
 from threefold.store import code
@@ -90,7 +91,7 @@ class Cell:
         card = data.read_card(folder)
         if "expert" in card and not self.design.allow_weak_expert:  # whose returns an imported dataset does not tell
             consent = f"set allow_weak_expert: true in {self.design.params}"
-            data.refuse_weak(folder / data.CARD, card["expert"], consent)
+            refuse_weak(folder / data.CARD, card["expert"], consent)
         return data.survivors(folder, counts, device) if self.variant.expert == "survivors" else loaded
 
     def refuse_edits(self, entries: list[Entry]) -> None:

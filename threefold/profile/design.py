@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt, ValidationError, create_model
 import studies
 from threefold.base import yaml
 from threefold.base.errors import InputError
+from threefold.base.files import IMPORTED
 from threefold.base.strict import Name, RowName, Seed, Strict, explain
 
 
@@ -41,8 +42,6 @@ class Variant(Strict):
     # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
     expert: Literal["own", "survivors", "idle"] = "own"
 
-
-IMPORTED = Path("data") / "imported"  # demonstrations that users bring, a folder for each name
 
 # The size of each study that the profile has.
 SIZES: dict[str, Any] = {name: (studies.size(name) | None, None) for name in studies.names()}
