@@ -114,7 +114,12 @@ def seen():
 @pytest.mark.parametrize(("method", "task"), PAIRS)
 def test_what_a_training_loads_counts(seen, tmp_path, method, task):
     files = seen[method, task]
-    assert {f"algorithms/{method}.py", "envs/batch.py", "threefold/cells/training.py", "algorithms/core/state.py"} <= files
+    assert {
+        f"algorithms/{method}.py",
+        "envs/batch.py",
+        "threefold/cells/training.py",
+        "algorithms/core/state.py",
+    } <= files
     assert files - counted(write_params(tmp_path), method, task) == set()
 
 
@@ -137,7 +142,8 @@ def edit(path, old, new):
 
 
 @pytest.mark.parametrize(
-    "line", ["from algorithms.core import hidden", 'import importlib; importlib.import_module("algorithms.core.hidden")']
+    "line",
+    ["from algorithms.core import hidden", 'import importlib; importlib.import_module("algorithms.core.hidden")'],
 )
 def test_a_module_that_a_fingerprint_misses_is_found(copied, line):
     (copied / "algorithms" / "core" / "hidden.py").write_text("FACTOR = 2.0\n")
@@ -168,7 +174,9 @@ def test_a_new_task_a_new_method_a_report_and_a_comment_leave_every_part_alone(c
 
     edit(copied / "algorithms" / "gail.py", "gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
     after = plan(copied)
-    assert {key: after[key] for key in ("references", "studies")} == {key: before[key] for key in ("references", "studies")}
+    assert {key: after[key] for key in ("references", "studies")} == {
+        key: before[key] for key in ("references", "studies")
+    }
     for task in envs.names():
         for method in algorithms.names():
             ours, theirs = before["cells"][task][method], after["cells"][task][method]
