@@ -92,7 +92,7 @@ def write_params(folder):
         "methods": algorithms.names(),
         "seeds": [0, 3],
         "evaluation": {"episodes": 1, "points": 1, "episodes_during_training": 1},
-        "budget": {task: budget for task in envs.names()},
+        "budget": dict.fromkeys(envs.names(), budget),
         "overrides": {},
         "variants": {},
     }
