@@ -227,13 +227,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from threefold.store import code
-<<<<<<< HEAD
 files = [path for top in code.PACKAGES for path in (code.ROOT / top).rglob("*.py")]
 names = [path.relative_to(code.ROOT).with_suffix("") for path in files]
-=======
-paths = [path for package in code.PACKAGES for path in (code.ROOT / package).rglob("*.py")]
-names = [path.relative_to(code.ROOT).with_suffix("") for path in paths]
->>>>>>> ba9fc59 (tests: style)
 modules = sorted(".".join(name.parts).removesuffix(".__init__") for name in names)
 print(json.dumps([sys.version_info[:2], code.checksums(*modules)]))
 """
