@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,7 @@ def scripted(tmp_path, monkeypatch):
         script = Scripted(location(tmp_path), *ends)
         monkeypatch.setattr(engines.subprocess, "run", script)
         folder = str(entry.folder.relative_to(location(tmp_path)))
-        outcome = compute(tmp_path, Order("paper/params.yaml", *NAME.split("/"), folder, INPUTS), 3)
+        outcome = compute(tmp_path, Order("paper/params.yaml", "Hopper-v5", "gail", "4_0-1-2", folder, INPUTS), 3)
         return outcome, script, entry
 
     monkeypatch.delenv("THREEFOLD_THREADS", raising=False)
@@ -297,7 +298,7 @@ def test_a_simulated_grid_scales_to_64_workers(tmp_path, monkeypatch):
         assert engine.most == slots
 
 
-LARGE = {
+LARGE: dict[str, Any] = {
     "tasks": ["InvertedPendulum-v5", "Hopper-v5"],
     "methods": ["bc", "gail"],
     "seeds": [0],
