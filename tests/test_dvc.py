@@ -131,7 +131,7 @@ def test_a_study_runs_again_for_its_own_size_and_code(finished):
     (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"studies": sizes}))
     assert repro(finished, "--dry") == ["report", "study@connection"]
     (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    for name in ("connection.py", "core/discriminator.py"):
+    for name in ("connection/study.py", "core/discriminator.py"):
         code = finished / "studies" / name
         text = code.read_text()
         code.write_text(text + "\n")
@@ -141,8 +141,8 @@ def test_a_study_runs_again_for_its_own_size_and_code(finished):
 
 @pytest.mark.slow
 def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
-    """The new one is CONTRIBUTING's, so that what it teaches is known to work."""
-    method = finished / "methods" / "gail.py"
+    """The new one is the tutorial's, so that what it teaches is known to work."""
+    method = finished / "algorithms" / "gail.py"
     text = method.read_text()
     edited = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
     assert edited != text
@@ -151,9 +151,9 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     assert repro(finished, "--dry") == [f"run@{TASK}-gail", "variant@gail_idle_expert"]
 
     method.write_text(text)
-    page = (finished / "CONTRIBUTING.md").read_text()
-    (example,) = re.findall(r"^```python title=algorithms/example.py\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
-    (finished / "methods" / "example.py").write_text(example)
+    page = (finished / "docs" / "own" / "method.md").read_text()
+    (example,) = re.findall(r"^:caption: algorithms/example.py\n\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
+    (finished / "algorithms" / "example.py").write_text(example)
     (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"methods": ["bc", "gail", "example"]}))
     assert repro(finished, "--dry") == ["collect", "report", f"run@{TASK}-example"]
 
