@@ -56,7 +56,7 @@ def test_on_a_gpu_all_parts_of_a_cell_train_together(tmp_path, monkeypatch, wher
     assert [[part.name for part in work.parts] for work in found] == groups
     for work in found:
         assert work.demonstrations == ([learner for part in work.parts for learner in part.learners], where)
-        assert (work.device, work.shown) == (where, design.learners(TASK))
+        assert (work.device, work.shown) == (where, design.learners(TASK, "gail"))
 
 
 def test_versions_name_what_the_steps_rest_on():
@@ -70,7 +70,7 @@ def check(params, capsys, where, engine):
     first = capsys.readouterr().err.splitlines()[0]
     assert first.startswith("gail InvertedPendulum-v5 on ")
     assert f" (engine {engine}): " in first
-    for part in load(params).parts(TASK):
+    for part in load(params).parts(TASK, "gail"):
         card = schema.read_part(cell(params, "gail") / part.name / schema.PART)
         assert (card["engine"], card["device"]) == (engine, where)
         assert ("mujoco-warp" in card["versions"]) == (engine == "warp")
@@ -112,7 +112,7 @@ def test_every_method_trains_on_a_gpu(name, tmp_path):
     assert train(params, name) == 0
     tables = sorted(cell(params, name).glob(f"*/{schema.FILES['learners']}"))
     learners = schema.read_csvs(tables, schema.LEARNERS)
-    assert len(learners) == len(load(params).learners(TASK))
+    assert len(learners) == len(load(params).learners(TASK, "gail"))
     assert set(learners["status"]) == {"ok"}
 
 

@@ -79,7 +79,7 @@ def said(params):
 def sound(params, row, whole):
     """The cell is what it would be without any fault, nothing is left behind, and who computed it is known."""
     assert contents(cell(params, row)) == whole[row]
-    parts = sorted(part.name for part in load(params).parts(TASK))
+    parts = sorted(part.name for part in load(params).parts(TASK, "gail"))
     folders = entries(location(params.parent))
     assert [folder.parent.name for folder in folders] == parts
     for folder in folders:

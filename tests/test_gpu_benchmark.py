@@ -53,7 +53,7 @@ def test_everything_once_and_nothing_twice(arguments, monkeypatch):
     assert min(row["physics_s"], row["policy_s"], row["learning_s"]) > 0
     assert 0 <= row["idle_share"] < 1
     assert (folder / "data" / "demonstrations" / TASK / "card.json").exists()
-    assert (load(params).cell(TASK, "bc") / load(params).parts(TASK)[0].name / "part.json").exists()
+    assert (load(params).cell(TASK, "bc") / load(params).parts(TASK, "gail")[0].name / "part.json").exists()
     assert json.loads((folder / "out" / "cells" / f"{TASK}-bc.json").read_text())["returncode"] == 0
 
     def refuse(*_, **__):

@@ -37,7 +37,7 @@ class Cell:
     @property
     def parts(self) -> list[Part]:
         """Return its parts, in order."""
-        return self.design.parts(self.task)
+        return self.design.parts(self.task, self.row)
 
     @property
     def demonstrations_folder(self) -> Path:
