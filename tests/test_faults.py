@@ -202,6 +202,26 @@ def test_a_part_that_is_delivered_already_is_not_computed_again(params, whole, m
     assert contents(cell(params, "bc")) == whole["bc"]
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_part_that_was_damaged_in_its_place_is_made_good(params, whole, stored):
+    """From the store if that has it, or by computing it again."""
+    assert test_run.train(params, "bc") == 0
+    part = cell(params, "bc") / "1_0-1"
+    names = sorted(path.name for path in part.iterdir())
+    assert len(names) == 5
+    damages = [(name, damage) for name in names for damage in (half, flipped, None)] if stored else [(names[0], half)]
+    for name, damage in [*damages, ("more.csv", lambda data: b"x")]:
+        path = part / name
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_bytes(damage(path.read_bytes() if path.exists() else b""))
+        if not stored:
+            shutil.rmtree(location(params.parent))
+        assert test_run.train(params, "bc") == 0
+        sound(params, "bc", whole)
+
+
 def test_two_starts_of_a_cell_compute_it_once(params, whole):
     first, second = (crashing.start(params, "gail", TASK) for _ in range(2))
     assert [crashing.finish(first), crashing.finish(second)] == [0, 0]

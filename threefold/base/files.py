@@ -18,6 +18,11 @@ def checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def checksums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a folder by its name."""
+    return {path.name: checksum(path) for path in folder.iterdir() if path.is_file()}
+
+
 def check_writable(folder: Path) -> None:
     """Raise `OSError` now if no file can be made in `folder`, rather than after hours of training."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from algorithms.core.experience import Demonstrations
 from envs import device as devices
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.base.files import check_writable, replacing, write_bytes, write_json
+from threefold.base.files import check_writable, checksums, replacing, write_bytes, write_json
 from threefold.base.progress import Ticker
 from threefold.base.steps import Step
 from threefold.base.workers import Team
@@ -178,12 +178,15 @@ def deliver(cell: Cell) -> list[Part]:
 
 
 def is_delivered(cell: Cell, part: Part) -> bool:
-    """Return whether a part's result, made from what it would be made from now, is in its place."""
+    """Return whether a part's result, made from what it would be made from now, is in its place and undamaged."""
+    folder = cell.folder / part.name
     try:
-        found = schema.read_part(cell.folder / part.name / schema.PART)
+        found = schema.read_part(folder / schema.PART)
     except InputError:
         return False
-    return found["made_from"] == cell.made_from(part)
+    files = checksums(folder)
+    del files[schema.PART]
+    return found["made_from"] == cell.made_from(part) and found.get("sha256") == files
 
 
 def leave_out(folder: Path, reason: str) -> None:
