@@ -24,7 +24,7 @@ from threefold.base.files import IMPORTED, replacing
 from threefold.experts.trajectories import Trajectories, refuse_not_finite, roll_out, used_pairs
 
 ARRAYS, CARD = "trajectories.safetensors", "card.json"
-# What reading needs of a card; whoever writes one adds what else is worth knowing.
+# What reading needs of a card; the writers of cards add other facts.
 KEYS = {
     "task": str,
     "obs_size": int,
@@ -69,7 +69,7 @@ def load(
 def idle(folder: Path, task: str, counts: Sequence[int], device: torch.device | str = "cpu") -> Demonstrations:
     """Return demonstrations by an expert that always outputs 0, as many and subsampled as those in `folder`: a control.
 
-    What a method makes of them shows what the task gives away to whoever imitates anything.
+    A method's score on them shows what the task gives away to an imitator of any expert.
     """
     every, size = read_card(folder)["every"], envs.model(envs.load(task)).nu
     trajectories, _ = roll_out(lambda obs: obs.new_zeros(*obs.shape[:-1], size), task, 0, max(counts), every)
@@ -177,7 +177,7 @@ def _is_imported(folder: Path) -> bool:
 
 
 def _cure(path: Path) -> str:
-    """Return how a damaged file of demonstrations comes back; what a user imported no command makes again."""
+    """Return how to get a damaged file of demonstrations back; no command makes again what a user imported."""
     again = "import it again, under another name" if _is_imported(path.parent) else "make it again with `dvc repro`"
     return f"restore it from git or {again}"
 

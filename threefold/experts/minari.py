@@ -178,7 +178,7 @@ def export_dataset(folder: Path, dataset: str) -> None:
         raise InputError(f"{dataset}: exists already in {path}; choose another name or version")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about an author and a link that it has not got
+            warnings.simplefilter("ignore", UserWarning)  # about the author and the link that it lacks
             minari.create_dataset_from_buffers(
                 dataset,
                 _buffers(trajectories),

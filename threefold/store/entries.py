@@ -40,7 +40,7 @@ WAITING_LINE = 60.0  # seconds between the lines of a process that waits
 
 
 def location(root: Path) -> Path:
-    """Return the store of a project; raises InputError for a THREEFOLD_STORE that begins with somebody unknown's ~."""
+    """Return the store of a project; raises InputError for a THREEFOLD_STORE in an unknown user's home."""
     named = os.environ.get("THREEFOLD_STORE")
     if not named:
         return root / FOLDER
