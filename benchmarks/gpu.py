@@ -36,6 +36,7 @@ from threefold.base.files import write_bytes, write_json
 from threefold.cells import estimate
 from threefold.experts import experts
 from threefold.profile.design import load
+from threefold.store.origin import commit
 
 ROOT = Path(__file__).parents[1]
 TESTS = ("tests/test_warp.py", "tests/test_resident.py", "tests/test_device.py")
@@ -98,9 +99,8 @@ def run(sizes: Sizes, pieces: Pieces, params: Path, data_params: Path, hours: fl
 
 def machine(sizes: Sizes) -> dict[str, Any]:
     """Return where the numbers are from."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     what = {"device": devices.describe(sizes.device, sizes.engine), "cuda": torch.version.cuda, "cores": os.cpu_count()}
-    return what | devices.versions(sizes.engine) | {"commit": commit.stdout.strip()}
+    return what | devices.versions(sizes.engine) | commit(ROOT)
 
 
 def tests(sizes: Sizes) -> dict[str, Any]:

@@ -419,6 +419,18 @@ def test_other_sizes_than_the_env(tmp_path, sizes, said):
         demonstrations.load(folder, TASK, [1], env=SimpleNamespace(obs_size=sizes[0], action_size=sizes[1]))
 
 
+@pytest.mark.parametrize(("steps", "fits"), [(1000, True), (1001, False), (3000, False)])
+def test_a_trajectory_longer_than_the_tasks_time_limit(tmp_path, steps, fits):
+    lengths = torch.tensor([5, steps])
+    obs, action = torch.zeros(steps + 7, 4), torch.zeros(steps + 5, 1)
+    folder = write_tiny(tmp_path / "d", obs=obs, action=action, lengths=lengths)
+    if fits:
+        assert demonstrations.load(folder, TASK, [2]).lengths.tolist() == [5, steps]
+    else:
+        with refused(ARRAYS, f"lengths: {steps} steps, but {TASK} ends after 1000"):
+            demonstrations.load(folder, TASK, [2])
+
+
 @pytest.mark.parametrize("counts", [[1, 3], [0, 1], [-1]])
 def test_more_trajectories_than_there_are(tmp_path, counts):
     with refused(CARD, "trajectories", "there are 2"):

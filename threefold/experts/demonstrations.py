@@ -49,7 +49,7 @@ def load(
     """Read the subsampled demonstrations in `folder` for learners of which number p uses the first `counts[p]`.
 
     Raises InputError, one line, if they are missing, altered, of another task than `task`, of other sizes than `env`'s,
-    or fewer than asked for.
+    longer than its time limit, or fewer than asked for.
     """
     card, arrays = _read(folder)
     path, available = folder / CARD, card["trajectories"]
@@ -60,6 +60,9 @@ def load(
             raise InputError(
                 f"{path}: {size}: {card[size]}, but {task} has {getattr(env, size)}; make them for this version of it"
             )
+    horizon = envs.load(task).HORIZON
+    if (longest := int(arrays["lengths"].max())) > horizon:
+        raise InputError(f"{folder / ARRAYS}: lengths: {longest} steps, but {task} ends after {horizon}; choose others")
     if max(counts) > available or min(counts) < 1:
         wrong = max(counts) if max(counts) > available else min(counts)
         raise InputError(f"{path}: trajectories: {wrong} asked for, there are {available}; ask for 1 to {available}")
