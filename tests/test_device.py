@@ -1,5 +1,6 @@
 """Where a cell trains: the choice, what is said of it, and whether it fits."""
 
+import dataclasses
 import json
 
 import pytest
@@ -14,7 +15,10 @@ from tests.test_run import TASK, cell, evaluations, project, train
 from threefold.base import workers as team
 from threefold.base.errors import InputError
 from threefold.cells import memory, run
+from threefold.cells.inputs import Sources, inputs
+from threefold.profile import rollout
 from threefold.profile.design import load
+from threefold.profile.overrides import configure
 from threefold.tables import schema
 
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -75,6 +79,41 @@ def test_a_cell_on_warp(tmp_path, capsys, monkeypatch):
     check(project(tmp_path), capsys, "cpu", "warp")
     assert engines.count("Warp") == 1
     assert set(engines) == {"Warp", "Native"}
+
+
+@pytest.mark.parametrize("name", [name for name in algorithms.names() if name != "bc"])
+@pytest.mark.parametrize("steps", [256, 1024, 30])  # the last is not divisible by four
+def test_a_rollout_on_a_gpu_has_more_worlds_and_as_many_transitions(name, steps, tmp_path):
+    design, config = load(project(tmp_path)), algorithms.load(name).Config()
+    config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, steps=steps))
+    shaped, there = rollout.on_device(design, TASK, config, "cuda")
+    worlds, more = (d.budget[TASK].parallel_episodes for d in (design, shaped))
+    assert more / worlds == (2 if steps == 30 else 4)
+    assert more * there.ppo.steps == worlds * config.ppo.steps
+    assert there.ppo.minibatches == config.ppo.minibatches
+    kept = [(c.loop.recent * c.ppo.steps, c.loop.recent) for c in (config, there)]
+    assert kept[0][not config.loop.trajectories] == kept[1][not config.loop.trajectories]
+    assert rollout.on_device(design, TASK, config, "cpu") == (design, config)
+
+
+def test_a_method_without_rollouts_has_no_shape(tmp_path):
+    design, config = load(project(tmp_path)), algorithms.load("bc").Config()
+    assert rollout.on_device(design, TASK, config, "cuda") == (design, config)
+
+
+def test_the_shape_of_the_rollout_is_recorded_and_makes_no_other_cell(tmp_path, capsys, monkeypatch):
+    """What a cell is made from names params.yaml's numbers: a result from any device will do."""
+    params = project(tmp_path)
+    design = load(params)
+    made_from = inputs(design, TASK, "gail", configure(design, params, TASK, "gail"), Sources(design.root))
+    monkeypatch.setitem(rollout.WORLDS, "cpu", 4)
+    assert train(params, "gail") == 0
+    card = schema.read_cell(cell(params, "gail") / "cell.json")
+    assert (card["budget"]["parallel_episodes"], card["config"]["ppo"]["steps"]) == (8, 8)  # 2 and 32 in params.yaml
+    assert set(evaluations(params, "gail")["env_steps"]) == {128, 256, 384}
+    assert inputs(design, TASK, "gail", configure(design, params, TASK, "gail"), Sources(design.root)) == made_from
+    assert train(params, "gail") == 0
+    assert ": taken from " in capsys.readouterr().err.splitlines()[-1]
 
 
 @needs_cuda

@@ -25,6 +25,7 @@ from threefold.experts import demonstrations as data
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
+from threefold.profile.rollout import on_device
 from threefold.store.entries import Entry, location, say
 from threefold.store.sources import refuse_edits_since_start
 from threefold.tables import schema
@@ -78,7 +79,8 @@ def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
     learners, budget = design.learners(task), design.budget[task]
     if device == "cuda":
         memory.refuse_too_many(task, len(learners), budget.parallel_episodes, config, torch.cuda.mem_get_info()[0])
-    jobs = jobs_of(entry, design, config, params, device)
+    shaped, config = on_device(design, task, config, device)
+    jobs = jobs_of(entry, shaped, config, params, device)
     with (
         memory.explained(task, len(learners), budget.parallel_episodes),
         Team(train, jobs, min(len(jobs), default_threads()), apart=design.keep_going and device == "cpu") as team,
@@ -87,7 +89,7 @@ def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
         outcomes = team.outcomes(ticker.advance)
     idle = design.variant(row).expert == "idle"
     sha256 = None if idle else data.read_card(design.root / "data" / "demonstrations" / task)["sha256"]
-    save(entry.result, outcomes, describe(design, task, row, dataclasses.asdict(config), sha256, device))
+    save(entry.result, outcomes, describe(shaped, task, row, dataclasses.asdict(config), sha256, device))
     entry.finish(sidecar(outcomes, device))
     for line in (line for outcome in outcomes for line in outcome.failures):
         say(line)
