@@ -1,5 +1,6 @@
 """Where a cell trains: the choice, what is said of it, and whether it fits."""
 
+import dataclasses
 import json
 
 import pytest
@@ -15,7 +16,9 @@ from threefold.base.errors import InputError
 from threefold.base.workers import Team
 from threefold.cells import memory, run
 from threefold.cells.cell import Cell
+from threefold.profile import rollout
 from threefold.profile.design import load
+from threefold.profile.overrides import configure
 from threefold.tables import schema
 
 ONE_PART = {"budget": {TASK: PARAMS["budget"][TASK] | {"demonstrations": [1]}}}
@@ -97,6 +100,40 @@ def test_a_cell_on_warp(tmp_path, capsys, monkeypatch):
     check(project(tmp_path, **ONE_PART), capsys, "cpu", "warp")
     assert engines.count("Warp") == 1
     assert set(engines) == {"Warp", "Native"}
+
+
+@pytest.mark.parametrize("name", [name for name in algorithms.names() if name != "bc"])
+@pytest.mark.parametrize("steps", [256, 1024, 30])  # the last is not divisible by four
+def test_a_rollout_on_a_gpu_has_more_worlds_and_as_many_transitions(name, steps, tmp_path):
+    design, config = load(project(tmp_path)), algorithms.load(name).Config()
+    config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, steps=steps))
+    shaped, there = rollout.on_device(design, TASK, config, "cuda")
+    worlds, more = (d.budget[TASK].parallel_episodes for d in (design, shaped))
+    assert more / worlds == (2 if steps == 30 else 4)
+    assert more * there.ppo.steps == worlds * config.ppo.steps
+    assert there.ppo.minibatches == config.ppo.minibatches
+    kept = [(c.loop.recent * c.ppo.steps, c.loop.recent) for c in (config, there)]
+    assert kept[0][not config.loop.trajectories] == kept[1][not config.loop.trajectories]
+    assert rollout.on_device(design, TASK, config, "cpu") == (design, config)
+
+
+def test_a_method_without_rollouts_has_no_shape(tmp_path):
+    design, config = load(project(tmp_path)), algorithms.load("bc").Config()
+    assert rollout.on_device(design, TASK, config, "cuda") == (design, config)
+
+
+def test_the_shape_of_the_rollout_is_recorded_and_makes_no_other_part(tmp_path, capsys, monkeypatch):
+    """What a part is made from names params.yaml's numbers: a result from any device will do."""
+    params = project(tmp_path)
+    before = [Cell(load(params), TASK, "gail").made_from(part) for part in load(params).parts(TASK, "gail")]
+    monkeypatch.setitem(rollout.WORLDS, "cpu", 4)
+    assert train(params, "gail") == 0
+    for path in sorted(cell(params, "gail").glob("*/part.json")):
+        assert schema.read_part(path)["rollout"] == {"parallel_episodes": 8, "steps": 8}  # 2 and 32 in params.yaml
+    assert set(evaluations(params, "gail")["env_steps"]) == {128, 256, 384}
+    assert [Cell(load(params), TASK, "gail").made_from(part) for part in load(params).parts(TASK, "gail")] == before
+    assert train(params, "gail") == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith("nothing to compute")
 
 
 @needs_cuda

@@ -25,6 +25,7 @@ from threefold.cells import memory
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
+from threefold.profile.rollout import on_device
 
 
 def iteration_seconds(task: str, method: str, config: Any, seeds: Sequence[int], episodes: int, device: str) -> float:
@@ -83,6 +84,8 @@ def cells(design: Design, device: str) -> pd.DataFrame:
         config, seeds = configs[task, row], [seed for _, seed in together]
         if device == "cuda":
             memory.refuse_too_many(task, len(seeds), episodes, config, torch.cuda.mem_get_info()[0])
+        shaped, config = on_device(design, task, config, device)
+        episodes = shaped.budget[task].parallel_episodes
         took = iteration_seconds(task, design.variant(row).method, config, seeds, episodes, device)
         return (
             took
