@@ -9,6 +9,7 @@ import envs
 from algorithms.core.experience import Demonstrations
 from threefold.base.errors import InputError
 from threefold.base.files import checksum
+from threefold.cells.training import Checkpoints, Evaluation, Job
 from threefold.experts import demonstrations as data
 from threefold.experts.demonstrate import refuse_weak
 from threefold.profile.design import Design, Part
@@ -82,6 +83,10 @@ class Cell:
         """Return where a part is computed."""
         return Entry(location(self.design.root), f"{self.name}/{part.name}", self.made_from(part))
 
+    def provenance(self, part: Part) -> Path:
+        """Return the file that says who computed a delivered part, when and how fast."""
+        return self.design.results / "provenance" / self.task / self.row / f"{part.name}.json"
+
     def demonstrations(self, learners: list[tuple[int, int]], device: str) -> Demonstrations:
         """Return what some of its learners imitate; raises InputError for a weak expert."""
         folder, counts = self.demonstrations_folder, [number for number, _ in learners]
@@ -93,6 +98,30 @@ class Cell:
             consent = f"set allow_weak_expert: true in {self.design.params}"
             refuse_weak(folder / data.CARD, card["expert"], consent)
         return data.survivors(folder, counts, device) if self.variant.expert == "survivors" else loaded
+
+    def job(
+        self,
+        learners: dict[int, tuple[int, int]],
+        demonstrations: Demonstrations,
+        checkpoints: Checkpoints,
+        threads: int,
+        device: str,
+    ) -> Job:
+        """Return the training of some of its learners, by their place among those whose progress is shown."""
+        return Job(
+            self.task,
+            self.row,
+            self.variant.method,
+            self.config,
+            learners,
+            demonstrations,
+            self.budget.env_steps,
+            self.budget.parallel_episodes,
+            Evaluation(**self.design.evaluation.model_dump()),
+            checkpoints,
+            threads,
+            device,
+        )
 
     def refuse_edits(self, entries: list[Entry]) -> None:
         """Raise InputError if what the entries are made from has changed since they were made."""
