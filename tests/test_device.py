@@ -18,7 +18,6 @@ from threefold.cells import memory, run
 from threefold.cells.cell import Cell
 from threefold.profile import rollout
 from threefold.profile.design import load
-from threefold.profile.overrides import configure
 from threefold.tables import schema
 
 ONE_PART = {"budget": {TASK: PARAMS["budget"][TASK] | {"demonstrations": [1]}}}

@@ -14,6 +14,7 @@ from threefold.experts import demonstrations as data
 from threefold.experts.demonstrate import refuse_weak
 from threefold.profile.design import Design, Part
 from threefold.profile.overrides import configure
+from threefold.profile.rollout import on_device
 from threefold.store import code
 from threefold.store.entries import Entry, location
 from threefold.store.inputs import differences, plain
@@ -108,15 +109,16 @@ class Cell:
         device: str,
     ) -> Job:
         """Return the training of some of its learners, by their place among those whose progress is shown."""
+        shaped, config = on_device(self.design, self.task, self.config, device)
         return Job(
             self.task,
             self.row,
             self.variant.method,
-            self.config,
+            config,
             learners,
             demonstrations,
             self.budget.env_steps,
-            self.budget.parallel_episodes,
+            shaped.budget[self.task].parallel_episodes,
             Evaluation(**self.design.evaluation.model_dump()),
             checkpoints,
             threads,

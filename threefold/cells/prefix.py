@@ -84,7 +84,7 @@ def compute(work: Work, watch: Callable[[Step], None]) -> str:
     """Compute a part and write its files; return its name."""
     job, entry = whole(work.place, work.threads), work.place.entry
     outcome = train(job if work.iterations is None else truncated(job, work.iterations), watch)
-    save(work.out / entry.name, outcome, card(entry.inputs, "cpu"), LEARNT)
+    save(work.out / entry.name, outcome, card(entry.inputs, job), LEARNT)
     say(f"{entry.name}: computed")
     return entry.name
 

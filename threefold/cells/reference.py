@@ -76,4 +76,4 @@ def reference(params: Path, task: str) -> None:
     ]
     with replacing(design.cell(task, REFERENCE) / "all") as fresh:
         write_tables(fresh, evaluations, [], learners)
-        write_json(card(made_from(design, task), "cpu"), fresh / schema.PART)
+        write_json(card(made_from(design, task)), fresh / schema.PART)

@@ -135,10 +135,11 @@ def compute_group(work: Work, watch: Callable[[Step], None]) -> list[str]:
         folder = entries[0].checkpoints / f"{work.device}-{together}"
         places = {work.shown.index(learner): learner for learner in learners}
         checkpoints = Checkpoints(folder, entries[0].name)
-        outcome = train(cell.job(places, work.demonstrations, checkpoints, work.threads, work.device), watch)
+        job = cell.job(places, work.demonstrations, checkpoints, work.threads, work.device)
+        outcome = train(job, watch)
         for part, entry in zip(work.parts, entries, strict=True):
             own = outcome.of(part.learners)
-            save(entry.result, own, card(entry.inputs, work.device), LEARNT)
+            save(entry.result, own, card(entry.inputs, job), LEARNT)
             entry.finish(sidecar(own, work.device))
     return outcome.failures
 
