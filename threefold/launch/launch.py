@@ -20,11 +20,12 @@ from rich.table import Table
 
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.cells.grid import grid, profiles, status
+from threefold.cells.grid import grid, status
 from threefold.cells.plan import expectation
 from threefold.cells.run import is_delivered
 from threefold.launch.executors import Executor, Local, Order, Outcome, Ray
 from threefold.profile.names import check_names
+from threefold.profile.profiles import find
 from threefold.store.entries import Entry, location
 
 
@@ -162,10 +163,7 @@ def executor_of(name: str, root: Path, cpus: int, gpus: float, address: str) -> 
 
 def launch_profile(root: Path, profile: str, executor: str, cpus: int, gpus: float, address: str) -> None:
     """Compute the cells of a profile that the store lacks; raises InputError naming those that failed."""
-    known = {design.profile: design for design in profiles(root)}
-    if profile not in known:
-        raise InputError(f"--profile {profile}: not one of {', '.join(sorted(known))}")
-    design = known[profile]
+    design = find(root, profile)
     check_names(design)
     torch.set_num_threads(1)
     board = Board([place.entry for place in grid(design) if not is_delivered(place.cell, place.part)])
