@@ -27,9 +27,10 @@ import torch
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
 from threefold.base.files import replacing, write_json
-from threefold.cells.grid import Place, grid, profiles, status
+from threefold.cells.grid import Place, grid, status
 from threefold.cells.prefix import MADE_FROM, number
 from threefold.profile.design import Design
+from threefold.profile.profiles import profiles
 from threefold.store import code
 from threefold.store.entries import LOG, Entry, alone, location, removable, say
 from threefold.store.worktree import committed, worktree

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from threefold.cells.cell import Cell, cells
-from threefold.profile.design import Design, Part, load
+from threefold.profile.design import Design, Part
 from threefold.store.entries import Entry, is_locked
 
 Status = Literal["done", "running", "stopped", "to do"]
@@ -21,12 +21,6 @@ class Place(NamedTuple):
 def grid(design: Design) -> list[Place]:
     """Return every part of every cell of a profile, in the order of its tasks and rows."""
     return [Place(cell, part, cell.entry(part)) for cell in cells(design) for part in cell.parts]
-
-
-def profiles(root: Path) -> list[Design]:
-    """Return the design of every profile of a project: of each folder with the chain, dvc.yaml."""
-    found = [path.with_name("params.yaml") for path in sorted([*root.glob("dvc.yaml"), *root.glob("*/dvc.yaml")])]
-    return [load(params) for params in found if params.exists() and "profile:" in params.read_text()]
 
 
 def status(folder: Path) -> Status:

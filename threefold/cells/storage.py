@@ -10,10 +10,11 @@ from rich.table import Table
 
 from threefold.base.errors import InputError
 from threefold.cells.cell import cells
-from threefold.cells.grid import grid, profiles, status
+from threefold.cells.grid import grid, status
 from threefold.cells.run import deliver, is_delivered
 from threefold.experts import experts
 from threefold.profile.design import Design
+from threefold.profile.profiles import profiles
 from threefold.store.entries import damages, entries, location, removable
 
 

@@ -20,12 +20,13 @@ from rich.table import Table
 
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.cells.grid import grid, profiles, status
+from threefold.cells.grid import grid, status
 from threefold.cells.plan import expectation
 from threefold.cells.run import is_delivered
 from threefold.launch.executors import Executor, Local, Order, Outcome, Ray
 from threefold.profile.design import Design
 from threefold.profile.names import check_names
+from threefold.profile.profiles import find
 from threefold.store.entries import Entry, location
 
 
@@ -175,10 +176,7 @@ def launch_profile(
 
     Raises InputError naming those that failed.
     """
-    known = {design.profile: design for design in profiles(root)}
-    if profile not in known:
-        raise InputError(f"--profile {profile}: not one of {', '.join(sorted(known))}")
-    design = known[profile]
+    design = find(root, profile)
     check_names(design)
     torch.set_num_threads(1)
     board = Board(in_waves(design, waves))

@@ -6,7 +6,6 @@ provenance.html, which no DVC stage tracks.
 """
 
 import base64
-import json
 import os
 import shlex
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from threefold.base.errors import InputError
 from threefold.base.files import write_bytes
 from threefold.report import figures, studies, style, tables
-from threefold.report.inputs import Inputs
+from threefold.report.inputs import Inputs, provenance
 from threefold.report.plot import write
 
 TEMPLATES = Environment(
@@ -100,13 +98,9 @@ def _provenance(given: Inputs) -> str:
 
 
 def _sidecar(given: Inputs, name: str, place: Path) -> list[str]:
-    path = given.design.results / "provenance" / f"{place}.json"
-    if not path.exists():
+    facts = provenance(given.design, place)
+    if not facts:
         return [name]
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise InputError(f"{path}: truncated or altered; make it again with `dvc repro -f -s <its stage>`") from None
 
     def text(key: str) -> str:
         return str(facts.get(key) or UNRECORDED)

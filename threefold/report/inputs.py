@@ -94,16 +94,19 @@ class Inputs:
 def read(params: Path) -> Inputs:
     """Read the collected results of a profile; InputError if they are missing or not those of this params.yaml."""
     design = load(params)
-    folder = design.results
-    evaluations = schema.read_csv(folder / "evaluations.csv", schema.EVALUATIONS)
-    training = schema.read_csv(folder / "training.csv", schema.TRAINING)
-    learners = schema.read_csv(folder / "learners.csv", schema.LEARNERS)
-    _check(design, learners, folder)
+    tables = {name: schema.read_csv(design.results / f"{name}.csv", columns) for name, columns in schema.TABLES.items()}
+    _check(design, tables["learners"], design.results)
+    return derive(design, tables, _cells(design.results / "cells.json"))
+
+
+def derive(design: Design, tables: dict[str, pd.DataFrame], cells: dict[str, dict[str, Any]]) -> Inputs:
+    """Return the inputs of a report that follow from the tables of a design's results (`schema.TABLES`)."""
+    evaluations, training, learners = (tables[name] for name in ("evaluations", "training", "learners"))
     references = statistics.reference_returns(evaluations)
     curves = _with_score(statistics.learner_means(evaluations), references)
     trained = learners[~learners["row"].isin(schema.REFERENCES)]
     return Inputs(
-        params=params,
+        params=design.params,
         design=design,
         episodes=evaluations,
         training=training[np.isfinite(training["value"])],
@@ -112,8 +115,19 @@ def read(params: Path) -> Inputs:
         missing=trained[trained["status"] == "missing"],
         references=references,
         published=_published(design),
-        cells=_cells(folder / "cells.json"),
+        cells=cells,
     )
+
+
+def provenance(design: Design, place: Path) -> dict[str, Any]:
+    """Return what the sidecar of a part, or of a study, says; nothing if it has none."""
+    path = design.results / "provenance" / f"{place}.json"
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{path}: truncated or altered; make it again with `dvc repro -f -s <its stage>`") from None
 
 
 def _check(design: Design, learners: pd.DataFrame, folder: Path) -> None:

@@ -43,11 +43,28 @@ class Found(NamedTuple):
     card: dict[str, Any]
 
 
-def collect(design: Design) -> list[str]:
-    """Write the four files of a profile; return what has no result, a line each.
+class Collected(NamedTuple):
+    """What a profile's cells hold, in memory."""
 
-    If anything is missing write nothing and raise InputError, unless the design says `keep_going`: then learners
-    without a result are in learners.csv alone, with status missing. Contradictions are refused in either case.
+    tables: dict[str, pd.DataFrame]  # evaluations, training, learners: as in `schema.TABLES`
+    cells: dict[str, dict[str, Any]]  # what each cell's numbers rest on, by task/row
+    missing: list[str]  # what has no result, a line each
+
+
+def collect(design: Design) -> list[str]:
+    """Write the four files of a profile; return what has no result, a line each. Raises InputError as `gather`."""
+    found = gather(design)
+    for name, frame in found.tables.items():
+        schema.write_csv(frame, design.results / f"{name}.csv", schema.TABLES[name])
+    write_json(found.cells, design.results / "cells.json")
+    return found.missing
+
+
+def gather(design: Design) -> Collected:
+    """Return what the cells of a profile hold.
+
+    If anything is missing raise InputError, unless the design says `keep_going`: then learners without a result are in
+    learners alone, with status missing. Contradictions are refused in either case.
     """
     parts, missing = _find(design, planned.read(design))
     tables, parts, damaged = _read(parts)
@@ -71,15 +88,13 @@ def collect(design: Design) -> list[str]:
     absent = _absent(missing)
     learners = pd.concat([_without(learners, absent), absent])
     expected = pd.concat([expected, absent[[*schema.LEARNER]]]).drop_duplicates()
-    for name, frame in (
-        ("evaluations", _without(evaluations, absent)),
-        ("training", _without(training, absent)),
-        ("learners", learners),
-    ):
-        frame = frame.merge(expected, on=list(schema.LEARNER))
-        schema.write_csv(frame, design.results / f"{name}.csv", schema.TABLES[name])
-    write_json(_cards(parts), design.results / "cells.json")
-    return list(dict.fromkeys(m.line for m in missing))
+    wanted = {
+        "evaluations": _without(evaluations, absent),
+        "training": _without(training, absent),
+        "learners": learners,
+    }
+    kept = {name: frame.merge(expected, on=list(schema.LEARNER)) for name, frame in wanted.items()}
+    return Collected(kept, _cards(parts), list(dict.fromkeys(m.line for m in missing)))
 
 
 def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missing]]:
