@@ -1,4 +1,4 @@
-"""How fast GAIL trains on a CPU, all in: the table of docs/use/speed.md, each number beside its rivals in the same minutes.
+"""How fast GAIL trains on a CPU, all in: the table of docs/use/speed.md, each number beside its rivals.
 
     python -m benchmarks.throughput                # from the project's root, on a quiet machine; a quarter of an hour
 
