@@ -89,7 +89,7 @@ def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
 train = partial(imitate, Reward, loss, reward)
 
 
-class Ground(nn.Module):
+class LearntReward(nn.Module):
     """The learnt g on its own, in the task's units: it can be saved, loaded, and optimised in another environment."""
 
     action_scale: Tensor
@@ -114,14 +114,14 @@ class Ground(nn.Module):
         return self.g(torch.cat(inputs, -1)[..., :size])[..., 0]
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Ground":
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "LearntReward":
         """Rebuild it from its `state_dict()`, or from what a run saved (`reward.g...`, `policy.normalizer...`)."""
         own = {name.removeprefix("policy.").removeprefix("reward."): tensor for name, tensor in tensors.items()}
         layers = sorted(int(name.split(".")[1]) for name in own if name.startswith("g.") and name.endswith(".weight"))
         shapes = [own[f"g.{layer}.weight"].shape for layer in layers]
         population, input_size, _ = shapes[0]
-        unseeded = Generators([0] * population, "weights", own["action_scale"].device)  # overwritten at once
-        normalizer = Normalizer(population, own["normalizer.mean"].shape[2], unseeded.device)
-        ground = cls(mlp(input_size, [n for _, _, n in shapes[:-1]], 1, unseeded), normalizer, own["action_scale"])
-        ground.load_state_dict({name: own[name] for name in ground.state_dict()})
-        return ground
+        placeholder = Generators([0] * population, "weights", own["action_scale"].device)  # overwritten at once
+        normalizer = Normalizer(population, own["normalizer.mean"].shape[2], placeholder.device)
+        learnt = cls(mlp(input_size, [n for _, _, n in shapes[:-1]], 1, placeholder), normalizer, own["action_scale"])
+        learnt.load_state_dict({name: own[name] for name in learnt.state_dict()})
+        return learnt

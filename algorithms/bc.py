@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from algorithms.core.constants import PositiveFloat, Share
 from algorithms.core.experience import Demonstrations
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
@@ -29,11 +30,11 @@ class Config:
     """Constants of BC. Sources: the paper's section 6 and its authors' code."""
 
     hidden: tuple[int, ...] = (64, 64)  # departure
-    train_share: float = 0.7  # paper
+    train_share: Share = 0.7  # paper
     batch: int = 128  # authors' code
-    rate: float = 1e-3  # of Adam; authors' code
+    rate: PositiveFloat = 1e-3  # of Adam; authors' code
     steps: int = 20_001  # authors' code
-    validate_every: int = 100  # steps between looks at the validation likelihood
+    validate_every: int = 100  # steps between evaluations of the validation likelihood
 
 
 def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config: Config) -> Iterator[Progress]:
@@ -47,25 +48,25 @@ def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config
     obs, action = demonstrations.obs, demonstrations.action / policy.action_scale
     policy.normalizer.update(obs[training.index], training.weight)
     optimizer = adam(policy.parameters(), config.rate)
-    never = torch.full((len(seeds),), -torch.inf, device=device)
-    state = State(policy=policy, optimizer=optimizer, draws=draws, best=never, kept=copies(policy), step=0)
+    worst = torch.full((len(seeds),), -torch.inf, device=device)
+    state = State(policy=policy, optimizer=optimizer, draws=draws, best=worst, kept=copies(policy), step=0)
     while state.step < config.steps:
         if state.step % config.validate_every == 0:
             with torch.no_grad():
                 score = validation.mean(log_likelihood(policy, obs[validation.index], action[validation.index]))
-            better = score > state.best  # never for NaN
+            better = score > state.best  # false for NaN
             state.best = torch.where(better, score, state.best)
             for kept, p in zip(state.kept, copies(policy), strict=True):
                 kept.copy_(torch.where(better.view(-1, *[1] * (p.dim() - 1)), p, kept))
-            metrics, alive = {"validation_log_likelihood": score}, {"policy": finite(policy)}
-            yield Progress(state.step, 0, policy, metrics, alive, state=state)
+            metrics, healthy = {"validation_log_likelihood": score}, {"policy": finite(policy)}
+            yield Progress(state.step, 0, policy, metrics, healthy, state=state)
         index = training.draw(draws, config.batch)
         descend(optimizer, -log_likelihood(policy, obs[index], action[index]).mean(1))
         state.step += 1
-    alive = {"policy": finite(policy)}
+    healthy = {"policy": finite(policy)}
     for p, kept in zip(policy.parameters(), state.kept, strict=True):
         p.data.copy_(kept)
-    yield Progress(config.steps, 0, policy, {"best_validation_log_likelihood": state.best}, alive)
+    yield Progress(config.steps, 0, policy, {"best_validation_log_likelihood": state.best}, healthy)
 
 
 def copies(policy: GaussianPolicy) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """A constant reward, which knows nothing of the expert: a control, after Kostrikov et al. 2019 (arXiv 1809.02925).
 
-Their section 4.1 shows that a reward of one sign rewards survival, or its end, whatever else it says.
+Their section 4.1 shows that a reward of one sign rewards survival, or its end, whatever its values.
 
 Algorithm 1. Repeat:
     sample trajectories from the policy pi;

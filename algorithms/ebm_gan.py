@@ -35,6 +35,7 @@ from torch.distributions import Normal
 from torch.nn.functional import pad, softplus
 
 from algorithms.core.adversarial import LoopConfig, imitate
+from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat
 from algorithms.core.density import GaussianMixture
 from algorithms.core.experience import Batch, Samples, average
 from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
@@ -49,9 +50,9 @@ class Config:
     conditional: bool = False  # model the action given the observation only
     hidden: tuple[int, ...] = (64, 64)  # as every method here
     batch: int = 512  # samples of each source a step
-    noise: float = 0.3  # std of the instance noise, in standard units
-    base_std: float = 1.5  # of the Gaussian that makes exp(-E) integrable
-    defensive: float = 0.1  # share of that Gaussian in the generator
+    noise: NonNegativeFloat = 0.3  # std of the instance noise, in standard units
+    base_std: PositiveFloat = 1.5  # of the Gaussian that makes exp(-E) integrable
+    defensive: BelowOne = 0.1  # share of that Gaussian in the generator
     components: int = 6  # of q_phi
     fit_steps: int = 5  # of expectation maximisation an iteration, from the last iteration's mixture
     actions: int = 64  # K of the conditional form, whose generator is the policy alone
@@ -126,7 +127,7 @@ class Reward(nn.Module):
         replaced = (self.draws.uniform(n, 1) < self.defensive) & (flag == 0)
         return torch.where(replaced, self.kept(alive(obs, action)), inputs)
 
-    def blurred(self, batch: Batch) -> Tensor:
+    def noisy(self, batch: Batch) -> Tensor:
         """Return the batch's inputs with instance noise."""
         inputs = batch.inputs()
         obs, flag, action = (self.config.noise * self.draws.normal(*inputs.shape[1:])).split(self.sizes, -1)
@@ -144,7 +145,7 @@ class Reward(nn.Module):
         self.density.kept = (expert.varies() | policy.varies()).to(self.share.dtype)
         if config.conditional:
             return
-        obs = self.blurred(policy.rows)[..., : self.sizes[0]]
+        obs = self.noisy(policy.rows)[..., : self.sizes[0]]
         fitted = (self.draws.uniform(obs.shape[1]) < 0.8).to(obs.dtype)
         self.density.fit(obs, fitted, config.fit_steps)
         self.diagnostics = {"state_log_likelihood": average(self.density.log_prob(obs), 1 - fitted)}
@@ -162,8 +163,8 @@ class Reward(nn.Module):
             end[..., self.sizes[0]] = 1
             log_z = torch.logaddexp(log_z, -self.energy(end)[:, 0])
             inputs = torch.where((self.draws.uniform(n) < self.share[:, None])[..., None], end, inputs)
-        mixture = solve_log_z(self(self.blurred(expert.transitions(n))), self(inputs))
-        held_out = average(-self.energy(self.blurred(expert.rows)), 1 - expert.weight)
+        mixture = solve_log_z(self(self.noisy(expert.transitions(n))), self(inputs))
+        held_out = average(-self.energy(self.noisy(expert.rows)), 1 - expert.weight)
         self.diagnostics |= {
             "log_z_generator": log_z,
             "log_z_mixture": mixture,
@@ -179,8 +180,8 @@ def alive(obs: Tensor, action: Tensor) -> Tensor:
 
 def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
     """Return `[P]`: the discriminator's logistic loss at the solved b."""
-    x = model.blurred(expert.transitions(config.batch))
-    y = model.generated(model.blurred(policy.transitions(config.batch)))
+    x = model.noisy(expert.transitions(config.batch))
+    y = model.generated(model.noisy(policy.transitions(config.batch)))
     u = model(torch.cat([x, y], 1)).split(config.batch, 1)
     model.log_z = solve_log_z(*u)
     on_expert, on_policy = (side - model.log_z[:, None] for side in u)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
 from algorithms.core.adversarial import LoopConfig, gradient_penalty, imitate
+from algorithms.core.constants import NonNegativeFloat
 from algorithms.core.experience import Batch, Samples
 from algorithms.core.population import Generators, mlp
 from algorithms.core.ppo import PPOConfig
@@ -37,8 +38,8 @@ class Config:
 
     hidden: tuple[int, ...] = (64, 64)  # departure
     batch: int = 512  # samples of each source a step; departure
-    classifier_entropy_weight: float = 1e-3  # authors' code
-    gradient_penalty: float = 1.0  # departure
+    classifier_entropy_weight: NonNegativeFloat = 1e-3  # authors' code
+    gradient_penalty: NonNegativeFloat = 1.0  # departure
     log_odds: bool = False  # reward log(1 - D) - log D = l, of free sign: an ablation, with absorbing states
     loop: LoopConfig = LoopConfig()
     ppo: PPOConfig = PPOConfig()

@@ -15,7 +15,7 @@ Regularised by  g_lcr = mean_t [(c_{t+1} - c_t) - (c_t - c_{t-1})]^2, on demonst
 Sign: c is low for the expert; reward = -c - log pi(a|s), whose expected sum is -E_q[c] + H(q).
 Terminal states: a cost of free sign teaches the policy to die or not to, so a trajectory that terminated goes on to the
 horizon in an absorbing state with a cost of its own and log pi = 0. A time limit is the horizon: all are equally long.
-Over 1000 steps the weights degenerate, here as in the literature: `effective_samples` says how far.
+Over 1000 steps the weights degenerate, here as in the literature: `effective_samples` measures how far.
 
 Departures from the paper:
 - PPO on the discounted cost instead of guided policy search with fitted linear dynamics.
@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.core.adversarial import LoopConfig, imitate
+from algorithms.core.constants import NonNegativeFloat
 from algorithms.core.experience import Batch, Samples, Trajectories
 from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
 from algorithms.core.population import Generators, mlp
@@ -44,8 +45,8 @@ class Config:
 
     hidden: tuple[int, ...] = (64, 64)  # as every method here
     trajectories: int = 16  # n, of each source a step
-    lcr: float = 0.1  # weight of g_lcr
-    torque: float = 0.5  # w_u: so exp(-c) starts as the first policy, and stays integrable
+    lcr: NonNegativeFloat = 0.1  # weight of g_lcr
+    torque: NonNegativeFloat = 0.5  # w_u: so exp(-c) starts as the first policy, and stays integrable
     loop: LoopConfig = LoopConfig(
         reward_steps=3,
         recent=8,  # 2,048 steps: as many as two episodes of most tasks

@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from algorithms.core.adversarial import LoopConfig, imitate
-from algorithms.core.experience import Batch, Samples
-from algorithms.core.features import features
-from algorithms.core.population import Generators
+from algorithms.core.experience import Samples
+from algorithms.core.linear import LinearReward, feature_gap, linear_reward
 from algorithms.core.ppo import PPOConfig
 
 
@@ -39,32 +38,12 @@ class Config:
     ppo: PPOConfig = PPOConfig()
 
 
-class Reward(nn.Module):
-    """One feature or its negative."""
-
-    weight: Tensor
-
-    def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Config) -> None:
-        super().__init__()
-        shape = (len(generators), 2 * (obs_size + 1 + action_size) + 1)
-        self.register_buffer("weight", torch.zeros(shape, device=generators.device))  # [P, D]
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Return rewards `[P, N]`."""
-        return (features(batch) @ self.weight[..., None])[..., 0]
-
-
-def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
+def loss(model: LinearReward, expert: Samples, policy: Samples, config: Config) -> Tensor:
     """Solve for the weights; return `[P]`: minus the largest difference of expected costs."""
-    gap = policy.mean(features) - expert.mean(features)
+    gap = feature_gap(expert, policy)
     worst, feature = gap.abs().max(1, keepdim=True)
     model.weight = torch.zeros_like(gap).scatter(1, feature, -gap.gather(1, feature).sign())
     return -worst[:, 0]
 
 
-def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
-    """Return `[P, N]`: minus the cost."""
-    return model(batch)
-
-
-train = partial(imitate, Reward, loss, reward)
+train = partial(imitate, LinearReward, loss, linear_reward)

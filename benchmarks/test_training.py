@@ -2,7 +2,7 @@
 
     pytest benchmarks/test_training.py -s
 
-The learners train in processes, a few in each, as in `results.run`. An iteration is everything that training does:
+The learners train in processes, a few in each, as in `threefold run`. An iteration is everything that training does:
 rollout, reward, PPO. The bare physics is `mujoco.rollout` of as many worlds (see test_physics.py).
 """
 
@@ -20,14 +20,14 @@ from algorithms import gail
 from benchmarks import test_physics as physics
 from envs.monitor import Monitor
 from envs.physics.native import default_threads
-from threefold.base.workers import split
 from threefold.cells.estimate import noise
+from threefold.profile.design import together
 
 EPISODES = 16
 ROUNDS, ITERATIONS = 5, 4
 
 
-def train(task: str, parts: list[list[int]], iterations: int, threads: int, times: Any) -> None:
+def train(task: str, parts: list[tuple[int, ...]], iterations: int, threads: int, times: Any) -> None:
     """Train learners, part by part, and put down how long that took once each was ready."""
     torch.set_num_threads(1)
     taken = 0.0
@@ -45,8 +45,8 @@ def train(task: str, parts: list[list[int]], iterations: int, threads: int, time
 
 
 def rate(task: str, population: int, iterations: int = ITERATIONS) -> float:
-    """Environment steps per second of learners in processes as `results.run` has them, until the last is ready."""
-    context, parts = multiprocessing.get_context("fork"), split(range(population))
+    """Environment steps per second of learners in processes as `threefold run` has them, until the last is ready."""
+    context, parts = multiprocessing.get_context("fork"), together(range(population))
     workers, times = min(len(parts), default_threads()), context.Queue()
     shares, threads = [parts[k::workers] for k in range(workers)], default_threads() // workers
     processes = [context.Process(target=train, args=(task, share, iterations, threads, times)) for share in shares]

@@ -111,7 +111,7 @@ def _use(name: str, params: Path, design: Design) -> dict[str, Any] | None:
     default = {constant.name: constant.value for constant in source.of_config(algorithms.load(name).Config())}
     changed = {}
     for task in design.tasks if name in design.methods else []:
-        own = source.of_config(configure(design, params, task, name))
+        own = source.of_config(configure(design, task, name))
         if differs := [f"`{c.name}` {c.value}" for c in own if c.value != default[c.name]]:
             changed[task] = ", ".join(differs)
     return {"profile": design.profile, "row": name in design.methods, "variants": variants, "changed": changed}

@@ -2,9 +2,10 @@
 
 One module of this folder is one task, and `names()` finds it by looking: there is no list to keep. A task module has
 
-    ID, XML            Gymnasium's id, and the file name of its model among Gymnasium's own assets
+    ID, XML            its id, and the file name of its model, in envs/assets or among Gymnasium's own
     FRAME_SKIP, DT     physics steps per environment step, and the seconds they last
     HORIZON            environment steps after which an episode is truncated
+    PRESET             constants of learning, by dotted names, that differ on this task; it may be left out
     FIELDS             the physics fields that its functions read, by MuJoCo's names in mjData
     reset(uniform [..., nq + nv], qpos0 [nq]) -> qpos [..., nq], qvel [..., nv]      from uniform numbers in [0, 1)
     observation(x) -> [..., O]      reward(before, after, action [..., A]) -> [...]      terminal(x) -> [...] bool
@@ -12,13 +13,15 @@ One module of this folder is one task, and `names()` finds it by looking: there 
 whose functions are batched torch over a `State` and never look at a value: on a GPU they are part of a CUDA graph.
 """
 
-import pkgutil
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import mujoco
 import torch
@@ -28,29 +31,42 @@ from envs.physics import Physics
 from envs.physics.native import Native
 from threefold.base.errors import InputError
 
-__all__ = ["BatchEnv", "Step", "load", "make", "model", "names"]
+__all__ = ["BatchEnv", "Step", "load", "make", "model", "model_path", "names", "preset"]
 
 
 def names() -> list[str]:
     """Ids of all tasks, sorted."""
-    return sorted(_tasks())
+    return sorted(_modules())
 
 
 def load(name: str) -> ModuleType:
     """The task's module; raises `InputError` with the closest id when there is no such task."""
-    tasks = _tasks()
-    if name not in tasks:
-        closest = get_close_matches(str(name), tasks, n=1, cutoff=0)[0]
-        raise InputError(f"task {name!r} does not exist; did you mean {closest!r}? Known: {', '.join(sorted(tasks))}")
-    return tasks[name]
+    modules = _modules()
+    if name not in modules:
+        closest = get_close_matches(str(name), modules, n=1, cutoff=0)[0]
+        raise InputError(f"task {name!r} does not exist; did you mean {closest!r}? Known: {', '.join(sorted(modules))}")
+    return import_module(modules[name])
 
 
-def model(task: ModuleType) -> mujoco.MjModel:
-    """The task's physics, compiled from the MJCF file inside the installed gymnasium package."""
+def preset(name: str) -> dict[str, Any]:
+    """The constants of learning that differ on a task, for its expert and its learners alike."""
+    return getattr(load(name), "PRESET", {})
+
+
+def model_path(task: ModuleType) -> Path:
+    """The task's MJCF file: its own in envs/assets, or else Gymnasium's, inside the installed package."""
+    own = Path(__file__).parent / "assets" / task.XML
+    if own.exists():
+        return own
     spec = find_spec("gymnasium")  # finds the folder without importing the package
     assert spec is not None
     assert spec.origin is not None
-    return mujoco.MjModel.from_xml_path(str(Path(spec.origin).parent / "envs" / "mujoco" / "assets" / task.XML))
+    return Path(spec.origin).parent / "envs" / "mujoco" / "assets" / task.XML
+
+
+def model(task: ModuleType) -> mujoco.MjModel:
+    """The task's physics, compiled from its MJCF file."""
+    return mujoco.MjModel.from_xml_path(str(model_path(task)))
 
 
 def make(
@@ -85,6 +101,11 @@ def _physics(task: ModuleType, worlds: int, engine: str, device: torch.device, t
     return Warp(model(task), worlds, task.FRAME_SKIP, task.FIELDS, device)
 
 
-def _tasks() -> dict[str, ModuleType]:
-    modules = (import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__) if not found.ispkg)
-    return {module.ID: module for module in modules if hasattr(module, "ID")}
+@cache
+def _modules() -> dict[str, str]:
+    """The module of each task by its id, found without importing any: a task depends on no other."""
+    found = ((path, ID.search(path.read_text())) for path in Path(__file__).parent.glob("*.py"))
+    return {match[1]: f"{__name__}.{path.stem}" for path, match in found if match}
+
+
+ID = re.compile(r'^ID = "([^"]+)"', re.MULTILINE)

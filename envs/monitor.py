@@ -12,8 +12,8 @@ from envs.batch import BatchEnv
 class Monitor:
     """A `BatchEnv` without its reward, so that no method can peek.
 
-    The method uses `obs`, `step` and the sizes; its runner takes the rewards and the finished episodes, which pile up
-    until taken. Wrap a freshly reset env: an episode under way would count from here.
+    The method uses `obs`, `elapsed`, `step` and the sizes; its runner takes the rewards and the finished episodes,
+    which pile up until taken. Wrap a freshly reset env: an episode under way would count from here.
     """
 
     def __init__(self, env: BatchEnv) -> None:
@@ -30,6 +30,11 @@ class Monitor:
     def obs(self) -> Tensor:
         """[P, E, O] to act from next."""
         return self._env.obs
+
+    @property
+    def elapsed(self) -> Tensor:
+        """[P, E] steps since the episode began."""
+        return self._env.elapsed
 
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Apply `action` [P, E, A]; returns `next_obs` [P, E, O], `terminal` and `truncated` [P, E]."""

@@ -10,10 +10,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from threefold.base.names import check
+
 
 def names() -> list[str]:
-    """Return the studies there are, sorted."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/study.py"))
+    """Return the studies there are, sorted; raises `InputError` for a folder whose name cannot be one."""
+    found = sorted(path.parent.name for path in Path(__file__).parent.glob("*/study.py"))
+    for name in found:
+        check(name, f"studies/{name}")
+    return found
 
 
 def size(name: str) -> Any:

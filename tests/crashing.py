@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from threefold.__main__ import main
-from threefold.store import entries as entry
+from threefold.store import checkpoints
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.crashing"])
@@ -58,15 +58,15 @@ def finish(process: BaseProcess) -> int:
 
 
 def _run(folder: Path, die_at: int | None, pause_after: int | None, *command: str) -> None:
-    entry.CHECKPOINT_EVERY, entry.CHECKPOINT_SHARE = 0.0, 1e9
-    count, saved, offer = itertools.count(1), itertools.count(1), entry.Checkpoints.offer
+    checkpoints.EVERY, checkpoints.SHARE = 0.0, 1e9
+    count, saved, offer = itertools.count(1), itertools.count(1), checkpoints.Checkpoints.offer
 
     def pausing(*arguments: Any) -> None:
         offer(*arguments)
         if next(saved) == pause_after:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    setattr(entry.Checkpoints, "offer", pausing)  # noqa: B010 - not to be typed
+    setattr(checkpoints.Checkpoints, "offer", pausing)  # noqa: B010 - not to be typed
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event.removeprefix("os.") in CHANGES and str(folder) in str(arguments[0]) and next(count) == die_at:

@@ -10,7 +10,9 @@ import pandas as pd
 import yaml
 
 from threefold.base.files import write_json
-from threefold.tables import schema
+from threefold.profile.design import Design, Part, load
+from threefold.store.inputs import fingerprint
+from threefold.tables import planned, schema
 
 VERSIONS = {"gymnasium": "1.4.0", "mujoco": "4.0.0", "torch": "2.13.0", "python": "3.11.0"}
 RETURNS = {  # random, expert, expert-stochastic
@@ -19,7 +21,17 @@ RETURNS = {  # random, expert, expert-stochastic
     "Hopper-v5": (18.0, 3160.0, 2280.0),
 }
 ANY = (0.0, 100.0, 90.0)
+BUDGET: dict[str, dict[str, Any]] = {
+    "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
+    "Hopper-v5": {"env_steps": 100000, "parallel_episodes": 16, "demonstrations": [4, 11], "short_budget": True},
+}
 QUALITY = {"bc": 0.4, "gail": 1.0, "airl": 0.9}  # final score with many demonstrations; others 0.7
+
+
+BUDGET = {
+    "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
+    "Hopper-v5": {"env_steps": 100000, "parallel_episodes": 16, "demonstrations": [4, 11], "short_budget": True},
+}
 
 
 def design(folder: Path, **changes: Any) -> Path:
@@ -31,15 +43,7 @@ def design(folder: Path, **changes: Any) -> Path:
         "methods": ["bc", "gail"],
         "seeds": [0, 1, 2],
         "evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2},
-        "budget": {
-            "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
-            "Hopper-v5": {
-                "env_steps": 100000,
-                "parallel_episodes": 16,
-                "demonstrations": [4, 11],
-                "short_budget": True,
-            },
-        },
+        "budget": BUDGET,
         "overrides": {},
         "variants": {},
         **changes,
@@ -50,63 +54,53 @@ def design(folder: Path, **changes: Any) -> Path:
 
 
 def fill(params_file: Path) -> Path:
-    """Write every cell that params.yaml asks for; the folder of the profile's results."""
-    params = yaml.safe_load(params_file.read_text())
-    folder = params_file.parent / params["root"] / "results" / params["profile"]
-    for task in params["tasks"]:
-        for row in ["reference", *params["methods"]]:
-            _cell(folder / "cells" / task / row, params, task, row)
-    for name, variant in params["variants"].items():
-        for task in variant["tasks"]:
-            _cell(folder / "variants" / name / task, params, task, name)
-    return folder
+    """Write every part that params.yaml asks for, and the plan that asks for them; the folder of the results."""
+    asked = load(params_file)
+    plan: dict[str, Any] = {"cells": {}, "variants": {name: {} for name in asked.variants}, "references": {}}
+    for task in asked.tasks:
+        plan["references"][task] = _part(asked, task, "reference", None)
+        plan["cells"][task] = {}
+        for row in asked.rows(task):
+            planned.put(plan, asked, task, row, {p.name: _part(asked, task, row, p) for p in asked.parts(task, row)})
+    write_json(plan | {"studies": {}}, asked.plan)
+    return asked.results
 
 
-def _cell(path: Path, params: dict[str, Any], task: str, row: str) -> None:
-    budget = params["budget"][task]
-    rng = np.random.default_rng([len(task), *row.encode()])
+def _part(asked: Design, task: str, row: str, part: Part | None) -> str:
+    """Write a part, or the whole of a reference cell; return its fingerprint."""
+    path = asked.cell(task, row) / (part.name if part else "all")
+    rng = np.random.default_rng([len(task), *row.encode(), *path.name.encode()])
     evaluations, training, learners = [], [], []
-    if row == "reference":
+    if part is None:
         for name, value in zip(schema.REFERENCES, RETURNS.get(task, ANY), strict=True):
             key = (task, name, 0, 0)
-            noise = rng.normal(0, 0.02 * abs(value), params["evaluation"]["episodes"])
+            noise = rng.normal(0, 0.02 * abs(value), asked.evaluation.episodes)
             evaluations += [(*key, 0, i, value + x, 100, False) for i, x in enumerate(noise)]
             learners.append((*key, "ok", 0, 0, ""))
-    for demonstrations in budget["demonstrations"] if row != "reference" else []:
-        for seed in params["seeds"]:
-            key = (task, row, demonstrations, seed)
-            learners.append((*key, "ok", 10, 0 if row == "bc" else budget["env_steps"], ""))
-            evaluations += list(_episodes(params, key, budget["env_steps"], rng))
-            training += list(_training(key, budget["env_steps"], rng))
-    for rows, name, columns in (
-        (evaluations, "evaluations.csv", schema.EVALUATIONS),
-        (training, "training.csv", schema.TRAINING),
-        (learners, "learners.csv", schema.LEARNERS),
-    ):
-        schema.write_csv(pd.DataFrame(rows, columns=list(columns)).astype(columns), path / name, columns)
-    cell = {
-        "task": task,
-        "row": row,
-        "method": row,
-        "expert": "own",
-        "versions": VERSIONS,
-        "engine": "native",
-        "device": "cpu",
-        "config": {"made_up": True},
-        "budget": {"short_budget": False, **budget},
-        "demonstrations_sha256": None if row == "reference" else "0" * 64,
-    }
-    write_json(cell, path / "cell.json")
+    env_steps = asked.budget[task].env_steps
+    for demonstrations, seed in part.learners if part else []:
+        key = (task, row, demonstrations, seed)
+        learners.append((*key, "ok", 10, 0 if row == "bc" else env_steps, ""))
+        evaluations += list(_episodes(asked, key, env_steps, rng))
+        training += list(_training(key, env_steps, rng))
+    for rows, name in ((evaluations, "evaluations"), (training, "training"), (learners, "learners")):
+        columns = schema.TABLES[name]
+        schema.write_csv(pd.DataFrame(rows, columns=list(columns)).astype(columns), path / schema.FILES[name], columns)
+    made_from: dict[str, Any] = {"task": task, "row": row, "method": row, "config": {"made_up": True}}
+    if part:
+        made_from |= {"demonstrations": part.demonstrations, "seeds": list(part.seeds)}
+    write_json({"made_from": made_from, "versions": VERSIONS, "engine": "native", "device": "cpu"}, path / schema.PART)
+    return fingerprint(made_from)
 
 
-def _episodes(params: dict[str, Any], key: tuple, env_steps: int, rng: np.random.Generator) -> Iterator[tuple]:
+def _episodes(asked: Design, key: tuple, env_steps: int, rng: np.random.Generator) -> Iterator[tuple]:
     task, row, demonstrations, _ = key
     low, high, _ = RETURNS.get(task, ANY)
-    points = [1.0] if row == "bc" else np.linspace(0, 1, params["evaluation"]["points"] + 1)[1:]
+    points = [1.0] if row == "bc" else np.linspace(0, 1, asked.evaluation.points + 1)[1:]
     best = QUALITY.get(row, 0.7) * (1 - 0.5 / demonstrations) + rng.normal(0, 0.05)
     for point in points:
         final = point == 1.0
-        count = params["evaluation"]["episodes" if final else "episodes_during_training"]
+        count = asked.evaluation.episodes if final else asked.evaluation.episodes_during_training
         score = best * (1 - np.exp(-3 * point)) / (1 - np.exp(-3)) + rng.normal(0, 0.04, count)
         at = 0 if row == "bc" else round(point * env_steps)
         for i in range(count):
@@ -123,25 +117,24 @@ def _training(key: tuple, env_steps: int, rng: np.random.Generator) -> Iterator[
 
 def fail(folder: Path, task: str, row: str, demonstrations: int, seed: int, reason: str) -> None:
     """Turn one learner into a failed one: no final evaluation, its reason in learners.csv."""
-    path = folder / "cells" / task / row
-    learners = schema.read_csv(path / "learners.csv", schema.LEARNERS)
-    evaluations = schema.read_csv(path / "evaluations.csv", schema.EVALUATIONS)
-
-    def which(frame: pd.DataFrame) -> pd.Series:
-        return (frame["demonstrations"] == demonstrations) & (frame["seed"] == seed)
-
-    learners.loc[which(learners), ["status", "reason"]] = ["failed", reason]
+    path = part_of(folder / "cells" / task / row, demonstrations)
+    learners = schema.read_csv(path / schema.FILES["learners"], schema.LEARNERS)
+    evaluations = schema.read_csv(path / schema.FILES["evaluations"], schema.EVALUATIONS)
+    which = learners["seed"] == seed
     last = evaluations["env_steps"].max()
-    learners.loc[which(learners), ["iteration", "env_steps"]] = [5, last // 2]
-    schema.write_csv(learners, path / "learners.csv", schema.LEARNERS)
-    schema.write_csv(
-        evaluations[~(which(evaluations) & (evaluations["env_steps"] == last))],
-        path / "evaluations.csv",
-        schema.EVALUATIONS,
-    )
+    learners.loc[which, ["status", "reason"]] = ["failed", reason]
+    learners.loc[which, ["iteration", "env_steps"]] = [5, last // 2]
+    schema.write_csv(learners, path / schema.FILES["learners"], schema.LEARNERS)
+    kept = evaluations[~((evaluations["seed"] == seed) & (evaluations["env_steps"] == last))]
+    schema.write_csv(kept, path / schema.FILES["evaluations"], schema.EVALUATIONS)
 
 
-def edit_cell(folder: Path, name: str, **changes: Any) -> None:
-    """Change keys of cells/<name>/cell.json."""
-    path = folder / "cells" / name / "cell.json"
+def part_of(cell: Path, demonstrations: int) -> Path:
+    """The folder of a cell's first part with a number of demonstrations."""
+    return sorted(cell.glob(f"{demonstrations}_*"))[0]
+
+
+def edit(part: Path, **changes: Any) -> None:
+    """Change keys of a part's part.json."""
+    path = part / schema.PART
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -28,7 +28,7 @@ from algorithms.core.ppo import PPO, PPOConfig, generalized_advantages
 from tests.toy import Puck, demonstrations, linears
 
 SEEDS = [3, 8]
-DISCOUNT = 0.9  # a terminal transition stands for 9 absorbing ones
+DISCOUNT = 0.9
 NEVER = 10**6
 
 
@@ -52,6 +52,10 @@ class Chain:
     @property
     def obs(self) -> Tensor:
         return torch.eye(5)[self._state][..., :4]
+
+    @property
+    def elapsed(self) -> Tensor:
+        return self._state
 
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self._state = self._state + 1
@@ -112,23 +116,37 @@ def fits(counts: Tensor, weights: Sequence[float]) -> bool:
 # Absorbing states
 
 
-def test_policy_samples_follow_the_occupancy():
-    """72 transitions, 24 in each of states 0 and 1 and 12 in 2 and 3; 12 terminal ones stand for 108 absorbing."""
+@pytest.mark.parametrize("measure", ["discounted", "counted"])
+def test_policy_samples_follow_the_occupancy(measure):
+    """72 transitions, 24 in each of states 0 and 1 and 12 in 2 and 3, of which 12 are terminal."""
     e = chain_rollout()
     assert e.terminal.sum((1, 2)).tolist() == [12, 12]
     assert e.truncated.sum((1, 2)).tolist() == [18, 18]
-    drawn = policy_samples(untrained(), [e], Generators(SEEDS, "samples"), Config()).transitions(6000)
-    absorbing = 12 * sum(DISCOUNT**k for k in range(1, 500))
+    config = Config(LoopConfig(absorbing=True, absorbing_share=measure))
+    drawn = policy_samples(untrained(), [e], Generators(SEEDS, "samples"), config).transitions(6000)
+    if measure == "discounted":
+        steps = sum(n * DISCOUNT**t for t, n in enumerate([24, 24, 12, 12]))
+        absorbing = 72 / steps * 12 * sum(DISCOUNT**t for t in range(4, 500))
+    else:
+        absorbing = 12 * sum(DISCOUNT**k for k in range(1, 500))
     assert all(fits(counts, [24, 24, 12, 12, absorbing]) for counts in visits(drawn))
     assert torch.equal(drawn.terminal.bool(), (drawn.obs.argmax(-1) == 3) & ~drawn.absorbing.bool())
 
 
-def test_expert_samples_follow_the_occupancy_of_whole_trajectories():
+@pytest.mark.parametrize("measure", ["discounted", "counted"])
+def test_expert_samples_follow_the_occupancy_of_whole_trajectories(measure):
     """The kept rows of a learner share what its whole trajectories leave to the absorbing state."""
-    samples = expert_samples(untrained(), chain_demonstrations([1, 3]), Generators(SEEDS, "samples"), Config())
+    config = Config(LoopConfig(absorbing=True, absorbing_share=measure))
+    samples = expert_samples(untrained(), chain_demonstrations([1, 3]), Generators(SEEDS, "samples"), config)
+    if measure == "discounted":
+        four, three_steps = (sum(DISCOUNT**t for t in range(n)) for n in (4, 3))
+        end = sum(DISCOUNT**t for t in range(4, 500))
+    else:
+        four, three_steps, end = 4, 3, sum(DISCOUNT**k for k in range(1, 500))
+    all_steps = 2 * four + three_steps
     one, three = visits(samples.transitions(6000))
-    assert fits(one, [4 / 2, 0, 4 / 2, 0, 9])  # 2 rows for 4 steps, 1 terminal
-    assert fits(three, [11 / 5, 22 / 5, 11 / 5, 11 / 5, 18])  # 5 rows for 11 steps, 2 terminals
+    assert fits(one, [four / 2, 0, four / 2, 0, end])  # 2 rows, 1 terminal
+    assert fits(three, [*(n * all_steps / 5 for n in (1, 2, 1, 1)), 2 * end])  # 5 rows, 2 terminals
 
 
 def test_without_absorbing_states_there_are_none():
@@ -172,15 +190,13 @@ def test_returns_equal_the_infinite_sum():
 
 
 def test_samples_and_returns_weigh_the_absorbing_state_alike():
-    """What a loss averages over and what the policy is paid for are the same measure."""
-    e = chain_rollout()
-    earned = episode_reward(nn.Identity(), untrained(), table, e, Config()).mean((1, 2))
+    """The share of absorbing samples is what an episode earns if each of them, and nothing else, pays 1 - gamma."""
+    e = PPO(Chain(2, [NEVER]), SEEDS, Config().ppo).collect()
+    earned = episode_reward(nn.Identity(), untrained(), lambda model, batch, config: batch.absorbing, e, Config())
+    zero = torch.zeros(2, 24, 1)
+    returns = generalized_advantages(earned, zero, zero, e.terminal, e.truncated, DISCOUNT, gae=1.0)
     samples = policy_samples(untrained(), [e], Generators(SEEDS, "samples"), Config())
-    n = 20_000
-    rewards = table(nn.Identity(), samples.transitions(n), Config())
-    weight = (72 + 12 * 9) / 72  # of all samples, to one transition
-    error = weight * rewards.std(1) / n**0.5
-    assert ((weight * rewards.mean(1) - earned).abs() < 4 * error).all()
+    torch.testing.assert_close(samples.absorbing_share, (1 - DISCOUNT) * returns[:, 0, 0])
 
 
 class Door:
@@ -189,12 +205,12 @@ class Door:
     def __init__(self) -> None:
         self.P, self.E, self.horizon, self.obs_size, self.action_size = 2, 4, 10, 1, 1
         self.action_low, self.action_high = torch.tensor([-1.0]), torch.tensor([1.0])
-        self._elapsed, self.obs = torch.zeros(2, 4), torch.ones(2, 4, 1)
+        self.elapsed, self.obs = torch.zeros(2, 4, dtype=torch.long), torch.ones(2, 4, 1)
 
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        elapsed = self._elapsed + 1
+        elapsed = self.elapsed + 1
         terminal, truncated = action[..., 0] > 0, elapsed >= self.horizon
-        self._elapsed = elapsed * ~(terminal | truncated)
+        self.elapsed = elapsed * ~(terminal | truncated)
         return self.obs, terminal, truncated
 
 

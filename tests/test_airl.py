@@ -194,13 +194,13 @@ def test_g_is_saved_and_loaded_on_its_own(tmp_path, state_only):
     model: Any = progress.models["reward"]
     saved: dict[str, nn.Module] = {"policy": policy, "reward": model}
     cell = {f"{name}.{k}": v for name, module in saved.items() for k, v in module.state_dict().items()}
-    ground = airl.Ground.from_tensors(safetensors.torch.load(safetensors.torch.save(cell)))
-    again = airl.Ground.from_tensors(safetensors.torch.load(safetensors.torch.save(ground.state_dict())))
+    learnt = airl.LearntReward.from_tensors(safetensors.torch.load(safetensors.torch.save(cell)))
+    again = airl.LearntReward.from_tensors(safetensors.torch.load(safetensors.torch.save(learnt.state_dict())))
     obs, action = torch.randn(2, 7, 2), torch.randn(2, 7, 1)
     zero = torch.zeros(2, 7)
     b = Batch(policy.normalizer(obs), action / policy.action_scale, obs, zero, zero, zero)
     end = b.into_absorbing(torch.ones(2, 7, dtype=torch.bool))
-    for loaded in (ground, again):
+    for loaded in (learnt, again):
         torch.testing.assert_close(loaded(obs, action), model.g(b.inputs()[..., : model.input_size])[..., 0])
         torch.testing.assert_close(loaded.absorbing(), model.g(end.inputs()[..., : model.input_size])[:, 0, 0])
         assert torch.equal(loaded(obs, action), loaded(obs, action + 1)) == state_only

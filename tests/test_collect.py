@@ -28,7 +28,7 @@ def results(params):
     return params.parent / "results" / "made-up"
 
 
-def holes(params):
+def missing(params):
     with pytest.raises(InputError) as caught:
         collect(load(params))
     assert not any((params.parent / "results" / "made-up" / name).exists() for name in OUTPUTS)
@@ -50,7 +50,8 @@ def test_complete_profile_is_collected(params, results):
     assert len(methods) == 2 * 2 * 2 * 3  # tasks, methods, numbers of demonstrations, seeds
     assert len(learners) - len(methods) == 2 * 3
     evaluations = schema.read_csv(results / "evaluations.csv", schema.EVALUATIONS)
-    parts = [schema.read_csv(path, schema.EVALUATIONS) for path in sorted((results / "cells").rglob("evaluations.csv"))]
+    paths = sorted((results / "cells").rglob("evaluations.csv.gz"))
+    parts = [schema.read_csv(path, schema.EVALUATIONS) for path in paths]
     assert len(evaluations) == sum(map(len, parts))
     assert evaluations["episode_return"].sum() == pytest.approx(sum(part["episode_return"].sum() for part in parts))
     assert list(json.loads((results / "cells.json").read_text())) == sorted(
@@ -69,27 +70,37 @@ def test_only_what_the_design_asks_for(tmp_path):
     params = synthetic.design(tmp_path, seeds=[0, 1, 2, 3], methods=["bc", "gail", "airl"])
     results = synthetic.fill(params)
     (results / "cells" / "Swimmer-v5" / "gail").mkdir(parents=True)
-    collect(load(synthetic.design(tmp_path, seeds=[1, 2])))
+    collect(load(synthetic.design(tmp_path, seeds=[0, 1, 2])))
     for name, columns in (("evaluations", schema.EVALUATIONS), ("training", schema.TRAINING)):
         rows = schema.read_csv(results / f"{name}.csv", columns)
         rows = rows[~rows["row"].isin(schema.REFERENCES)]
-        assert set(rows["seed"]) == {1, 2}
+        assert set(rows["seed"]) == {0, 1, 2}
         assert set(rows["row"]) == {"bc", "gail"}
 
 
-def test_every_hole_is_named(params, results):
+@pytest.fixture
+def gail(results):
+    return results / "cells" / "Hopper-v5" / "gail"
+
+
+def damage(results, gail):
+    """Take away a cell, a learner and an episode."""
     shutil.rmtree(results / "cells" / "Hopper-v5" / "bc")
+    drop(gail / "11_0-1-2" / "learners.csv", schema.LEARNERS, seed=1)
+    drop(gail / "4_0-1-2" / "evaluations.csv.gz", schema.EVALUATIONS, seed=2, env_steps=100000, episode=3)
+
+
+def test_everything_that_is_missing_is_named(params, results, gail):
+    damage(results, gail)
     shutil.rmtree(results / "cells" / "InvertedPendulum-v5" / "reference")
-    gail = results / "cells" / "Hopper-v5" / "gail"
-    drop(gail / "learners.csv", schema.LEARNERS, demonstrations=11, seed=1)
-    drop(gail / "evaluations.csv", schema.EVALUATIONS, demonstrations=4, seed=2, env_steps=100000, episode=3)
-    lines = holes(params)
-    assert len(lines) == 4
+    bc = results / "cells" / "Hopper-v5" / "bc"
+    lines = missing(params)
     for line, parts in zip(
         sorted(lines),
         [
-            (str(results / "cells" / "Hopper-v5" / "bc"), "missing cell"),
-            (str(results / "cells" / "InvertedPendulum-v5" / "reference"), "missing cell"),
+            (str(bc / "11_0-1-2"), "missing"),
+            (str(bc / "4_0-1-2"), "missing"),
+            (str(results / "cells" / "InvertedPendulum-v5" / "reference" / "all"), "missing"),
             ("Hopper-v5, gail, 11 demonstrations, seed 1", "learners.csv"),
             ("Hopper-v5, gail, 4 demonstrations, seed 2", "3 finite final episodes of 4"),
         ],
@@ -99,42 +110,78 @@ def test_every_hole_is_named(params, results):
         assert "dvc repro" in line
 
 
-def test_keep_going_marks_what_is_missing_and_takes_the_rest(params, results):
-    shutil.rmtree(results / "cells" / "Hopper-v5" / "bc")
-    gail = results / "cells" / "Hopper-v5" / "gail"
-    drop(gail / "learners.csv", schema.LEARNERS, demonstrations=11, seed=1)
-    drop(gail / "evaluations.csv", schema.EVALUATIONS, demonstrations=4, seed=2, env_steps=100000, episode=3)
-    path = results / "cells" / "InvertedPendulum-v5" / "gail" / "training.csv"
+def test_keep_going_marks_what_is_missing_and_takes_the_rest(params, results, gail):
+    damage(results, gail)
+    path = results / "cells" / "InvertedPendulum-v5" / "gail" / "4_0-1-2" / "training.csv.gz"
     path.write_bytes(path.read_bytes()[:-3])
     lines = collect(load(synthetic.design(params.parent, keep_going=True)))
-    assert len(lines) == 4
-    assert f"{results / 'cells' / 'Hopper-v5' / 'bc'}: missing cell; run `dvc repro`" in lines
+    assert len(lines) == 5
+    assert f"{results / 'cells' / 'Hopper-v5' / 'bc' / '4_0-1-2'}: missing; run `dvc repro`" in lines
     learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
-    missing = learners[learners["status"] == "missing"]
-    found = missing.groupby(["task", "row", "reason"]).size().to_dict()
-    cut = [reason for _, _, reason in found if reason.startswith("training.csv: truncated or altered")]
+    absent = learners[learners["status"] == "missing"]
+    found = absent.groupby(["task", "row", "reason"]).size().to_dict()
+    cut = [reason for _, _, reason in found if reason.startswith("training.csv.gz: truncated or altered")]
     assert found == {
-        ("Hopper-v5", "bc", "missing cell"): 6,
+        ("Hopper-v5", "bc", "4_0-1-2: missing"): 3,
+        ("Hopper-v5", "bc", "11_0-1-2: missing"): 3,
         ("Hopper-v5", "gail", "3 finite final episodes of 4 in evaluations.csv"): 1,
         ("Hopper-v5", "gail", "not in learners.csv with status ok or failed"): 1,
-        ("InvertedPendulum-v5", "gail", cut[0]): 6,
+        ("InvertedPendulum-v5", "gail", cut[0]): 3,
     }
     assert len(learners[~learners["row"].isin(schema.REFERENCES)]) == 2 * 2 * 2 * 3
-    lost = set(missing[list(schema.LEARNER)].itertuples(index=False, name=None))
+    lost = set(absent[list(schema.LEARNER)].itertuples(index=False, name=None))
     for name, columns in (("evaluations", schema.EVALUATIONS), ("training", schema.TRAINING)):
         rows = schema.read_csv(results / f"{name}.csv", columns)
         assert not lost & set(rows[list(schema.LEARNER)].itertuples(index=False, name=None))
     assert list(json.loads((results / "cells.json").read_text())) == [
-        "Hopper-v5/gail", "Hopper-v5/reference", "InvertedPendulum-v5/bc", "InvertedPendulum-v5/reference"
+        "Hopper-v5/gail", "Hopper-v5/reference", "InvertedPendulum-v5/bc", "InvertedPendulum-v5/gail",
+        "InvertedPendulum-v5/reference",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_a_part_that_is_made_from_something_else_is_not_taken(params, results, gail, keep_going):
+    part = gail / "4_0-1-2"
+    card = schema.read_part(part / schema.PART)
+    synthetic.edit(part, made_from=card["made_from"] | {"config": {"made_up": False}})
+    design = load(synthetic.design(params.parent, keep_going=keep_going))
+    said = f"{part}: made from other code, settings or data than planned; run `dvc repro`"
+    if keep_going:
+        (line,) = collect(design)
+        learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
+        assert len(learners[learners["status"] == "missing"]) == 3
+        evaluations = schema.read_csv(results / "evaluations.csv", schema.EVALUATIONS)
+        hopper = evaluations[(evaluations["row"] == "gail") & (evaluations["task"] == "Hopper-v5")]
+        assert set(hopper["demonstrations"]) == {11}
+    else:
+        (line,) = missing(params)
+    assert line.startswith(said)
+
+
+def test_a_reference_that_is_made_from_something_else_is_not_taken(params, results):
+    part = results / "cells" / "Hopper-v5" / "reference" / "all"
+    synthetic.edit(part, made_from={"task": "Hopper-v5"})
+    (line,) = missing(params)
+    assert line.startswith(f"{part}: made from other")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "missing"), ("{", "truncated or altered"), ('{"cells": {}}', "truncated or altered")]
+)
+def test_without_a_sound_plan_nothing_is_collected(params, text, said):
+    plan = load(params).plan
+    plan.unlink() if text is None else plan.write_text(text)
+    (line,) = missing(params)
+    assert line == f"{plan}: {said}; run `threefold plan --params {params}`"
 
 
 def test_keep_going_refuses_contradictions_and_a_missing_reference(params, results):
     synthetic.design(params.parent, keep_going=True)
-    synthetic.edit_cell(results, "Hopper-v5/gail", versions={**synthetic.VERSIONS, "mujoco": "0.1"})
-    assert len(holes(params)) == 1
+    gail = results / "cells" / "Hopper-v5" / "gail" / "4_0-1-2"
+    synthetic.edit(gail, versions={**synthetic.VERSIONS, "mujoco": "0.1"})
+    assert len(missing(params)) == 1
     shutil.rmtree(results / "cells" / "Hopper-v5" / "reference")
-    assert "missing cell" in holes(params)[0]
+    assert "reference/all: missing" in missing(params)[0]
 
 
 def test_keep_going_changes_nothing_where_nothing_is_missing(params, results):
@@ -146,24 +193,23 @@ def test_keep_going_changes_nothing_where_nothing_is_missing(params, results):
 
 def test_episodes_during_training_are_no_final_evaluation(params, results):
     drop(
-        results / "cells" / "Hopper-v5" / "gail" / "evaluations.csv",
+        results / "cells" / "Hopper-v5" / "gail" / "4_0-1-2" / "evaluations.csv.gz",
         schema.EVALUATIONS,
-        demonstrations=4,
         seed=0,
         env_steps=100000,
     )
-    assert "2 finite final episodes of 4" in holes(params)[0]
+    assert "2 finite final episodes of 4" in missing(params)[0]
 
 
-def test_returns_that_are_not_finite_are_a_hole(params, results):
-    path = results / "cells" / "Hopper-v5" / "bc" / "evaluations.csv"
+def test_returns_that_are_not_finite_are_missing(params, results):
+    path = results / "cells" / "Hopper-v5" / "bc" / "4_0-1-2" / "evaluations.csv.gz"
     frame = schema.read_csv(path, schema.EVALUATIONS)
     frame.loc[0, "episode_return"] = float("nan")
     schema.write_csv(frame, path, schema.EVALUATIONS)
-    assert ["3 finite final episodes of 4" in line for line in holes(params)] == [True]
+    assert ["3 finite final episodes of 4" in line for line in missing(params)] == [True]
 
 
-def test_failed_learner_is_no_hole(params, results):
+def test_failed_learner_is_not_missing(params, results):
     synthetic.fail(results, "Hopper-v5", "gail", 4, 1, "not finite: loss")
     collect(load(params))
     learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
@@ -173,54 +219,45 @@ def test_failed_learner_is_no_hole(params, results):
 
 
 @pytest.mark.parametrize("program", ["gymnasium", "mujoco"])
-def test_mixed_versions_of_a_task_are_refused(params, results, program):
-    synthetic.edit_cell(results, "Hopper-v5/gail", versions={**synthetic.VERSIONS, program: "0.1"})
-    (line,) = holes(params)
-    assert "Hopper-v5/gail" in line
+def test_mixed_versions_of_a_task_are_refused(params, gail, program):
+    synthetic.edit(gail / "11_0-1-2", versions={**synthetic.VERSIONS, program: "0.1"})
+    (line,) = missing(params)
+    assert "Hopper-v5/gail/11_0-1-2" in line
     assert f"{program} 0.1" in line
 
 
-def test_versions_may_differ_between_tasks_and_programs_that_change_no_return(params, results):
-    for cell in ("reference", "bc", "gail"):
-        synthetic.edit_cell(results, f"Hopper-v5/{cell}", versions={**synthetic.VERSIONS, "mujoco": "4.1"})
-    synthetic.edit_cell(results, "Hopper-v5/gail", versions={**synthetic.VERSIONS, "mujoco": "4.1", "torch": "2.11"})
+def test_versions_may_differ_between_tasks_and_programs_that_change_no_return(params, results, gail):
+    for part in (results / "cells" / "Hopper-v5").glob("*/*"):
+        synthetic.edit(part, versions={**synthetic.VERSIONS, "mujoco": "4.1"})
+    synthetic.edit(gail / "4_0-1-2", versions={**synthetic.VERSIONS, "mujoco": "4.1", "torch": "2.11"})
     collect(load(params))
-
-
-def test_cell_of_another_task_is_refused(params, results):
-    synthetic.edit_cell(results, "Hopper-v5/gail", task="Hopper-v4")
-    assert "task Hopper-v4, but Hopper-v5" in holes(params)[0]
-
-
-def test_other_demonstrations_are_refused(params, results):
-    synthetic.edit_cell(results, "Hopper-v5/gail", demonstrations_sha256="f" * 64)
-    assert "demonstrations_sha256" in holes(params)[0]
 
 
 def test_learner_that_stands_twice_is_refused(params, results):
     folder = results / "cells" / "Hopper-v5"
-    shutil.copy(folder / "gail" / "evaluations.csv", folder / "bc" / "evaluations.csv")
-    lines = holes(params)
+    name = "4_0-1-2/evaluations.csv.gz"
+    shutil.copy(folder / "gail" / name, folder / "bc" / name)
+    lines = missing(params)
     assert any("Hopper-v5, gail, 4 demonstrations, seed 0: stands twice in evaluations.csv" in line for line in lines)
     assert any("Hopper-v5, bc, 4 demonstrations, seed 0: 0 finite final episodes" in line for line in lines)
 
 
 def test_expert_no_better_than_random_is_refused(params, results):
-    path = results / "cells" / "Hopper-v5" / "reference" / "evaluations.csv"
+    path = results / "cells" / "Hopper-v5" / "reference" / "all" / "evaluations.csv.gz"
     frame = schema.read_csv(path, schema.EVALUATIONS)
     frame.loc[frame["row"] == "expert", "episode_return"] = 1.0
     schema.write_csv(frame, path, schema.EVALUATIONS)
-    assert "Hopper-v5: expert returns 1, random" in holes(params)[0]
+    assert "Hopper-v5: expert returns 1, random" in missing(params)[0]
 
 
 def test_command_says_it_in_lines_without_traceback(params, results):
     shutil.rmtree(results / "cells" / "Hopper-v5" / "bc")
-    path = results / "cells" / "Hopper-v5" / "gail" / "training.csv"
+    path = results / "cells" / "Hopper-v5" / "gail" / "4_0-1-2" / "learners.csv"
     path.write_bytes(path.read_bytes()[:-3])
     command = [sys.executable, "-m", "threefold", "collect", "--params", str(params)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 2
-    assert "missing cell" in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+    assert "bc/4_0-1-2: missing" in done.stderr
     assert "its last line is cut off" in done.stderr

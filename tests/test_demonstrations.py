@@ -15,8 +15,12 @@ import envs
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from threefold.base.errors import InputError, one_line
+from threefold.experts import demonstrate as making
 from threefold.experts import demonstrations
-from threefold.experts.demonstrations import ARRAYS, CARD, Design, Trajectories
+from threefold.experts import trajectories as trajectories_module
+from threefold.experts.demonstrate import Design
+from threefold.experts.demonstrations import ARRAYS, CARD
+from threefold.experts.trajectories import Trajectories
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -48,10 +52,10 @@ def command(tmp_path, monkeypatch):
             assert folder == tmp_path / "experts" / task
             return untrained(task), card
 
-        monkeypatch.setattr(demonstrations, "experts", SimpleNamespace(load=load))
+        monkeypatch.setattr(making, "experts", SimpleNamespace(load=load))
         path = tmp_path / "params.yaml"
         path.write_text(params.format(task=task, whole=whole))
-        demonstrations.demonstrate(task, path, "--allow-weak-expert" in options)
+        making.demonstrate(task, path, "--allow-weak-expert" in options)
         return tmp_path / "demonstrations" / task
 
     return run
@@ -98,7 +102,9 @@ def refused(*said: str):
 @pytest.mark.parametrize(("task", "ends"), [(TASK, True), ("Hopper-v5", True), ("Reacher-v5", False)])
 def test_trajectories_are_what_the_environment_did(task, ends):
     policy, plan = untrained(task), Design(trajectories=4, every=2, seed=3, whole=True)
-    found, returns = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), task, plan)
+    found, returns = trajectories_module.roll_out(
+        making.stochastic(policy, plan.seed), task, plan.seed, plan.trajectories, plan.every
+    )
     assert len(found) == len(returns) == 4
     assert found.terminated.tolist() == [ends] * 4
     assert (found.lengths < envs.load(task).HORIZON).all() == ends
@@ -122,7 +128,9 @@ def test_trajectories_are_what_the_environment_did(task, ends):
 def test_actions_are_kept_as_drawn():
     policy = untrained(TASK)
     plan = Design(trajectories=20, every=1, seed=0, whole=True)
-    found, _ = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), TASK, plan)
+    found, _ = trajectories_module.roll_out(
+        making.stochastic(policy, plan.seed), TASK, plan.seed, plan.trajectories, plan.every
+    )
     assert (found.action.abs() > envs.make(TASK, [0], 1).action_high).any()
     z = (found.action - policy(found.transitions().obs[None])[0]).detach() / policy.action_scale
     assert abs(float(z.std()) - 1) < 0.2
@@ -131,7 +139,9 @@ def test_actions_are_kept_as_drawn():
 def test_a_time_limit_is_no_end(monkeypatch):
     monkeypatch.setattr(envs.load(TASK), "HORIZON", 4)
     policy, plan = untrained(TASK), Design(trajectories=8, every=1, seed=0, whole=True)
-    found, _ = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), TASK, plan)
+    found, _ = trajectories_module.roll_out(
+        making.stochastic(policy, plan.seed), TASK, plan.seed, plan.trajectories, plan.every
+    )
     cut = (found.lengths == 4) & ~found.terminated
     assert found.lengths.max() == 4
     assert cut.any()
@@ -148,8 +158,8 @@ def test_every_pair_from_the_start_on(tmp_path):
     assert loaded.action[:, 0].tolist() == [1, 3, 100]
     assert loaded.next_obs[:, 0].tolist() == [2, 4, 101]
     assert loaded.size.tolist() == [2, 3]
-    assert loaded.steps.tolist() == [5, 7]
-    assert loaded.terminals.tolist() == [1, 1]
+    assert (loaded.used * loaded.lengths).sum(1).tolist() == [5, 7]
+    assert (loaded.used * loaded.ended).sum(1).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("start", "terminal"), [(0, [False, False, True]), (1, [False, False])])
@@ -169,11 +179,11 @@ def test_sets_are_nested(tmp_path, command):
 
 def test_starts_are_random_and_within_the_trajectory():
     lengths = torch.tensor([3, 1000]).repeat(200)
-    starts = demonstrations.draw_starts(lengths, 20, seed=0)
+    starts = trajectories_module.draw_starts(lengths, 20, seed=0)
     assert set(starts[::2].tolist()) == set(range(3))
     assert set(starts[1::2].tolist()) == set(range(20))
-    assert torch.equal(starts, demonstrations.draw_starts(lengths, 20, seed=0))
-    assert not torch.equal(starts, demonstrations.draw_starts(lengths, 20, seed=1))
+    assert torch.equal(starts, trajectories_module.draw_starts(lengths, 20, seed=0))
+    assert not torch.equal(starts, trajectories_module.draw_starts(lengths, 20, seed=1))
 
 
 def test_single_pairs_load_like_whole_trajectories(tmp_path, command):
@@ -223,7 +233,7 @@ def test_the_card_says_what_they_are_and_arrays_hold_no_reward(command):
     assert card["return"]["episodes"] == card["trajectories"] == 6
     assert card["expert"]["return_stochastic"] == EXPERT["return_stochastic"]
     assert set(card["versions"]) == {"python", "torch", "mujoco", "gymnasium"}
-    assert card["command"].startswith("threefold ")
+    assert card["command"].startswith("threefold")
 
 
 def test_whole_trajectories_come_back_as_written(tmp_path):
@@ -339,9 +349,61 @@ def test_arrays_of_another_kind(tmp_path, name, array):
 
 
 def test_arrays_not_finite_are_not_written(tmp_path):
-    with refused(ARRAYS, "action", "finite"):
-        write_tiny(tmp_path / "d", action=torch.full((7, 1), torch.nan))
-    assert not (tmp_path / "d").exists()
+    """The line names no file: there is none. It names the first number that is none, by trajectory and step."""
+    for array, row, place in (
+        ("action", 0, "action of trajectory 0, step 0"),
+        ("action", 4, "action of trajectory 0, step 4"),
+        ("action", 6, "action of trajectory 1, step 1"),
+        ("obs", 5, "obs of trajectory 0, step 5"),
+        ("obs", 8, "obs of trajectory 1, step 2"),
+    ):
+        values = torch.zeros((7, 1) if array == "action" else (9, 2))
+        values[row, -1] = torch.nan if row else torch.inf
+        with refused(rf"d: {place} is not finite; nothing is written") as caught:
+            write_tiny(tmp_path / "d", **{array: values})
+        assert ARRAYS not in str(caught.value)
+        assert not (tmp_path / "d").exists()
+
+
+def test_an_expert_whose_actions_are_no_numbers_is_named(command, monkeypatch):
+    real = untrained
+
+    def diverged(task):
+        policy = real(task)
+        with torch.no_grad():
+            policy.log_std.fill_(torch.nan)
+        return policy
+
+    monkeypatch.setitem(globals(), "untrained", diverged)
+    with refused(f"experts/{TASK}: action of trajectory 0, step 0 is not finite; train the expert again"):
+        command()
+
+
+@pytest.mark.parametrize("where", ["scratch/there", "../there"])
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_folder_that_is_a_link_stays_one(tmp_path, where, filled):
+    """Demonstrations that lie on another disk are replaced there, or made there where the link leads to nothing yet."""
+    project = tmp_path / "project"
+    project.mkdir()
+    target = project / where
+    if filled:
+        write_tiny(target, every=1)
+    (project / "d").symlink_to(where)
+    write_tiny(project / "d")
+    assert (project / "d").is_symlink()
+    assert demonstrations.read_card(target)["every"] == demonstrations.read_card(project / "d")["every"] == 2
+    assert [path.name for path in target.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_links_in_a_circle_are_one_line(tmp_path, capsys):
+    (tmp_path / "d").symlink_to("e")
+    (tmp_path / "e").symlink_to("d")
+    with pytest.raises(SystemExit) as stopped, one_line():
+        write_tiny(tmp_path / "d")
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path}")
+    assert (tmp_path / "d").is_symlink()
 
 
 def test_another_task(tmp_path):
@@ -355,6 +417,18 @@ def test_other_sizes_than_the_env(tmp_path, sizes, said):
     demonstrations.load(folder, TASK, [1], env=SimpleNamespace(obs_size=2, action_size=1))
     with refused(CARD, said):
         demonstrations.load(folder, TASK, [1], env=SimpleNamespace(obs_size=sizes[0], action_size=sizes[1]))
+
+
+@pytest.mark.parametrize(("steps", "fits"), [(1000, True), (1001, False), (3000, False)])
+def test_a_trajectory_longer_than_the_tasks_time_limit(tmp_path, steps, fits):
+    lengths = torch.tensor([5, steps])
+    obs, action = torch.zeros(steps + 7, 4), torch.zeros(steps + 5, 1)
+    folder = write_tiny(tmp_path / "d", obs=obs, action=action, lengths=lengths)
+    if fits:
+        assert demonstrations.load(folder, TASK, [2]).lengths.tolist() == [5, steps]
+    else:
+        with refused(ARRAYS, f"lengths: {steps} steps, but {TASK} ends after 1000"):
+            demonstrations.load(folder, TASK, [2])
 
 
 @pytest.mark.parametrize("counts", [[1, 3], [0, 1], [-1]])
@@ -399,21 +473,27 @@ def test_an_expert_just_above_the_bar_is_taken(command):
         (TASK, "InvertedPendulm-v5", ["InvertedPendulm-v5", "did you mean 'InvertedPendulum-v5'"]),
         (TASK, "Hopper-v5", ["demonstrations.InvertedPendulum-v5: missing"]),
         ("every", "evry", ["demonstrations.InvertedPendulum-v5", "evry", "every"]),
-        (", whole: true", "", ["trajectories, every, seed, whole"]),
-        ("every: 3", "every: 0", ["demonstrations.InvertedPendulum-v5.every: 0", "whole number from 1"]),
-        ("every: 3", "every: 3.0", ["every: 3.0"]),
-        ("seed: 1", "seed: true", ["seed: True"]),
-        ("trajectories: 6", "trajectories: six", ["trajectories: 'six'"]),
-        ("whole: true", "whole: 1", ["whole: 1", "true or false"]),
+        (", whole: true", "", ["demonstrations.InvertedPendulum-v5.whole: missing"]),
+        ("every: 3", "every: 0", ["demonstrations.InvertedPendulum-v5.every: .* greater than 0", "found 0"]),
+        ("every: 3", "every: 3.0", ["every: ", "found 3.0"]),
+        ("seed: 1", "seed: true", ["seed: ", "found True"]),
+        ("seed: 1", "seed: -1", ["seed: ", "found -1"]),
+        ("seed: 1", f"seed: {2**64}", ["seed: ", f"found {2**64}"]),
+        ("trajectories: 6", "trajectories: six", ["trajectories: ", "found 'six'"]),
+        ("whole: true", "whole: 1", ["whole: ", "valid boolean", "found 1"]),
         ("demonstrations:", "demonstration:", ["demonstrations: missing"]),
-        ("{", "[", ["not YAML"]),
+        ("{", "[", ["line 2", "not valid YAML"]),
+        ("  ", "\t", ["line 2", "spaces, not tabs"]),
+        (PARAMS, "", ["found nothing"]),
+        (PARAMS, "demonstrations: 3", ["demonstrations: 3"]),
+        ("seed: 1", "seed: 1, seed: 2", ["demonstrations.InvertedPendulum-v5.seed", "lines 2 and 2"]),
     ],
 )
 def test_wrong_params(tmp_path, old, new, said):
     path = tmp_path / "params.yaml"
-    path.write_text(PARAMS.format(task=TASK, whole="true").replace(old, new, 1))
+    path.write_text(new if old == PARAMS else PARAMS.format(task=TASK, whole="true").replace(old, new, 1))
     with refused("params.yaml", *said):
-        demonstrations.design(path, TASK)
+        making.design(path, TASK)
 
 
 def test_unknown_task(command):
@@ -430,7 +510,7 @@ def test_the_command_says_one_line_and_exits_2(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"error: {tmp_path}/none.yaml: No such file or directory; name a readable params.yaml"
+        f"error: {tmp_path}/none.yaml: missing; name a params.yaml that exists with --params"
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -453,7 +533,7 @@ def test_an_idle_expert_demonstrates_as_much_and_as_sparsely_as_the_tasks_own(ta
     assert (idle.action == 0).all()
     assert idle.ended.all()  # whoever does nothing falls
     every = demonstrations.read_card(folder)["every"]
-    assert (idle.size <= idle.steps // every + idle.counts).all()
+    assert (idle.size <= (idle.used * idle.lengths).sum(1) // every + idle.counts).all()
     env = envs.make(task, [0], 1)
     assert idle.obs.shape[1] == env.obs_size
     assert idle.whole().action.shape == (2, int(idle.lengths.sum()), env.action_size)
@@ -467,7 +547,6 @@ def test_survivors_are_the_trajectories_that_the_task_did_not_end():
     alive = [k for k, ended in enumerate(everyone.terminated.tolist()) if not ended][:4]
     assert alive != [0, 1, 2, 3]
     assert not chosen.ended.any()
-    assert chosen.terminals.tolist() == [0, 0]
     assert chosen.lengths.tolist() == [1000] * 4
     own = demonstrations.load(folder, "Hopper-v5", [max(alive) + 1])
     each = own.whole().obs[0].split(everyone.lengths[: max(alive) + 1].tolist())

@@ -1,14 +1,18 @@
 import dataclasses
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import yaml
+from pydantic import Field
 
 from algorithms import bc, gail
+from algorithms.core.ppo import PPOConfig
 from tests import synthetic
 from tests.command import threefold
 from threefold.base.errors import InputError
 from threefold.cells import run
+from threefold.profile import constants
 from threefold.profile.design import load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
@@ -42,11 +46,56 @@ def test_a_good_design(tmp_path):
     design = load(params)
     assert design.folder == tmp_path
     assert design.cell("Hopper-v5", "gail") == tmp_path / ".." / "results" / "made-up" / "cells" / "Hopper-v5" / "gail"
-    assert design.learners("Hopper-v5") == [(4, 3), (4, 1), (11, 3), (11, 1)]
+    assert [part.name for part in design.parts("Hopper-v5", "gail")] == ["4_1", "4_3", "11_1", "11_3"]
+    assert design.learners("Hopper-v5", "gail") == [(4, 1), (4, 3), (11, 1), (11, 3)]
     assert design.budget["Hopper-v5"].short_budget
     assert not design.budget[TASK].short_budget
     assert not design.allow_weak_expert
     assert design.device == "auto"
+
+
+def test_more_seeds_or_numbers_add_parts_and_leave_the_others(tmp_path):
+    def parts(**changes):
+        return [part.name for part in load(synthetic.design(tmp_path, **changes)).parts("Hopper-v5", "gail")]
+
+    few = parts(seeds=[0, 1, 2])
+    assert few == ["4_0-1-2", "11_0-1-2"]
+    assert parts(seeds=list(range(8))) == [
+        f"{number}_{seeds}" for number in (4, 11) for seeds in ("0-1-2", "3-4-5", "6-7")
+    ]
+    budget = synthetic.BUDGET | {"Hopper-v5": synthetic.BUDGET["Hopper-v5"] | {"seeds": [0, 1, 2, 4]}}
+    assert parts(budget=budget) == ["4_0-1-2", "4_4", "11_0-1-2", "11_4"]
+
+
+def test_whose_demonstrations_a_task_has(tmp_path):
+    design = load(synthetic.design(tmp_path, demonstrations_from={"Hopper-v5": "my-hopper"}))
+    assert design.demonstrations("Hopper-v5") == tmp_path / "data" / "imported" / "my-hopper"
+    assert design.demonstrations(TASK) == tmp_path / "data" / "demonstrations" / TASK
+
+
+def test_a_variant_may_have_some_of_the_numbers_and_waves_order_what_there_is(tmp_path):
+    few = {"method": "gail", "tasks": ["Hopper-v5"], "demonstrations": [11]}
+    waves = [
+        {"rows": ["bc", "gail"], "demonstrations": "ends", "seeds": [0, 1, 2]},
+        {"tasks": ["Hopper-v5"], "rows": ["bc", "gail"], "seeds": [0, 1, 2]},
+    ]
+    budget = synthetic.BUDGET | {"Hopper-v5": synthetic.BUDGET["Hopper-v5"] | {"demonstrations": [4, 11, 18]}}
+    design = load(synthetic.design(tmp_path, variants={"gail_x": few}, waves=waves, seeds=[0, 1, 2, 3], budget=budget))
+    assert [part.name for part in design.parts("Hopper-v5", "gail_x")] == ["11_0-1-2", "11_3"]
+    found = {
+        (row, part.name): design.wave("Hopper-v5", row, part)
+        for row in ("gail", "gail_x")
+        for part in design.parts("Hopper-v5", row)
+    }
+    assert found == {
+        ("gail", "4_0-1-2"): 1, ("gail", "4_3"): 3, ("gail", "11_0-1-2"): 2, ("gail", "11_3"): 3,
+        ("gail", "18_0-1-2"): 1, ("gail", "18_3"): 3, ("gail_x", "11_0-1-2"): 3, ("gail_x", "11_3"): 3,
+    }  # fmt: skip
+
+
+def test_a_variants_number_that_its_task_has_not(wrong):
+    said = wrong(variants={"gail_x": {"method": "gail", "tasks": ["Hopper-v5"], "demonstrations": [5]}})
+    assert said.startswith("variants.gail_x.demonstrations: 5 is not one of budget.Hopper-v5.demonstrations (4, 11)")
 
 
 VARIANT = {"method": "gail", "tasks": ["Hopper-v5"]}
@@ -91,9 +140,9 @@ def test_our_own_designs(folder):
     params = folder / "params.yaml"
     design = load(params)
     for task in design.tasks:
-        check_names(design, params, task)
+        check_names(design, task)
         for row in design.rows(task):
-            configure(design, params, task, row)
+            configure(design, task, row)
     assert design.root.resolve() == ROOT
     given = yaml.safe_load(params.read_text())
     assert (ROOT / given["folder"]).resolve() == folder  # what dvc.yaml hands to the commands
@@ -111,6 +160,8 @@ def test_our_own_designs(folder):
         ({"methods": [1]}, "methods.0: Input should be a valid string (found 1); correct it"),
         ({"seeds": [0, 1, 0]}, "seeds: [0, 1, 0] names one twice; remove it"),
         ({"seeds": [0, -1]}, "seeds.1: Input should be greater than or equal to 0 (found -1); correct it"),
+        ({"seeds": [2**63]}, "seeds.0: Input should be less than 9223372036854775808 (found 9223372036854775808)"),
+        ({"seeds": [2**64]}, "seeds.0: Input should be less than 9223372036854775808"),
         ({"seeds": [0, 1.0]}, "seeds.1: Input should be a valid integer (found 1.0); correct it"),
         ({"seeds": [0, True]}, "seeds.1: Input should be a valid integer (found True); correct it"),
         ({"sedes": [0]}, "sedes: no such key; did you mean 'seeds'?"),
@@ -127,6 +178,13 @@ def test_our_own_designs(folder):
         ({"overrides": None}, "overrides: Input should be a valid dictionary (found None); correct it"),
         ({"overrides": {"Hoper-v5": {"batch": 1}}}, "overrides.Hoper-v5: not one of tasks"),
         ({"overrides": {"Hopper-v5": 3}}, "overrides.Hopper-v5: Input should be a valid dictionary (found 3)"),
+        ({"demonstrations_from": {"Ant-v5": "mine"}}, "demonstrations_from.Ant-v5: not one of tasks (Inverted"),
+        (
+            {"demonstrations_from": {TASK: "../mine"}},
+            f"demonstrations_from.{TASK}: a name has letters, digits",
+        ),
+        ({"demonstrations_from": {TASK: ["mine"]}}, f"demonstrations_from.{TASK}: Input should be a valid string"),
+        ({"demonstrations_form": {}}, "demonstrations_form: no such key; did you mean 'demonstrations_from'?"),
         ({"profile": 3}, "profile: Input should be a valid string (found 3); correct it"),
         ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda' (found 'gpu'); correct it"),
         ({"allow_weak_expert": "yes"}, "allow_weak_expert: Input should be a valid boolean (found 'yes'); correct it"),
@@ -167,10 +225,10 @@ def test_wrong_budgets(tmp_path, wrong, entry, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"tasks: [Hopper-v5\nseeds: [0]", "not valid YAML (while parsing a flow sequence"),
+        (b"tasks: [Hopper-v5\nseeds: [0]", "line 2, column 6: not valid YAML (expected ',' or ']'"),
         (b"\xff\xfe\x00", "not valid YAML ("),
-        (b"", "expected keys such as tasks, methods, seeds; found NoneType; write them"),
-        (b"[Hopper-v5]", "expected keys such as tasks, methods, seeds; found list; write them"),
+        (b"", "expected keys and values; found nothing; write them"),
+        (b"[Hopper-v5]", "expected keys and values; found list; write them"),
     ],
 )
 def test_text_that_is_no_design(tmp_path, text, said):
@@ -180,7 +238,7 @@ def test_text_that_is_no_design(tmp_path, text, said):
 
 def test_a_missing_file(tmp_path):
     params = tmp_path / "parms.yaml"
-    assert refused(params, lambda: load(params)) == "missing; name a profile's params.yaml with --params"
+    assert refused(params, lambda: load(params)) == "missing; name a params.yaml that exists with --params"
 
 
 @pytest.mark.parametrize(
@@ -201,12 +259,12 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     budget = {task: {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [1]} for task in tasks}
     params = synthetic.design(tmp_path, tasks=tasks, methods=methods, budget=budget)
     design = load(params)
-    assert refused(params, lambda: check_names(design, params, tasks[0])).startswith(said)
+    assert refused(params, lambda: check_names(design, tasks[0])).startswith(said)
 
 
 def test_a_variant_of_a_method_that_does_not_exist(tmp_path):
     params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"method": "gial"}})
-    line = refused(params, lambda: check_names(load(params), params, TASK))
+    line = refused(params, lambda: check_names(load(params), TASK))
     assert line.startswith("variants.gial_x.method: no method 'gial' (there is no file algorithms/gial.py); did you")
 
 
@@ -233,7 +291,7 @@ def overridden(tmp_path):
     def config(method, variant=None, **constants):
         rows = {f"{method}_x": VARIANT | {"method": method, "config": variant}} if variant else {}
         params = synthetic.design(tmp_path, methods=[method], overrides={"Hopper-v5": constants}, variants=rows)
-        return configure(load(params), Path("params.yaml"), "Hopper-v5", f"{method}_x" if variant else method)
+        return configure(load(params), "Hopper-v5", f"{method}_x" if variant else method)
 
     return config
 
@@ -257,8 +315,8 @@ def test_a_variants_constants_come_after_the_tasks(overridden):
     assert config == gail.Config(batch=9, gradient_penalty=2.0, loop=loop)
 
 
-def test_a_variant_may_not_have_a_constant_of_another_method(overridden):
-    line = refused(Path("params.yaml"), lambda: overridden("gail", {"train_share": 0.5}))
+def test_a_variant_may_not_have_a_constant_of_another_method(overridden, tmp_path):
+    line = refused(tmp_path / "params.yaml", lambda: overridden("gail", {"train_share": 0.5}))
     assert line.startswith("variants.gail_x.config.train_share: no Config has this constant; choose from batch, ")
 
 
@@ -269,19 +327,111 @@ def test_a_variant_may_not_have_a_constant_of_another_method(overridden):
         ("ppo", 0.9, "no Config has this constant"),
         ("ppo.discount.more", 0.9, "no Config has this constant"),
         ("__doc__", "x", "no Config has this constant"),
-        ("ppo.discount", "9e-1", "'9e-1' is no float like 0.99; correct it (YAML takes 3e-4 for text"),
-        ("ppo.discount", True, "True is no float like 0.99; correct it"),
-        ("ppo.steps", 256.0, "256.0 is no int like 256; correct it"),
-        ("ppo.steps", None, "None is no int like 256; correct it"),
-        ("loop.absorbing", 1, "1 is no bool like False; correct it"),
-        ("hidden", 64, "64 is no tuple like (64, 64); correct it"),
-        ("hidden", [64, "64"], "(64, '64') is no tuple like (64, 64); correct it"),
+        (
+            "ppo.discount",
+            "9e-1",
+            "Input should be a valid number (found '9e-1', default 0.99); correct it (YAML takes 3e-4",
+        ),
+        ("ppo.discount", True, "Input should be a valid number (found True, default 0.99); correct it"),
+        ("ppo.steps", 256.0, "Input should be a valid integer (found 256.0, default 256); correct it"),
+        ("ppo.steps", None, "Input should be a valid integer (found None, default 256); correct it"),
+        ("loop.absorbing", 1, "Input should be a valid boolean (found 1, default False); correct it"),
+        ("hidden", 64, "Input should be a valid tuple (found 64, default (64, 64)); correct it"),
+        ("hidden", [64, "64"], "Input should be a valid integer (found '64', default (64, 64)); correct it"),
     ],
 )
-def test_wrong_overrides(overridden, name, value, said):
-    params = Path("params.yaml")
-    line = refused(params, lambda: overridden("gail", **{name: value}))
-    assert line.startswith(f"overrides.Hopper-v5.{name}: {said}")
+def test_wrong_overrides(overridden, tmp_path, name, value, said):
+    line = refused(tmp_path / "params.yaml", lambda: overridden("gail", **{name: value}))
+    place = ".1" if isinstance(value, list) else ""
+    assert line.startswith(f"overrides.Hopper-v5.{name}{place}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "value"),
+    [
+        ("gail", "batch", 0),
+        ("gail", "batch", -512),
+        ("gail", "gradient_penalty", -1.0),
+        ("gail", "gradient_penalty", float("nan")),
+        ("gail", "hidden", [64, 0]),
+        ("gail", "ppo.hidden", [-1]),
+        ("gail", "ppo.steps", 0),
+        ("gail", "ppo.epochs", 0),
+        ("gail", "ppo.minibatches", 0),
+        ("gail", "ppo.rate", 0.0),
+        ("gail", "ppo.rate", -3.0e-4),
+        ("gail", "ppo.rate", float("inf")),
+        ("gail", "ppo.clip", 0.0),
+        ("gail", "ppo.discount", 5),
+        ("gail", "ppo.discount", 1.0),  # of an absorbing state's reward, the sum would be infinite
+        ("gail", "ppo.discount", -0.1),
+        ("gail", "ppo.gae", 1.1),
+        ("gail", "ppo.entropy_weight", -0.1),
+        ("gail", "ppo.max_norm", 0.0),
+        ("gail", "loop.reward_steps", 0),
+        ("gail", "loop.reward_rate", 0.0),
+        ("gail", "loop.recent", 0),
+        ("bc", "batch", 0),
+        ("bc", "steps", 0),
+        ("bc", "rate", -1.0e-3),
+        ("bc", "train_share", 1.5),
+        ("gcl", "trajectories", 0),
+        ("gcl", "torque", -0.5),
+        ("ebm_gan", "base_std", 0.0),
+        ("ebm_gan", "defensive", 1.0),
+        ("constant", "value", float("inf")),
+    ],
+)
+def test_constants_out_of_range(overridden, tmp_path, method, name, value):
+    """An override's and a variant's, of the loops' Configs and of methods' own: one reader reads them all."""
+    place = ".1" if value == [64, 0] else ".0" if value == [-1] else ""
+    line = refused(tmp_path / "params.yaml", lambda: overridden(method, **{name: value}))
+    assert line.startswith(f"overrides.Hopper-v5.{name}{place}: Input should be ")
+    assert line.endswith("; correct it")
+    line = refused(tmp_path / "params.yaml", lambda: overridden(method, {name: value}))
+    assert line.startswith(f"variants.{method}_x.config.{name}{place}: Input should be ")
+
+
+def test_constants_at_the_ends_of_their_ranges(overridden):
+    ends = {"ppo.discount": 0, "ppo.gae": 1, "ppo.entropy_weight": 0, "ppo.steps": 1, "gradient_penalty": 0}
+    config = overridden("gail", **ends)
+    assert (config.ppo.discount, config.ppo.gae, config.ppo.steps) == (0.0, 1.0, 1)
+    assert overridden("constant", value=-1).value == -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """Constants as a method's author writes them, with a range of his own and none at all."""
+
+    count: int = 4
+    sizes: tuple[int, ...] = (8,)
+    weight: float = -1.0
+    place: Annotated[int, Field(ge=-2, le=2)] = 0
+    form: Literal["joint", "conditional"] = "joint"
+    ppo: PPOConfig = PPOConfig()
+
+    def __post_init__(self) -> None:
+        if self.count > 100:
+            raise InputError("count: more than 100")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("count", 0),
+        ("count", 101),
+        ("sizes", [8, 0]),
+        ("weight", float("nan")),
+        ("place", 3),
+        ("form", "both"),
+        ("form", 1),
+        ("ppo.gae", 2),
+    ],
+)
+def test_a_methods_own_constants_are_checked_by_their_types_alone(name, value):
+    with pytest.raises(InputError, match=rf"^here\.{name}[^\n]*$"):
+        constants.replaced(Own(), {name: value}, "here")
+    assert constants.replaced(Own(), {"place": -2, "weight": -7, "form": "conditional"}, "here").place == -2
 
 
 def test_an_override_of_a_later_task_is_checked_in_the_first_cell(tmp_path):

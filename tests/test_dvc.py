@@ -29,6 +29,7 @@ PARAMS = {
 }
 CELLS = [f"reference@{TASK}", f"run@{TASK}-bc", f"run@{TASK}-gail", "variant@gail_idle_expert"]
 STAGES = sorted([*CELLS, "study@connection", "collect", "report"])
+PLANNED = sorted(["plan", *STAGES])
 
 
 def environment():
@@ -48,6 +49,11 @@ def repro(folder, *options):
     """Run `dvc repro`; the stages that it runs, or with --dry would run."""
     said = shell(folder, sys.executable, "-m", "dvc", "repro", *options)
     return sorted(re.findall(r"^Running stage '(.+)'", said, re.MULTILINE))
+
+
+def plan(folder, profile="."):
+    """Write the plan, without which `dvc repro --dry` cannot tell what a new cell depends on."""
+    shell(folder, sys.executable, "-m", "threefold", "plan", "--params", f"{profile}/params.yaml")
 
 
 def copy(folder):
@@ -73,6 +79,7 @@ def project(tmp_path_factory):
     copy(folder)
     (folder / "dvc.lock").unlink(missing_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    plan(folder)
     commit(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc")))
@@ -82,13 +89,13 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(project):
     """The project with a tiny profile of which everything has run."""
-    assert repro(project) == STAGES
+    assert repro(project) == PLANNED
     return project
 
 
 def test_experts_and_demonstrations_come_with_the_clone(project):
     """If this fails, data/dvc.lock is not that of the files beside it: `dvc repro` would train the experts again."""
-    assert repro(project, "--dry") == STAGES
+    assert repro(project, "--dry") == PLANNED
 
 
 def test_the_full_grid_is_ready_to_run(project):
@@ -97,13 +104,31 @@ def test_the_full_grid_is_ready_to_run(project):
     cells = [name.format(task) for task in params["tasks"] for name in names]
     cells += [f"variant@{name}" for name in params["variants"]]
     studies = [f"study@{name}" for name in params["studies"]]
-    assert repro(project / "paper", "--dry") == sorted([*cells, *studies, "collect", "report"])
+    plan(project, "paper")
+    assert repro(project / "paper", "--dry") == sorted(["plan", *cells, *studies, "collect", "report"])
 
 
 def test_a_profile_may_have_no_studies(project):
+    plan(project, "hopper")
     stages = repro(project / "hopper", "--dry")
     assert "report" in stages
     assert not [stage for stage in stages if stage.startswith("study")]
+
+
+@pytest.mark.slow
+def test_a_profile_of_ones_own_without_variants_and_studies_ends_in_a_report(tmp_path, monkeypatch):
+    """A folder with the two files, as the README has it: no other folder is made by hand."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc"))
+    (tmp_path / "project").mkdir()
+    copy(tmp_path / "project")
+    folder = tmp_path / "project" / "mine"
+    folder.mkdir()
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    own = {"root": "..", "folder": "mine", "profile": "mine", "methods": ["bc"], "variants": {}, "studies": {}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | own))
+    assert repro(folder) == sorted([f"reference@{TASK}", f"run@{TASK}-bc", "collect", "report"])
+    assert TASK in (tmp_path / "project" / "reports" / "mine" / "report.html").read_text()
+    assert repro(folder) == []
 
 
 def test_the_profiles_share_one_chain():
@@ -129,14 +154,23 @@ def test_a_second_time_does_nothing(finished):
 def test_a_study_runs_again_for_its_own_size_and_code(finished):
     sizes = {"connection": {"energies": 2, "points": [8], "repeats": 10}}
     (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"studies": sizes}))
-    assert repro(finished, "--dry") == ["report", "study@connection"]
+    assert "study@connection" in edited(finished)
     (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     for name in ("connection/study.py", "core/discriminator.py"):
         code = finished / "studies" / name
         text = code.read_text()
-        code.write_text(text + "\n")
-        assert repro(finished, "--dry") == ["study@connection"]
+        code.write_text(text + "\nADDED = 1\n")
+        assert [stage for stage in edited(finished) if "@" in stage] == ["study@connection"]
+        code.write_text(text + "\n# a comment\n")
+        assert [stage for stage in edited(finished) if "@" in stage] == []
         code.write_text(text)
+    plan(finished)
+
+
+def edited(folder):
+    """The stages that an edit makes stale, once it is planned."""
+    plan(folder)
+    return repro(folder, "--dry")
 
 
 @pytest.mark.slow
@@ -144,22 +178,35 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     """The new one is the tutorial's, so that what it teaches is known to work."""
     method = finished / "algorithms" / "gail.py"
     text = method.read_text()
-    edited = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
-    assert edited != text
-    method.write_text(edited)
-    # what follows depends on what comes out of them
-    assert repro(finished, "--dry") == [f"run@{TASK}-gail", "variant@gail_idle_expert"]
+    changed = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
+    assert changed != text
+    gail = [f"run@{TASK}-gail", "variant@gail_idle_expert"]
+    method.write_text(changed)
+    assert [stage for stage in edited(finished) if "@" in stage] == gail
 
     method.write_text(text)
     page = (finished / "docs" / "own" / "method.md").read_text()
     (example,) = re.findall(r"^:caption: algorithms/example.py\n\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
     (finished / "algorithms" / "example.py").write_text(example)
     (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"methods": ["bc", "gail", "example"]}))
-    assert repro(finished, "--dry") == ["collect", "report", f"run@{TASK}-example"]
+    assert [stage for stage in edited(finished) if "@" in stage] == [f"run@{TASK}-example"]
 
-    method.write_text(edited)
-    gail = [f"run@{TASK}-gail", "variant@gail_idle_expert"]
-    assert repro(finished) == ["collect", "report", f"run@{TASK}-example", *gail]
+    method.write_text(changed)
+    assert repro(finished) == sorted(["plan", "collect", "report", f"run@{TASK}-example", *gail])
     learners = (finished / "results" / "quick" / "learners.csv").read_text()
     assert f"{TASK},example,1,0,ok," in learners
     assert f"{TASK},gail_idle_expert,1,0,ok," in learners
+
+
+@pytest.mark.slow
+def test_a_new_task_a_comment_and_a_report_make_no_cell_stale(finished):
+    (finished / "envs" / "another.py").write_text((finished / "envs" / "hopper.py").read_text().replace("Hopper", "My"))
+    for name in (
+        "algorithms/core/ppo.py",
+        "envs/batch.py",
+        "threefold/cells/training.py",
+        "threefold/report/tables.py",
+    ):
+        path = finished / name
+        path.write_text(path.read_text() + "\n# a comment\n")
+    assert [stage for stage in edited(finished) if "@" in stage] == []

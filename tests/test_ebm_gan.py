@@ -154,7 +154,7 @@ def test_noise_moves_neither_the_absorbing_state_nor_what_is_left_out():
     model = model_of()
     model.density.kept = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     b = batch(2000)
-    noisy, clean = model.blurred(b), model.kept(b.inputs())
+    noisy, clean = model.noisy(b), model.kept(b.inputs())
     moved = noisy - clean
     assert not moved[..., 2].any()
     assert not moved[:, -1].any()

@@ -1,4 +1,4 @@
-"""What a profile would cost: `python -m results.run --dry`."""
+"""What a profile would cost: `threefold estimate`."""
 
 import pytest
 
@@ -26,9 +26,9 @@ def test_cells_steps_and_hours(params, monkeypatch):
     monkeypatch.setattr(estimate, "iteration_seconds", iteration)
     monkeypatch.setattr(estimate, "default_threads", lambda: 8)
     monkeypatch.setattr(estimate, "evaluation_seconds", lambda task: 1e-3)
-    table = estimate.cells(load(params), params, "cpu").set_index("row")
+    table = estimate.cells(load(params), "cpu").set_index("row")
     assert list(table.index) == ["gail", "fem", "gail_again"]  # BC uses no environment step
-    assert asked[0] == (TASK, "gail", 2, 2, 32)  # a part: two of the four learners, in one of two processes
+    assert asked[0] == (TASK, "gail", 2, 2, 32)  # one of the two parts, in one of two processes
     assert table["env_steps"].tolist() == [4 * 350] * 3
     assert table["steps_per_s"].tolist() == pytest.approx([4 * 2 * 32 / seconds for seconds in (2.0, 4.0, 2.0)])
     evaluations = 4 * (2 * 2 + 4) * 1000 * 1e-3  # s: four learners; two looks of two episodes and one of four

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import binomtest, chisquare
 
-from algorithms.core.experience import Batch, Demonstrations, Experience, Samples, absorbing_share
+from algorithms.core.experience import Batch, Demonstrations, Experience, Samples
 from algorithms.core.population import Generators
 
 SEEDS = [2, 7]
@@ -51,14 +51,6 @@ def test_into_absorbing_empties_the_samples_named_and_leaves_the_others():
             assert not ours[which].any()  # no observation, action, log_prob; it leads to itself and never ends
 
 
-def test_absorbing_share_is_the_weight_of_what_follows_a_terminal_step():
-    # 0.9 / (1 - 0.9) = 9 absorbing samples stand beside a terminal one: 2 terminals among 12 transitions, 18 / 30.
-    share = absorbing_share(torch.tensor([12, 12, 100]), torch.tensor([2, 0, 1]), 0.9)
-    torch.testing.assert_close(share, torch.tensor([18 / 30, 0.0, 9 / 109]))
-    follows = sum(0.9**k for k in range(1, 2000))
-    torch.testing.assert_close(share[2].item(), follows / (100 + follows), rtol=1e-6, atol=0)
-
-
 def test_transitions_are_drawn_evenly_from_a_learners_own_rows():
     size, n = torch.tensor([3, 5]), 6000
     drawn = Samples(batch(), size, torch.zeros(2), Generators(SEEDS, "samples")).transitions(n)
@@ -99,7 +91,7 @@ def test_draws_differ_from_call_to_call_and_depend_on_the_seed_alone():
 def test_a_rollout_counts_every_parallel_episode():
     T, E = 7, 3
     x, flag = torch.zeros(2, T, E, 1), torch.zeros(2, T, E, dtype=torch.bool)
-    assert Experience(x, x, x, flag, flag).steps == T * E
+    assert Experience(x, x, x, flag, flag, flag.long()).steps == T * E
 
 
 @pytest.fixture
@@ -128,7 +120,6 @@ def test_sets_of_demonstrations_are_nested(pool):
     assert Demonstrations(**pool, counts=[1, 2]).rows == 4
 
 
-def test_steps_and_terminals_are_of_the_whole_trajectories(pool):
-    d = Demonstrations(**pool, counts=[1, 2, 3, 4])
-    assert d.steps.tolist() == [7, 10, 20, 24]
-    assert d.terminals.tolist() == [0, 1, 1, 2]
+def test_a_learner_uses_the_first_of_the_whole_trajectories(pool):
+    d = Demonstrations(**pool, counts=[1, 2, 4])
+    assert d.used.tolist() == [[True, False, False, False], [True, True, False, False], [True] * 4]

@@ -1,5 +1,6 @@
 """How an expert comes about: the champion of a contest, with the same bytes whatever interrupts its training."""
 
+import hashlib
 import json
 import random
 from typing import Any
@@ -15,15 +16,15 @@ from algorithms.core.population import Generators
 from algorithms.core.ppo import PPO
 from algorithms.core.state import pack
 from envs.episodes import play
-from envs.monitor import Monitor
 from tests import crashing
 from tests.test_faults import KILLS
 from tests.test_run import ROOT, TASK, contents
 from threefold.base.errors import InputError
-from threefold.experts import training
+from threefold.base.workers import Team
+from threefold.experts import experts, training
 from threefold.experts.experts import load, made_from, read_design
-from threefold.experts.training import HELD_OUT_SEEDS, Champion, Design, Job, best_of, contest, restore, train
-from threefold.store.entries import entries, is_locked, location
+from threefold.experts.training import HELD_OUT_SEEDS, Champion, Design, Job, best_of, contest, train
+from threefold.store.entries import Entry, entries, is_locked, location
 
 PPO_SIZES = {"steps": 32, "epochs": 1, "minibatches": 2, "hidden": [8]}
 DESIGN: dict[str, Any] = {
@@ -79,9 +80,10 @@ def test_it_is_taken_from_the_store_the_second_time(data, whole):
     assert contents(data / "experts" / TASK) == whole
     assert said(data)[-1].startswith(f"note: {TASK}: ")
     assert said(data)[-1].endswith(" is below the bar 1000000.0")
+    first = said(data)
     (data / "experts" / TASK / "card.json").unlink()
     assert crashing.finish(crashing.start_expert(data, TASK)) == 0
-    assert said(data)[-2].startswith(f"{TASK}/expert: taken from ")
+    assert said(data) == [*first, first[-1]]  # no line of a training
     assert contents(data / "experts" / TASK) == whole
 
 
@@ -97,7 +99,7 @@ def test_killed_at_any_change_of_a_file_it_ends_with_the_same_bytes(data, whole,
     monkeypatch.setenv("THREEFOLD_THREADS", threads)
     rng = random.Random(threads)
     codes = [crashing.finish(crashing.start_expert(data, TASK, rng.randrange(1, 40))) for _ in range(KILLS)]
-    assert set(codes) <= {0, 1, -9}  # 1: a part's process was killed, and the others with it
+    assert set(codes) <= {0, 1, -9}  # 1: a learner's process was killed, and the others with it
     assert set(codes) != {0}
     assert crashing.finish(crashing.start_expert(data, TASK)) == 0
     assert contents(data / "experts" / TASK) == whole
@@ -154,7 +156,7 @@ def test_one_who_has_diverged_is_never_the_champion(tmp_path):
     assert contest(job(tmp_path, {0: 0, 1: 3}), policies, 64).seed == 3
 
 
-def test_the_best_of_the_parts():
+def test_the_best_of_the_groups():
     champions = [Champion(held_out, b"", seed, 1) for seed, held_out in enumerate([1.0, 4.0, -float("inf"), 4.0])]
     assert best_of(champions).seed == 1
 
@@ -185,22 +187,52 @@ def test_the_learning_rate_falls_to_a_tenth(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("data_of_a_state", [b"", pack({"ppo": 1}), pack(["x"]), pack({})])
 def test_a_state_of_another_training_is_refused(tmp_path, data_of_a_state):
-    env = Monitor(envs.make(TASK, [0], 2))
-    ppo = PPO(env, [0], Design(**DESIGN).config)
-    with pytest.raises(InputError, match="no state of this training"):
-        restore(data_of_a_state, ppo, env, tmp_path)
+    asked = job(tmp_path, {0: 0})
+    asked.checkpoints.mkdir()
+    name = f"0000000001-{hashlib.sha256(data_of_a_state).hexdigest()}.safetensors"
+    (asked.checkpoints / name).write_bytes(data_of_a_state)
+    with pytest.raises(InputError, match=f"^{asked.checkpoints}: no state of this training"):
+        train(asked, lambda step: None)
+
+
+@pytest.mark.parametrize(("where", "groups"), [("cpu", [{0: 4}, {1: 2}, {2: 9}]), ("cuda", [{0: 4, 1: 2, 2: 9}])])
+def test_on_a_gpu_all_learners_train_together(tmp_path, monkeypatch, where, groups):
+    class Recorded(Team):
+        def __init__(self, do, jobs, workers):
+            found.extend(jobs)
+            raise KeyboardInterrupt
+
+    found: list[Job] = []
+    monkeypatch.setattr(experts, "Team", Recorded)
+    monkeypatch.setattr(experts.devices, "describe", lambda device: device)
+    entry = Entry(tmp_path, f"{TASK}/expert", {})
+    with pytest.raises(KeyboardInterrupt):
+        experts.compute(entry, TASK, Design(**DESIGN | {"seeds": [4, 2, 9]}), where)
+    assert [asked.learners for asked in found] == groups
+    assert len({asked.checkpoints for asked in found}) == len(groups)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"ppo": {"discuont": 0.9}}, "ppo.discuont: no constant of PPO; choose from hidden, steps, "),
-        ({"ppo": {"steps": "many"}}, "ppo.steps: 'many', must be like 256"),
-        ({"ppo": {"hidden": 64}}, r"ppo.hidden: 64, must be like \(64, 64\)"),
+        ({"ppo": {"discuont": 0.9}}, "ppo.discuont: no Config has this constant; did you mean 'discount'"),
+        ({"ppo": {"steps": "many"}}, r"ppo.steps: .* \(found 'many', default 256\); correct it"),
+        ({"ppo": {"hidden": 64}}, r"ppo.hidden: .* \(found 64, default \(64, 64\)\); correct it"),
         ({"seeds": 3}, r"seeds: .* \(found 3\); correct it"),
         ({"seeds": []}, r"seeds: .* \(found \[\]\); correct it"),
         ({"env_steps": 0}, r"env_steps: .* \(found 0\); correct it"),
-        ({"epsiodes": 4}, r"epsiodes: .* \(found 4\); correct it"),
+        ({"env_steps": True}, r"env_steps: .* \(found True\); correct it"),
+        ({"env_steps": "640"}, r"env_steps: .* \(found '640'\); correct it"),
+        ({"seeds": [0, -1]}, r"seeds.1: .* \(found -1\); correct it"),
+        ({"seeds": [2**64]}, r"seeds.0: .* \(found 18446744073709551616\); correct it"),
+        ({"required_return": float("nan")}, r"required_return: .* \(found nan\); correct it"),
+        ({"log_std": float("-inf")}, r"log_std: .* \(found -inf\); correct it"),
+        ({"ppo": {"steps": 0}}, r"ppo.steps: .* greater than 0 \(found 0, default 256\); correct it"),
+        ({"ppo": {"discount": 5}}, r"ppo.discount: .* less than 1 \(found 5, default 0.99\); correct it"),
+        ({"ppo": {"rate": -1.0}}, r"ppo.rate: .* greater than 0 \(found -1.0, default 0.0003\); correct it"),
+        ({"ppo": {"hidden": [64, 0]}}, r"ppo.hidden.1: .* greater than 0 \(found 0, "),
+        ({"ppo": [1]}, r"ppo: .* \(found \[1\]\); correct it"),
+        ({"epsiodes": 4}, r"epsiodes: no such key; did you mean 'episodes'\?"),
     ],
 )
 def test_a_wrong_design_is_one_line(tmp_path, changes, said):
@@ -219,8 +251,10 @@ def test_a_design_that_lacks_a_key_names_it(tmp_path):
 
 def test_what_decides_an_experts_bytes():
     made = made_from(TASK, Design(**DESIGN), "cpu")
-    assert {"algorithms/core/ppo.py", "data/training.py", "envs/batch.py", "team.py"} <= set(made["files"])
-    assert not [name for name in made["files"] if name.startswith("results")]
+    assert {"algorithms/core/ppo.py", "threefold/experts/training.py", "envs/batch.py"} <= set(made["code"])
+    rooms = ("threefold/cells", "threefold/tables", "threefold/report", "studies", "algorithms/gail")
+    assert not [name for name in made["code"] if name.startswith(rooms)]
+    assert set(made["data"]) == {"inverted_pendulum.xml"}
     assert json.loads(json.dumps(made)) == made
     assert made != made_from(TASK, Design(**DESIGN | {"env_steps": 641}), "cpu")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from algorithms import fem, gtal
 from algorithms.core.adversarial import imitate
 from algorithms.core.experience import Batch, Samples
-from algorithms.core.features import features
+from algorithms.core.linear import LinearReward, features, linear_reward
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPOConfig
 from tests.toy import Puck, demonstrations
@@ -41,12 +41,12 @@ def feature_means(samples: Samples) -> Tensor:
     return torch.stack(means).float()
 
 
-def expected(model: fem.Reward | gtal.Reward, samples: Samples) -> Tensor:
+def expected(model: LinearReward, samples: Samples) -> Tensor:
     return samples.mean(lambda batch: model(batch)[..., None])[:, 0]
 
 
 def solved(method, expert: Samples, policy: Samples):
-    model = method.Reward(2, 1, Generators(SEEDS, "weights"), method.Config())
+    model = LinearReward(2, 1, Generators(SEEDS, "weights"), method.Config())
     return model, method.loss(model, expert, policy, method.Config())
 
 
@@ -122,7 +122,7 @@ def test_training_solves_once_an_iteration_and_descends_nothing(method, monkeypa
         return calls[-1]
 
     env, expert = Puck(SEEDS, 3), demonstrations([1, 4])
-    seen = list(itertools.islice(imitate(method.Reward, loss, method.reward, env, expert, SEEDS, config), 3))
+    seen = list(itertools.islice(imitate(LinearReward, loss, linear_reward, env, expert, SEEDS, config), 3))
     assert len(calls) == 3
     assert [p.metrics["reward_loss"].tolist() for p in seen] == [value.tolist() for value in calls]
     model = seen[-1].models["reward"]

@@ -157,8 +157,10 @@ class Room:
         self.P, self.E, self.horizon, self.obs_size, self.action_size = len(SEEDS), 4, 10**6, 1, 1
         self.action_low, self.action_high = torch.tensor([-2.0]), torch.tensor([2.0])
         self.obs, self._no = torch.ones(2, 4, 1), torch.zeros(2, 4, dtype=torch.bool)
+        self.elapsed = torch.zeros(2, 4, dtype=torch.long)
 
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        self.elapsed = self.elapsed + 1
         return self.obs, self._no, self._no
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from threefold.base import progress
-from threefold.base.progress import Step
+from threefold.base.steps import Step
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,7 +93,8 @@ def test_a_terminal_gets_a_live_line(capsys):
 
 
 SCRIPT = """
-from threefold.base.progress import Step, Ticker
+from threefold.base.progress import Ticker
+from threefold.base.steps import Step
 with Ticker("gail Hopper-v5", 100, [0]) as ticker:
     ticker.advance(Step(50, [(0, 3.0, 1)]))
     ticker._live.refresh()

@@ -48,7 +48,8 @@ def command(verb, *arguments):
 @pytest.fixture(scope="module")
 def params(tmp_path_factory):
     """A collected profile in which one learner failed."""
-    path = synthetic.design(tmp_path_factory.mktemp("project"), variants=VARIANTS)
+    mine = {"Hopper-v5": "my-hopper"}
+    path = synthetic.design(tmp_path_factory.mktemp("project"), variants=VARIANTS, demonstrations_from=mine)
     folder = synthetic.fill(path)
     synthetic.fail(folder, "Hopper-v5", "gail", 11, 2, "not finite: loss_1 & <b>more</b> 100 %")
     collect(load(path))
@@ -110,7 +111,7 @@ def test_every_link_leads_somewhere(report):
 def test_page_says_what_a_reader_must_know(report):
     page = Page(report.read_text())
     for name in PLOTS:
-        assert f"python -m reports.figures --params params.yaml --only {name}" in page.text
+        assert f"threefold figures --params params.yaml --only {name}" in page.text
     assert "Short budget." in page.text
     assert "Hopper-v5 (short budget)" in page.text
     assert "InvertedPendulum-v5 (short budget)" not in page.text
@@ -127,13 +128,23 @@ def test_all_files_are_there(report):
     assert found == expected
 
 
+def test_what_a_user_imported_is_named_as_the_source(given, report):
+    page = Page(report.read_text())
+    assert "Hopper-v5: my-hopper (imported); of the other tasks, the stochastic expert’s" in page.text
+    caption = tables.references(given).caption
+    assert "the stochastic expert gave the demonstrations (but for Hopper-v5: my-hopper (imported))" in caption
+    own = dataclasses.replace(given, design=given.design.model_copy(update={"demonstrations_from": {}}))
+    assert own.sources == ""
+    assert "gave the demonstrations. Return" in tables.references(own).caption
+
+
 def test_building_again_gives_the_same_bytes_but_for_provenance(params, given, report):
     before = {path: path.read_bytes() for path in report.parent.rglob("*.*")}
     provenance = report.parent / "provenance.html"
-    assert before.pop(provenance).decode().count("not recorded on this machine") == 9
-    facts = {"commit": "0123456789abcdef", "dirty": True, "machine": "there", "cpu": "x86", "cores": 2, "threads": 1}
+    assert before.pop(provenance).decode().count("not recorded") == 14
+    facts = {"commit": "0123456789abcdef", "dirty": True, "cpu": "x86", "cores": 2, "threads": 1}
     facts |= {"wall_s": 90.0, "env_steps_per_s": 6000.4, "started": "then", "command": "threefold run"}
-    sidecar = given.design.results / "provenance" / "Hopper-v5" / "gail.json"
+    sidecar = given.design.results / "provenance" / "Hopper-v5" / "gail" / "4_0-1-2.json"
     sidecar.parent.mkdir(parents=True)
     sidecar.write_text(json.dumps(facts))
     done = command("report", "--params", params)
@@ -142,9 +153,20 @@ def test_building_again_gives_the_same_bytes_but_for_provenance(params, given, r
         assert path.read_bytes() == data, path
         assert b"CreationDate" not in data
     page = provenance.read_text()
-    assert page.count("not recorded on this machine") == 8
-    for text in ("0123456789ab (with uncommitted changes)", "there, x86, 2 cores, 1 threads", "1.5 min", "6,000"):
+    assert page.count("not recorded") == 13
+    for text in ("0123456789ab (with uncommitted changes)", "x86, 2 cores, 1 threads", "1.5 min", "6,000"):
         assert text in page
+
+
+@pytest.mark.parametrize("commit", [None, ""])
+def test_a_commit_that_is_not_known_is_not_recorded(given, commit):
+    sidecar = given.design.results / "provenance" / "Hopper-v5" / "bc.json"
+    sidecar.parent.mkdir(parents=True, exist_ok=True)
+    sidecar.write_text(json.dumps({"commit": commit, "dirty": None}))
+    try:
+        assert build._sidecar(given, "Hopper-v5 / bc", Path("Hopper-v5") / "bc")[1] == "not recorded"
+    finally:
+        sidecar.unlink()
 
 
 def test_one_figure_alone_is_the_same_figure(params, report):
@@ -179,10 +201,12 @@ def incomplete(tmp_path):
     shutil.rmtree(cells / "Hopper-v5" / "bc")
     shutil.rmtree(cells / "Hopper-v5" / "airl")
     write_json({"reason": "RuntimeError: <b>"}, cells / "Hopper-v5" / "airl" / "crash.json")
-    for name, keep in (("InvertedPendulum-v5/airl", (4, 1)), ("InvertedPendulum-v5/gail", None)):
-        rows = schema.read_csv(cells / name / "learners.csv", schema.LEARNERS)
-        mine = (rows["demonstrations"] == 4) & (rows["seed"] == 1)
-        schema.write_csv(rows[mine if keep else ~mine], cells / name / "learners.csv", schema.LEARNERS)
+    for name, keep in (("airl", True), ("gail", False)):
+        part = cells / "InvertedPendulum-v5" / name / "4_0-1-2"
+        rows = schema.read_csv(part / "learners.csv", schema.LEARNERS)
+        mine = rows["seed"] == 1
+        schema.write_csv(rows[mine if keep else ~mine], part / "learners.csv", schema.LEARNERS)
+    shutil.rmtree(cells / "InvertedPendulum-v5" / "airl" / "1_0-1-2")
     collect(load(path))
     return inputs.read(path)
 

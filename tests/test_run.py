@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -19,7 +20,9 @@ import yaml
 from algorithms import gail
 from tests.command import threefold
 from threefold.base import files
-from threefold.cells import run
+from threefold.cells import record, run
+from threefold.cells.grid import grid
+from threefold.experts import demonstrations as data
 from threefold.profile.design import load
 from threefold.store.entries import entries, location
 from threefold.tables import schema
@@ -33,7 +36,7 @@ PARAMS: dict[str, Any] = {
     "device": "cpu",
     "tasks": [TASK],
     "methods": ["bc", "gail"],
-    "seeds": [0, 3],
+    "seeds": [0, 1],
     "evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2},
     "budget": {TASK: {"env_steps": 350, "parallel_episodes": 2, "demonstrations": [1, 2]}},
     "variants": {},
@@ -49,8 +52,9 @@ PARAMS: dict[str, Any] = {
         }
     },
 }
-LEARNERS = [(1, 0), (1, 3), (2, 0), (2, 3)]
-CELL_FILES = ["cell.json", "evaluations.csv", "learners.csv", "policies.safetensors", "training.csv"]
+LEARNERS = [(1, 0), (1, 1), (2, 0), (2, 1)]
+PARTS = ["1_0-1", "2_0-1"]
+PART_FILES = ["evaluations.csv.gz", "learners.csv", "part.json", "policies.safetensors", "training.csv.gz"]
 
 
 def project(folder, **changes):
@@ -76,42 +80,55 @@ def cell(params, row):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def table(params, row, name):
+    """A table of all parts of a cell."""
+    paths = sorted(cell(params, row).glob(f"*/{schema.FILES[name]}"))
+    return schema.read_csvs(paths, schema.TABLES[name])
 
 
 def evaluations(params, row):
-    return schema.read_csv(cell(params, row) / "evaluations.csv", schema.EVALUATIONS)
+    return table(params, row, "evaluations")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A profile of which everything has run once."""
     params = project(tmp_path_factory.mktemp("finished"))
-    assert [train(params, "bc"), train(params, "gail"), command("reference", params), command("collect", params)] == [
-        0
-    ] * 4
+    assert threefold("plan", "--params", params) == 0
+    codes = [train(params, "bc"), train(params, "gail"), command("reference", params), command("collect", params)]
+    assert codes == [0] * 4
     return params
 
 
 @pytest.mark.parametrize("row", ["bc", "gail", "reference"])
 def test_a_cell_holds_what_the_schema_says(finished, row):
-    folder = cell(finished, row)
-    expected = [name for name in CELL_FILES if row != "reference" or name != "policies.safetensors"]
-    assert sorted(path.name for path in folder.iterdir()) == expected
-    card = schema.read_cell(folder / "cell.json")
-    assert set(card) == set(schema.CELL)
-    assert (card["task"], card["row"], card["engine"]) == (TASK, row, "native")
-    assert set(card["versions"]) == {"python", "torch", "mujoco", "gymnasium"}
-    assert card["budget"] == PARAMS["budget"][TASK] | {"short_budget": False}
-    if row == "reference":
-        assert card["demonstrations_sha256"] is None
-    else:
+    expected = [name for name in PART_FILES if row != "reference" or name != "policies.safetensors"]
+    assert sorted(path.name for path in cell(finished, row).iterdir()) == (["all"] if row == "reference" else PARTS)
+    for number, part in enumerate(sorted(cell(finished, row).iterdir()), start=1):
+        assert sorted(path.name for path in part.iterdir()) == expected
+        card = schema.read_part(part / "part.json")
+        assert set(card) - {"sha256"} == {*schema.PART_KEYS, "rollout"}
+        assert card["rollout"] == ({"parallel_episodes": 2, "steps": 32} if row == "gail" else None)
+        made_from = card["made_from"]
+        assert (made_from["task"], made_from["row"], card["engine"]) == (TASK, row, "native")
+        assert set(card["versions"]) == {"python", "torch", "mujoco", "gymnasium"}
+        assert "inverted_pendulum.xml" in made_from["data"]
+        if row == "reference":
+            continue
+        assert (made_from["demonstrations"], made_from["seeds"]) == (number, [0, 1])
+        assert (made_from["env_steps"], made_from["parallel_episodes"]) == (350, 2)
         artefact = json.loads((finished.parent / "data" / "demonstrations" / TASK / "card.json").read_text())
-        assert card["demonstrations_sha256"] == artefact["sha256"]
-        assert card["config"]["batch"] == 16
-    if row == "gail":
-        assert card["config"]["ppo"]["steps"] == 32
-        assert card["config"]["ppo"]["clip"] == 0.2
+        assert made_from["data"]["demonstrations.sha256"] == artefact["sha256"]
+        assert made_from["config"]["batch"] == 16
+        assert f"algorithms/{row}.py" in made_from["code"]
+        if row == "gail":
+            assert made_from["config"]["ppo"]["steps"] == 32
+            assert made_from["config"]["ppo"]["clip"] == 0.2
 
 
 @pytest.mark.parametrize(("row", "points"), [("bc", {0: 4}), ("gail", {128: 2, 256: 2, 384: 4})])
@@ -133,28 +150,82 @@ def test_the_reference_cell_measures_random_and_expert(finished):
     assert means["size"].to_dict() == dict.fromkeys(schema.REFERENCES, 4)
     assert means["mean"]["random"] < 50
     assert means["mean"]["expert"] == 1000
-    learners = schema.read_csv(cell(finished, "reference") / "learners.csv", schema.LEARNERS)
+    learners = table(finished, "reference", "learners")
     assert set(learners["row"]) == set(schema.REFERENCES)
 
 
 def test_training_and_learners_tables(finished):
-    training = schema.read_csv(cell(finished, "gail") / "training.csv", schema.TRAINING)
+    training = table(finished, "gail", "training")
     assert set(training["metric"]) >= {"reward_loss", "policy_entropy", "episode_return", "episode_length"}
     loss = training[training["metric"] == "reward_loss"]
     assert len(loss) == len(LEARNERS) * 6
     assert set(zip(loss["iteration"], loss["env_steps"], strict=True)) == {(i, 64 * i) for i in range(1, 7)}
     for row, end in (("bc", (30, 0)), ("gail", (6, 384))):
-        learners = schema.read_csv(cell(finished, row) / "learners.csv", schema.LEARNERS)
+        learners = table(finished, row, "learners")
         assert list(zip(learners["demonstrations"], learners["seed"], strict=True)) == LEARNERS
         assert set(zip(learners["iteration"], learners["env_steps"], strict=True)) == {end}
         assert set(learners["status"]) == {"ok"}
         assert set(learners["reason"]) == {""}
 
 
-def test_policies_and_rewards_are_saved(finished):
-    tensors = safetensors.torch.load((cell(finished, "gail") / "policies.safetensors").read_bytes())
-    assert {name.split(".")[0] for name in tensors} == {"policy", "reward"}
-    assert all(len(tensor) == len(LEARNERS) for name, tensor in tensors.items() if name.endswith("weight"))
+def test_policies_are_delivered_and_rewards_stay_in_the_store(finished):
+    for part in PARTS:
+        (entry,) = (location(finished.parent) / TASK / "gail" / part).glob("*/done")
+        for file, kind in (
+            (cell(finished, "gail") / part / "policies.safetensors", "policy"),
+            (entry.parent / "result" / "models.safetensors", "reward"),
+        ):
+            tensors = safetensors.torch.load(file.read_bytes())
+            assert {name.split(".")[0] for name in tensors} == {kind}
+            assert all(len(tensor) == 2 for name, tensor in tensors.items() if name.endswith("weight"))
+
+
+def test_metrics_are_kept_at_a_hundred_points_and_no_episode_is_lost(finished, tmp_path, monkeypatch):
+    """With fewer points than iterations, an episode counts at the next point."""
+    monkeypatch.setattr(record, "LOGGED", 2)
+    params = project(tmp_path)
+    assert train(params, "gail") == 0
+    every, some = table(finished, "gail", "training"), table(params, "gail", "training")
+    loss, kept = every[every["metric"] == "reward_loss"], some[some["metric"] == "reward_loss"]
+    assert sorted(set(kept["env_steps"])) == [192, 384]
+    assert kept.equals(loss[loss["env_steps"].isin([192, 384])].reset_index(drop=True).set_axis(kept.index))
+    assert (some["metric"] == "episode_return").sum() == len(LEARNERS) * 2
+
+
+def test_a_stale_plan_is_refused_and_a_part_that_is_there_is_not_computed_again(finished, tmp_path, capsys):
+    params = project(tmp_path)
+    (params.parent / "plan.json").write_bytes((finished.parent / "plan.json").read_bytes())
+    shutil.copytree(cell(finished, "gail"), cell(params, "gail"))
+    assert train(params, "gail") == 0
+    assert not location(params.parent).exists()
+    assert contents(cell(params, "gail")) == contents(cell(finished, "gail"))
+    more = project(tmp_path, seeds=[0, 1, 3])
+    assert train(more, "gail") == 2
+    said = f"error: {params.parent / 'plan.json'}: {TASK}/gail: made before the last change of code or settings; "
+    assert capsys.readouterr().err.splitlines()[-1].startswith(said)
+    assert threefold("plan", "--params", more) == 0
+    assert f"{params.parent / 'plan.json'}: 2 of 8 parts are there; 6 are to be computed" in capsys.readouterr().out
+    assert train(more, "gail") == 0
+    assert sorted(path.name for path in entries(location(params.parent))[0].parent.parent.iterdir()) == ["1_3", "2_3"]
+    assert sorted(path.name for path in cell(more, "gail").iterdir()) == ["1_0-1", "1_3", "2_0-1", "2_3"]
+    fewer = project(tmp_path)
+    assert threefold("plan", "--params", fewer) == train(fewer, "gail") == 0
+    assert contents(cell(fewer, "gail")) == contents(cell(finished, "gail"))
+
+
+def test_a_pair_that_the_profile_leaves_out_has_no_result_and_says_why(tmp_path, capsys):
+    params = project(tmp_path, left_out={TASK: {"gail": "as a test"}})
+    assert threefold("plan", "--params", params) == 0
+    assert json.loads((params.parent / "plan.json").read_text())["cells"][TASK]["gail"] == {"left out": "as a test"}
+    assert (
+        train(params, "gail") == train(params, "bc") == command("reference", params) == command("collect", params) == 0
+    )
+    assert contents(cell(params, "gail")) == {"left_out.json": b'{\n  "reason": "as a test"\n}\n'}
+    collected = schema.read_csv(load(params).results / "learners.csv", schema.LEARNERS)
+    assert "gail" not in set(collected["row"])
+    project(tmp_path, left_out={TASK: {"gial": "x"}})
+    assert train(params, "bc") == 2
+    assert f"left_out.{TASK}.gial: not one of the rows (bc, gail)" in capsys.readouterr().err
 
 
 def test_collected_tables_hold_every_cell(finished):
@@ -175,7 +246,7 @@ def test_the_same_cell_twice_gives_the_same_bytes(finished, tmp_path, monkeypatc
 
 
 def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):
-    sidecar = load(finished).results / "provenance" / TASK / "gail.json"
+    sidecar = load(finished).results / "provenance" / TASK / "gail" / "1_0-1.json"
     facts = json.loads(sidecar.read_text())
     assert facts["wall_s"] > 0
     assert facts["env_steps_per_s"] > 0
@@ -183,8 +254,10 @@ def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):
     assert facts["command"].startswith("threefold run --params ")
     assert facts["resumed"] == 0
     for row in ("bc", "gail", "reference"):
-        text = b"".join(data for name, data in contents(cell(finished, row)).items() if "safetensors" not in name)
-        for secret in (facts["started"][:10], facts["machine"], facts["cpu"], str(finished.parent)):
+        text = b"".join(
+            data for name, data in contents(cell(finished, row)).items() if name.endswith((".json", ".csv"))
+        )
+        for secret in (facts["started"][:10], platform.node(), facts["cpu"], str(finished.parent)):
             assert secret.encode() not in text
 
 
@@ -207,31 +280,31 @@ def spoil(which, after):
 
 def test_a_learner_that_fails_is_recorded_and_its_neighbours_do_not_notice(finished, tmp_path, monkeypatch, capsys):
     params = project(tmp_path)
-    monkeypatch.setattr(gail, "train", spoil([(1, 3)], after=3))
+    monkeypatch.setattr(gail, "train", spoil([(1, 1)], after=3))
     assert train(params, "gail") == 0
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "failed: gail InvertedPendulum-v5, 1 demonstrations, seed 3, iteration 3: not finite: reward loss"
+        "failed: gail InvertedPendulum-v5, 1 demonstrations, seed 1, iteration 3: not finite: reward loss"
     )
-    learners = schema.read_csv(cell(params, "gail") / "learners.csv", schema.LEARNERS)
+    learners = table(params, "gail", "learners")
     assert learners[["status", "iteration", "env_steps", "reason"]].to_numpy().tolist() == [
-        ["failed", 3, 192, "not finite: reward loss"] if learner == (1, 3) else ["ok", 6, 384, ""]
+        ["failed", 3, 192, "not finite: reward loss"] if learner == (1, 1) else ["ok", 6, 384, ""]
         for learner in LEARNERS
     ]
-    for name, columns in (("evaluations", schema.EVALUATIONS), ("training", schema.TRAINING)):
-        before, after = (schema.read_csv(cell(p, "gail") / f"{name}.csv", columns) for p in (finished, params))
-        theirs = (before["demonstrations"] == 1) & (before["seed"] == 3)
+    for name in ("evaluations", "training"):
+        before, after = (table(p, "gail", name) for p in (finished, params))
+        theirs = (before["demonstrations"] == 1) & (before["seed"] == 1)
         late = before["env_steps"] >= 192
         assert after.equals(before[~(theirs & late)].reset_index(drop=True))  # bit by bit
-    assert (
-        train(params, "bc") == command("reference", params) == command("collect", params) == 0
-    )  # a failure is no hole
+    codes = [threefold("plan", "--params", params), train(params, "bc"), command("reference", params)]
+    assert [*codes, command("collect", params)] == [0] * 4  # a failure is a result
 
 
 def test_a_cell_whose_learners_all_fail_ends_and_is_recorded(tmp_path, monkeypatch, capsys):
     params = project(tmp_path, methods=["gail"])
     monkeypatch.setattr(gail, "train", spoil(LEARNERS, after=2))
-    assert train(params, "gail") == command("reference", params) == command("collect", params) == 0
-    learners = schema.read_csv(cell(params, "gail") / "learners.csv", schema.LEARNERS)
+    codes = [threefold("plan", "--params", params), train(params, "gail"), command("reference", params)]
+    assert [*codes, command("collect", params)] == [0] * 4
+    learners = table(params, "gail", "learners")
     assert set(zip(learners["status"], learners["iteration"], strict=True)) == {("failed", 2)}
     assert len(evaluations(params, "gail")) == 0
     assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]) == 4
@@ -251,7 +324,8 @@ def test_a_cell_that_crashes_stops_the_others_unless_the_design_says_to_keep_goi
     assert train(params, "gail") == 0
     assert "RuntimeError: out of" in capsys.readouterr().err
     assert contents(cell(params, "gail")) == {"crash.json": b'{\n  "reason": "RuntimeError: out of luck"\n}\n'}
-    assert train(params, "bc") == command("reference", params) == command("collect", params) == 0
+    codes = [threefold("plan", "--params", params), train(params, "bc"), command("reference", params)]
+    assert [*codes, command("collect", params)] == [0] * 4
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"no result: {cell(params, 'gail')}: crashed: RuntimeError: out of luck; "
         "for another try: `dvc repro -f -s <its stage>`"
@@ -275,7 +349,8 @@ def test_a_cell_whose_process_is_killed_is_one_that_crashes(tmp_path, monkeypatc
     params = project(tmp_path, methods=["gail", "bc"], seeds=[0], keep_going=True)
     assert train(params, "gail") == 0
     assert json.loads((cell(params, "gail") / "crash.json").read_text())["reason"].endswith("ended with -9")
-    assert train(params, "bc") == command("reference", params) == command("collect", params) == 0
+    codes = [threefold("plan", "--params", params), train(params, "bc"), command("reference", params)]
+    assert [*codes, command("collect", params)] == [0] * 4
 
 
 # Wrong input: one line on stderr, exit code 2, no cell.
@@ -301,6 +376,39 @@ def params(tmp_path):
 @pytest.fixture
 def demonstrations(params):
     return params.parent / "data" / "demonstrations" / TASK
+
+
+@pytest.fixture
+def imported(params):
+    """A profile whose task is demonstrated by what a user imported: fewer, and without a word on an expert."""
+    folder = params.parent / "data" / "imported" / "mine"
+    trajectories = data.read(params.parent / "data" / "demonstrations" / TASK).select([5, 4, 3])
+    data.write(folder, trajectories, 2, True, {"task": TASK, "source": "minari: theirs-v0"})
+    return project(params.parent, demonstrations_from={TASK: "mine"})
+
+
+def test_a_cell_is_made_from_what_a_user_imported(imported, demonstrations):
+    shutil.rmtree(demonstrations)  # the expert's are not looked at
+    assert [train(imported, "bc"), train(imported, "gail")] == [0, 0]
+    sha256 = data.read_card(imported.parent / "data" / "imported" / "mine")["sha256"]
+    made_from = schema.read_part(cell(imported, "bc") / PARTS[0] / "part.json")["made_from"]
+    assert made_from["data"]["demonstrations.sha256"] == sha256
+
+
+def test_other_imported_demonstrations_are_another_cell_and_the_experts_are_not(imported, demonstrations):
+    def folder():
+        return next(place.entry.folder for place in grid(load(imported)) if place.cell.row == "bc")
+
+    before = folder()
+    shutil.rmtree(demonstrations)
+    assert folder() == before
+    edit(imported.parent / "data" / "imported" / "mine" / "card.json", sha256="0" * 64)
+    assert folder() != before
+
+
+def test_imported_demonstrations_that_are_missing(imported, capsys):
+    shutil.rmtree(imported.parent / "data" / "imported" / "mine")
+    refused(imported, capsys, "data/imported/mine: missing; make it with `threefold minari import`")
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
@@ -384,7 +492,7 @@ def test_demonstrations_that_tell_nothing_of_their_expert_are_taken(params, demo
 def test_an_altered_expert(params, capsys, name, said):
     path = params.parent / "data" / "experts" / TASK / name
     path.write_bytes(path.read_bytes()[:-1000])
-    refused(params, capsys, f"{path}: {said}", "remake it", verb="reference")
+    refused(params, capsys, f"{path}: {said}", "restore it from git", verb="reference")
 
 
 # An output folder that cannot take the cell. Modes do not bind root, so a file stands in the folder's way.
@@ -394,7 +502,7 @@ def test_an_altered_expert(params, capsys, name, said):
 def test_an_output_folder_that_cannot_be_made(params, capsys, monkeypatch, verb):
     (params.parent / "results").write_text("a file")
     monkeypatch.setattr(run, "Team", None)  # it is noticed before any training
-    refused(params, capsys, f"{params.parent / 'results'}", "choose a writable folder", verb=verb)
+    refused(params, capsys, f"{params.parent / 'results'}", "choose another place", verb=verb)
 
 
 def test_a_read_only_output_folder(params, capsys, monkeypatch):
@@ -404,7 +512,9 @@ def test_a_read_only_output_folder(params, capsys, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", read_only)
     monkeypatch.setattr(run, "Team", None)
     refused(
-        params, capsys, f"{cell(params, 'gail').parent}/x: Permission denied; free space or choose a writable folder"
+        params,
+        capsys,
+        f"{cell(params, 'gail').parent}/x: Permission denied; ask for permission, or choose another folder",
     )
 
 
@@ -417,18 +527,19 @@ runpy.run_module("threefold", run_name="__main__")
 
 def test_a_full_disk(finished, params):
     """A limit on the size of files stands in for the disk's: the weights exceed it, when the tables are written."""
-    sizes = {name: len(data) for name, data in contents(cell(finished, "bc")).items()}
+    sizes = {name: len(data) for name, data in contents(cell(finished, "bc") / PARTS[0]).items()}
     enough = 8000  # for the tables, and for what the store notes of the inputs
     assert sizes.pop("policies.safetensors") > enough > max(sizes.values())
     command = [sys.executable, "-c", LIMITED.format(enough)]
-    command += ["--params", str(params), "--task", TASK, "--row", "bc"]
+    command += ["run", "--params", str(params), "--task", TASK, "--row", "bc"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     *progress, line = done.stderr.splitlines()
-    (entry,) = entries(location(params.parent))
-    assert line == f"error: {entry / 'result'}: File too large; free space or choose a writable folder"
+    begun = entries(location(params.parent))
+    cure = "File too large; raise the limit on the size of files"
+    assert any(line.startswith(f"error: {entry / 'result'}: {cure}") for entry in begun)
     assert all(said.startswith(f"bc {TASK} on CPU (engine native): ") for said in progress)
-    assert not (entry / "result").exists()
+    assert not any((entry / "result").exists() for entry in begun)
     assert list(load(params).results.rglob("*")) == [load(params).results / "cells", cell(params, "bc").parent]
     assert train(params, "bc") == 0
     assert contents(cell(params, "bc")) == contents(cell(finished, "bc"))
@@ -436,8 +547,12 @@ def test_a_full_disk(finished, params):
 
 @pytest.mark.parametrize("number", [0, 3, 7])
 def test_a_cell_that_cannot_be_written_leaves_the_old_one(finished, params, monkeypatch, capsys, number):
-    shutil.copytree(cell(finished, "bc"), cell(params, "bc"))
-    writes = []
+    """A cell of one part, which is computed in this process."""
+    params = project(params.parent, budget={TASK: PARAMS["budget"][TASK] | {"demonstrations": [1]}})
+    part, computed = cell(params, "bc") / PARTS[0], cell(finished, "bc") / PARTS[0]
+    shutil.copytree(computed, part)
+    edit(part / "part.json", made_from={"made": "before"})
+    old, writes = contents(part), []
 
     def write(path, data):
         writes.append(path)
@@ -451,11 +566,12 @@ def test_a_cell_that_cannot_be_written_leaves_the_old_one(finished, params, monk
             patch.setattr(module, "write_bytes", write)
         assert train(params, "bc") == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line == f"error: {writes[-1]}: No space left on device; free space or choose a writable folder"
+    assert line == f"error: {writes[-1]}: No space left on device; free space, or choose a folder on another disk"
     assert len(writes) == number + 1
-    assert contents(cell(params, "bc")) == contents(cell(finished, "bc"))
+    assert contents(part) == old
     assert [path.name for path in cell(params, "bc").parent.iterdir()] == ["bc"]
     assert train(params, "bc") == 0
+    assert contents(part) == contents(computed)
 
 
 def test_the_command_as_a_user_starts_it(params):
@@ -465,3 +581,17 @@ def test_the_command_as_a_user_starts_it(params):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == f"error: --row gial: not one of methods or variants in {params} (bc, gail)\n"
+
+
+def test_the_largest_seed_that_a_design_may_have_trains(tmp_path):
+    params = project(tmp_path, seeds=[2**63 - 1], budget={TASK: PARAMS["budget"][TASK] | {"demonstrations": [1]}})
+    assert [train(params, "bc"), train(params, "gail")] == [0, 0]
+    assert set(evaluations(params, "gail")["seed"]) == {2**63 - 1}
+
+
+def test_more_minibatches_than_transitions_are_one_line_before_anything_trains(tmp_path, capsys):
+    """Ranges of single constants are checked by the reader; what two and a budget allow, by the learner."""
+    params = project(tmp_path, overrides={TASK: PARAMS["overrides"][TASK] | {"ppo.minibatches": 65}})
+    assert train(params, "gail") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ppo.minibatches: 65, but a rollout of ppo.steps 32 in 2 parallel episodes has 64 ")

@@ -100,12 +100,25 @@ def test_damaged_file_is_refused_in_one_line(tmp_path, content):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"training\.csv: missing"):
         schema.read_csv(tmp_path / "training.csv", schema.TRAINING)
-    with pytest.raises(InputError, match=r"cell\.json: missing"):
-        schema.read_cell(tmp_path / "cell.json")
+    with pytest.raises(InputError, match=r"part\.json: missing"):
+        schema.read_part(tmp_path / "part.json")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"task": "Hopper-v5"}', '{"task": 3}'])
-def test_damaged_cell_is_refused(tmp_path, content):
-    (tmp_path / "cell.json").write_text(content)
-    with pytest.raises(InputError, match=r"cell\.json"):
-        schema.read_cell(tmp_path / "cell.json")
+@pytest.mark.parametrize("content", ["{", "[]", '{"made_from": {}}', '{"made_from": 3}'])
+def test_damaged_part_is_refused(tmp_path, content):
+    (tmp_path / "part.json").write_text(content)
+    with pytest.raises(InputError, match=r"part\.json"):
+        schema.read_part(tmp_path / "part.json")
+
+
+def test_a_compressed_table_has_the_same_bytes_each_time_and_reads_back(tmp_path):
+    frame = pd.DataFrame([("a", "b", 1, 2, "ok", 3, 4, "")], columns=list(schema.LEARNERS)).astype(schema.LEARNERS)
+    for name in ("one.csv.gz", "two.csv.gz", "plain.csv"):
+        schema.write_csv(frame, tmp_path / name, schema.LEARNERS)
+        assert schema.read_csv(tmp_path / name, schema.LEARNERS).equals(frame)
+    assert (tmp_path / "one.csv.gz").read_bytes() == (tmp_path / "two.csv.gz").read_bytes()
+    data = (tmp_path / "one.csv.gz").read_bytes()
+    for damaged in (data[:-4], data[:12], b"", data[:20] + b"xx" + data[22:]):
+        (tmp_path / "one.csv.gz").write_bytes(damaged)
+        with pytest.raises(InputError, match="truncated or altered"):
+            schema.read_csv(tmp_path / "one.csv.gz", schema.LEARNERS)

@@ -45,7 +45,7 @@ def test_tensors_that_share_memory_are_packed():
 
 @pytest.mark.parametrize("leaf", [lambda: 0, {1, 2}, nn.Linear(1, 1)])
 def test_anything_else_is_refused(leaf):
-    with pytest.raises(TypeError, match="is no part of a state"):
+    with pytest.raises(TypeError, match="cannot be part of a state"):
         pack({"x": leaf})
 
 

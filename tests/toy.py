@@ -19,7 +19,7 @@ class Puck:
         self.P, self.E, self.horizon = len(seeds), episodes, HORIZON
         self.obs_size, self.action_size = 2, 1
         self.action_low, self.action_high = torch.tensor([-2.0]).double(), torch.tensor([2.0]).double()
-        self._starts, self._elapsed = Generators(seeds, "starts"), torch.zeros(self.P, episodes)
+        self._starts, self.elapsed = Generators(seeds, "starts"), torch.zeros(self.P, episodes, dtype=torch.long)
         self._state = self._start()
 
     @property
@@ -31,18 +31,18 @@ class Puck:
         position, speed = self._state.unbind(-1)
         speed = 0.9 * speed + 0.1 * push
         next_obs = torch.stack([position + speed, speed], -1)
-        elapsed = self._elapsed + 1
+        elapsed = self.elapsed + 1
         terminal, truncated = next_obs[..., 0].abs() > 1, elapsed >= self.horizon
         ended = terminal | truncated
-        self._elapsed = elapsed * ~ended
+        self.elapsed = elapsed * ~ended
         self._state = torch.where(ended[..., None], self._start(), next_obs)
         return next_obs, terminal, truncated
 
     def state_dict(self) -> dict[str, Any]:
-        return {"state": self._state, "elapsed": self._elapsed, "starts": self._starts.state_dict()}
+        return {"state": self._state, "elapsed": self.elapsed, "starts": self._starts.state_dict()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        self._state, self._elapsed = saved["state"], saved["elapsed"]
+        self._state, self.elapsed = saved["state"], saved["elapsed"]
         self._starts.load_state_dict(saved["starts"])
 
     def _start(self) -> Tensor:

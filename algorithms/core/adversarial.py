@@ -8,13 +8,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from algorithms.core.experience import Batch, Demonstrations, Experience, Samples, Transitions, absorbing_share
+from algorithms.core.absorbing import MEASURES, Batch, share_of_episodes, share_of_steps, with_end
+from algorithms.core.constants import PositiveFloat
+from algorithms.core.experience import Demonstrations, Experience, Samples, Transitions
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, finite
 from algorithms.core.ppo import PPO, Env, PPOConfig
 from algorithms.core.progress import Progress
 from algorithms.core.state import State
 from algorithms.core.trajectories import Recent, Window
+from threefold.base.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,17 @@ class LoopConfig:
     """Constants of the outer loop that all adversarial methods share."""
 
     reward_steps: int = 10  # steps on the reward per iteration
-    reward_rate: float = 3e-4  # of its Adam
+    reward_rate: PositiveFloat = 3e-4  # of its Adam
     recent: int = 1  # the policy's samples are those of this many last rollouts
     absorbing: bool = False  # extend terminated episodes by an absorbing state: for rewards of free sign
+    absorbing_share: str = "discounted"  # its occupancy; "counted", an ablation, weighs late ends like early ones
     trajectories: bool = False  # the loss draws whole ones: keep the policies of the recent rollouts too
+
+    def __post_init__(self) -> None:
+        """Raise `InputError` for an unknown measure."""
+        if self.absorbing_share not in MEASURES:
+            cure = f"write {' or '.join(MEASURES)}"
+            raise InputError(f"loop.absorbing_share: no measure {self.absorbing_share!r}; {cure}")
 
 
 class Config(Protocol):
@@ -49,14 +59,14 @@ def imitate(
     seeds: Sequence[int],
     config: Config,
 ) -> Iterator[Progress]:
-    """Train a population of imitators; never ends by itself.
+    """Train a population of imitators, without end: the caller stops.
 
     A method gives `Reward(obs_size, action_size, generators, config)`, the model being learned;
     `loss(model, expert, policy, config) -> [P]`; and `reward(model, batch, config) -> [P, N]`, which PPO maximises.
     Both see observations standardised by the policy's running statistics, started from the expert's, and actions in
     units of half their range. A Reward may leave `[P]` tensors in its dict `diagnostics`: they become metrics. One
-    without parameters has its loss called once an iteration, to solve for whatever it holds; one may also have a method
-    `prepare(expert, policy, config)`, called before the steps of each iteration. Neither sees gradients.
+    without parameters has its loss called once an iteration, to solve for its buffers; one may also have a method
+    `prepare(expert, policy, config)`, called before the steps of each iteration. Both run without gradients.
     """
     device = env.obs.device
     ppo = PPO(env, seeds, config.ppo)
@@ -82,7 +92,7 @@ def imitate(
         expert = expert_samples(ppo.policy, demonstrations, expert_draws, config)
         policy = policy_samples(ppo.policy, recent.rollouts, policy_draws, config)
         if isinstance(recent, Window):
-            _offer_trajectories(recent, expert, policy, ppo.policy, env.horizon if config.loop.absorbing else None)
+            _add_trajectories(recent, expert, policy, ppo.policy, env.horizon if config.loop.absorbing else None)
         if prepare:
             with torch.no_grad():
                 prepare(expert, policy, config)
@@ -115,15 +125,12 @@ def episode_reward(
 ) -> Tensor:
     """Return the learnt reward of every step, `[P, T, E]`.
 
-    With absorbing states a terminal step also earns what the absorbing state pays for ever after,
-    discount / (1 - discount) of its reward a step: r(s, a) + gamma r_abs / (1 - gamma).
+    With absorbing states a terminal step also earns what follows it.
     """
     batch = _standardised(policy, experience.transitions())
     value = reward(model, batch, config)
     if config.loop.absorbing:
-        first = batch.take(torch.zeros_like(batch.terminal[:, :1], dtype=torch.long))
-        absorbed = reward(model, first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool)), config)
-        value = value + batch.terminal * absorbed * config.ppo.discount / (1 - config.ppo.discount)
+        value = with_end(value, batch.terminal, reward(model, batch.end(), config), config.ppo.discount)
     return value.view_as(experience.terminal)
 
 
@@ -134,7 +141,8 @@ def expert_samples(
     """Return the expert's transitions as the losses see them, with `log_prob` under the current policy."""
     d = demonstrations
     pool = Transitions(*(x.expand(len(generators), *x.shape) for x in (d.obs, d.action, d.next_obs, d.terminal)))
-    share = absorbing_share(d.steps, d.terminals, config.ppo.discount) * config.loop.absorbing
+    share = share_of_episodes(d.lengths, d.ended, d.used, config.ppo.discount, config.loop.absorbing_share)
+    share = share * config.loop.absorbing
     return Samples(pool, d.size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
 
 
@@ -145,19 +153,18 @@ def policy_samples(
     """Return the transitions of the recent rollouts as the losses see them."""
     columns = zip(*(experience.transitions() for experience in recent), strict=True)
     rows = Transitions(*(torch.cat(column, 1) for column in columns))
-    terminals, size = (
-        rows.terminal.sum(1),
-        torch.full_like(rows.terminal[:, 0], rows.terminal.shape[1], dtype=torch.long),
-    )
-    share = absorbing_share(size, terminals, config.ppo.discount) * config.loop.absorbing
+    time = torch.cat([experience.elapsed.flatten(1) for experience in recent], 1)
+    size = torch.full_like(time[:, 0], time.shape[1])
+    share = share_of_steps(time, rows.terminal, config.ppo.discount, config.loop.absorbing_share)
+    share = share * config.loop.absorbing
     return Samples(rows, size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
 
 
-def _offer_trajectories(
+def _add_trajectories(
     window: Window, expert: Samples, policy: Samples, acting: GaussianPolicy, horizon: int | None
 ) -> None:
     for samples, episodes in ((expert, window.expert()), (policy, window.policy())):
-        samples.whole = partial(episodes.draw, see=partial(_standardised, acting), horizon=horizon)
+        samples.whole = partial(episodes.draw, standardise=partial(_standardised, acting), horizon=horizon)
 
 
 def _conditional(policy: GaussianPolicy, obs: Tensor) -> tuple[Tensor, Tensor]:

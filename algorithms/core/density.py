@@ -22,7 +22,7 @@ class GaussianMixture(nn.Module):
     kept: Tensor
 
     def __init__(self, components: int, size: int, generators: Generators) -> None:
-        """Start from means drawn from a standard Gaussian, which is what the first fits set out from."""
+        """Start from means drawn from a standard Gaussian: the first fit starts there."""
         super().__init__()
         mean = generators.normal(components, size)
         self.register_buffer("log_share", torch.full_like(mean[..., 0], -math.log(components)))  # [P, K]
@@ -44,7 +44,7 @@ class GaussianMixture(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor, weight: Tensor, steps: int) -> None:
-        """Take EM steps from where the mixture stands, on rows `x` `[P, N, D]` that count `weight` `[P, N]` each.
+        """Take EM steps from the current parameters, on rows `x` `[P, N, D]` that count `weight` `[P, N]` each.
 
         They raise the likelihood times a conjugate prior, `PRIOR` rows a component (Fraley & Raftery 2007).
         """

@@ -1,13 +1,14 @@
 """What losses and rewards are computed from: batches of transitions, rollouts of a policy, the demonstrations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from algorithms.core.absorbing import Batch
 from algorithms.core.population import Generators
 from threefold.base.errors import InputError
 
@@ -24,50 +25,6 @@ class Transitions(NamedTuple):
         """Return rows `index` `[P, n]` of each learner."""
         learner = torch.arange(index.shape[0], device=index.device)[:, None]
         return Transitions(*(column[learner, index] for column in self))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Transitions `[P, N]` without their reward: a method cannot peek.
-
-    A sample with `absorbing` 1 stands in the absorbing state after a terminal one (Kostrikov et al. 2019): its `obs`
-    and `action` are zero, its `log_prob` is 0 and it leads to itself.
-    """
-
-    obs: Tensor  # [P, N, O]
-    action: Tensor  # [P, N, A]
-    next_obs: Tensor  # [P, N, O]
-    terminal: Tensor  # [P, N], 1 where the task ended (a time limit is no end)
-    log_prob: Tensor  # [P, N], nats, of `action` under the current policy
-    absorbing: Tensor  # [P, N]
-
-    def inputs(self) -> Tensor:
-        """Return `[obs (1 - f), f, action (1 - f)]`, `[P, N, O + 1 + A]`, f = `absorbing`: to learn from."""
-        f = self.absorbing[..., None]
-        return torch.cat([self.obs * (1 - f), f, self.action * (1 - f)], -1)
-
-    def take(self, index: Tensor) -> "Batch":
-        """Return rows `index` `[P, n]` of each learner."""
-        learner = torch.arange(index.shape[0], device=index.device)[:, None]
-        return Batch(*(getattr(self, f.name)[learner, index] for f in fields(self)))
-
-    def into_absorbing(self, which: Tensor) -> "Batch":
-        """Return the batch with the samples `which` `[P, N]` (bool) replaced by absorbing ones."""
-        stay = (~which).to(self.obs.dtype)
-        x = stay[..., None]
-        return Batch(
-            self.obs * x, self.action * x, self.next_obs * x, self.terminal * stay, self.log_prob * stay, 1 - stay
-        )
-
-
-def absorbing_share(transitions: Tensor, terminals: Tensor, discount: float) -> Tensor:
-    """Return the absorbing state's share of the occupancy measure.
-
-    One terminal transition is followed for ever by the absorbing state: it stands for discount / (1 - discount)
-    absorbing ones.
-    """
-    absorbing = terminals * discount / (1 - discount)
-    return absorbing / (transitions + absorbing)
 
 
 @dataclass(frozen=True)
@@ -96,22 +53,22 @@ class Samples:
         size: Tensor,
         absorbing_share: Tensor,
         generators: Generators,
-        see: Callable[[Any], Batch] = lambda rows: rows,
+        standardise: Callable[[Any], Batch] = lambda rows: rows,
         conditional: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         """Offer the first `size[p]` of learner p's `rows` `[P, M]`, and absorbing ones in the given share `[P]`.
 
-        `see` makes a batch of those that are drawn. `conditional(obs)` gives mean and log std of the current policy's
-        action, `[P, N, A]` and `[P, 1, A]`.
+        `standardise` makes a batch of those that are drawn. `conditional(obs)` gives mean and log std of the current
+        policy's action, `[P, N, A]` and `[P, 1, A]`.
         """
         self.absorbing_share, self.conditional = absorbing_share, conditional
         self.whole: Callable[[int, Generators], Trajectories] | None = None
-        self._rows, self._size, self._generators, self._see = rows, size, generators, see
+        self._rows, self._size, self._generators, self._standardise = rows, size, generators, standardise
 
     @cached_property
     def rows(self) -> Batch:
         """Return all rows `[P, M]`, those that are held out too."""
-        return self._see(self._rows)
+        return self._standardise(self._rows)
 
     @property
     def weight(self) -> Tensor:
@@ -123,7 +80,7 @@ class Samples:
         """Draw n transitions `[P, n]` with replacement from the source's occupancy measure."""
         u = self._generators.uniform(2, n)
         index = (u[:, 0] * self._size[:, None]).long()
-        return self._see(self._rows.take(index)).into_absorbing(u[:, 1] < self.absorbing_share[:, None])
+        return self._standardise(self._rows.take(index)).into_absorbing(u[:, 1] < self.absorbing_share[:, None])
 
     def mean(self, function: Callable[[Batch], Tensor]) -> Tensor:
         """Return the mean `[P, D]` of features `function(batch)` `[P, N, D]` under the source's occupancy measure.
@@ -131,8 +88,7 @@ class Samples:
         It is exact: over all rows, and the absorbing state in its share.
         """
         alive = average(function(self.rows), self.weight[..., None])
-        first = self.rows.take(torch.zeros_like(self._size, dtype=torch.long)[:, None])
-        end = function(first.into_absorbing(torch.ones_like(first.terminal, dtype=torch.bool)))[:, 0]
+        end = function(self.rows.end())[:, 0]
         return torch.lerp(alive, end, self.absorbing_share[:, None])
 
     def varies(self) -> Tensor:
@@ -161,6 +117,7 @@ class Experience:
     next_obs: Tensor  # [P, T, E, O], the true successor, never the first observation of the next episode
     terminal: Tensor  # [P, T, E] bool
     truncated: Tensor  # [P, T, E] bool
+    elapsed: Tensor  # [P, T, E], steps of the episode before this one, those of earlier rollouts included
 
     @property
     def steps(self) -> int:
@@ -178,7 +135,7 @@ class Experience:
 
 
 class Demonstrations:
-    """The expert's trajectories, and how many of them each learner may use: learner p sees the first `counts[p]`.
+    """The expert's trajectories, and how many of them each learner may use: learner p uses the first `counts[p]`.
 
     `obs`, `action`, `next_obs` `[M, .]`, `terminal` `[M]` are the subsampled transitions of the pool in order;
     `trajectory` `[M]` says which trajectory each is of. `lengths` and `ended` `[K]` describe the whole trajectories:
@@ -202,10 +159,8 @@ class Demonstrations:
         self.lengths, self.ended = lengths, ended
         self._whole = Transitions(obs, action, next_obs, terminal) if len(obs) == lengths.sum() else whole
         self.counts = torch.tensor(counts, device=obs.device)
-        used = torch.arange(len(lengths), device=obs.device) < self.counts[:, None]  # [P, K]
+        self.used = torch.arange(len(lengths), device=obs.device) < self.counts[:, None]  # [P, K] bool
         self.size = (trajectory < self.counts[:, None]).sum(1)  # [P]: sets are nested, so rows are a prefix
-        self.steps = (used * lengths).sum(1)  # [P], of the whole trajectories
-        self.terminals = (used * ended).sum(1)  # [P]
 
     @property
     def rows(self) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 
 class Generators:
-    """One random generator per learner, so that a learner draws the same numbers whoever trains beside it.
+    """One random generator per learner, so that a learner draws the same numbers whichever others train beside it.
 
     `stream` names the purpose ("actions", "minibatches", ...): streams of one seed are independent of each other.
     """
@@ -35,11 +35,11 @@ class Generators:
         return iter(self._generators)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return where each learner's generator stands, `[P, bytes]`."""
+        """Return the state of each learner's generator, `[P, bytes]`."""
         return {"generators": torch.stack([g.get_state() for g in self._generators])}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from there."""
+        """Restore saved states."""
         for generator, where in zip(self._generators, state["generators"], strict=True):
             generator.set_state(where.clone())  # given a view, torch 2.13 reads beyond it
 
@@ -52,7 +52,7 @@ class Generators:
         return torch.stack([torch.rand(shape, generator=g, device=self.device) for g in self._generators])
 
     def permutations(self, times: int, n: int) -> Tensor:
-        """Return `times` random orders of n things per learner, `[P, times, n]`."""
+        """Return `times` random orders of n items per learner, `[P, times, n]`."""
         return torch.stack(
             [
                 torch.stack([torch.randperm(n, generator=g, device=self.device) for _ in range(times)])

@@ -11,16 +11,18 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat, Share
 from algorithms.core.experience import Experience
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, adam, descend, mlp
 from algorithms.core.state import State
+from threefold.base.errors import InputError
 
 RewardFunction = Callable[[Experience], Tensor]
 
 
 class Env(Protocol):
-    """P x E episodes stepped together. There is no reward here: a method cannot peek."""
+    """P x E episodes stepped together. There is no reward here: no method can use the true one."""
 
     P: int
     E: int
@@ -34,6 +36,10 @@ class Env(Protocol):
     def obs(self) -> Tensor:
         """Return the observation to act from next, `[P, E, O]`."""
 
+    @property
+    def elapsed(self) -> Tensor:
+        """Return the steps of each episode so far, `[P, E]`."""
+
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Act `[P, E, A]`; return the true `next_obs` `[P, E, O]`, `terminal` and `truncated` `[P, E]`."""
 
@@ -46,24 +52,33 @@ class PPOConfig:
     steps: int = 256  # T of a rollout; with 16 episodes 4096 transitions, here a measured choice
     epochs: int = 10
     minibatches: int = 8
-    rate: float = 3e-4
-    clip: float = 0.2
-    discount: float = 0.99
-    gae: float = 0.95
-    entropy_weight: float = 0.0
-    max_norm: float = 0.5  # Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.6
+    rate: PositiveFloat = 3e-4
+    clip: PositiveFloat = 0.2
+    discount: BelowOne = 0.99
+    gae: Share = 0.95
+    entropy_weight: NonNegativeFloat = 0.0
+    log_std: float = 0.0  # of the first policy's actions, in units of half their range; here a choice
+    max_norm: PositiveFloat = 0.5  # Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.6
 
 
 class PPO:
     """P independent PPO learners, one network pair each."""
 
     def __init__(self, env: Env, seeds: Sequence[int], config: PPOConfig) -> None:
-        """Draw the initial networks; `seeds[p]` alone decides learner p's random numbers."""
+        """Draw the initial networks; `seeds[p]` alone decides learner p's random numbers.
+
+        Raises `InputError` for more minibatches than a rollout has transitions.
+        """
+        if config.minibatches > config.steps * env.E:
+            raise InputError(
+                f"ppo.minibatches: {config.minibatches}, but a rollout of ppo.steps {config.steps} in {env.E} parallel "
+                f"episodes has {config.steps * env.E} transitions; write fewer, or more steps"
+            )
         self.env, self.config = env, config
         device = env.obs.device
         weights = Generators(seeds, "weights", device)
         scale = (env.action_high - env.action_low) / 2
-        self.policy = GaussianPolicy(env.obs_size, scale, config.hidden, weights)
+        self.policy = GaussianPolicy(env.obs_size, scale, config.hidden, weights, config.log_std)
         self.value = mlp(env.obs_size, config.hidden, 1, weights)
         self.optimizer = adam([*self.policy.parameters(), *self.value.parameters()], config.rate)
         self._actions = Generators(seeds, "actions", device)
@@ -85,17 +100,17 @@ class PPO:
         noise = self._actions.normal(T, env.E, env.action_size)
         rows = []
         for t in range(T):
-            obs = env.obs.float()
+            obs, elapsed = env.obs.float(), env.elapsed
             action = self.policy.act(obs, noise[:, t])
             next_obs, terminal, truncated = env.step(action)
-            rows.append((obs, action, next_obs.float(), terminal, truncated))
+            rows.append((obs, action, next_obs.float(), terminal, truncated, elapsed))
         return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
 
     def improve(self, reward_function: RewardFunction, experience: Experience) -> dict[str, Tensor]:
         """Take PPO's steps on one rollout under `reward_function`; return diagnostics, `[P]` each.
 
-        The running observation statistics take the rollout in afterwards, so that the policy that is improved is the
-        one that acted.
+        The running observation statistics are updated on the rollout afterwards, so that the policy that is improved
+        is the one that acted.
         """
         rows, old_entropy = self._training_rows(reward_function, experience), self.policy.entropy().detach()
         config, size = self.config, rows.shape[1] // self.config.minibatches
@@ -181,7 +196,7 @@ class ReturnScale(nn.Module):
         return self._var[:, 0].sqrt()
 
     def forward(self, reward: Tensor, ended: Tensor) -> Tensor:
-        """Take in rewards `[P, T, E]` of episodes that end where `ended`; return them divided by the std."""
+        """Update the std on rewards `[P, T, E]` of episodes that end where `ended`; return rewards / std."""
         returns, keep = torch.empty_like(reward), self._discount * ~ended
         for t in range(reward.shape[1]):
             returns[:, t] = self._return + reward[:, t]

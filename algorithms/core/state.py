@@ -23,7 +23,7 @@ class State(SimpleNamespace):
 
     They are modules, optimisers, `Generators`, other objects with `state_dict()` and `load_state_dict()`, tensors,
     numbers, lists of those, and None. Of a module these are the parameters, the buffers and the `Generators` among its
-    attributes: whatever else it holds must be made anew in every iteration.
+    attributes: anything else it holds must be made anew in every iteration.
     """
 
     def state_dict(self) -> dict[str, Any]:
@@ -79,22 +79,22 @@ def _generators(module: nn.Module) -> dict[str, Generators]:
 
 def _same(found: Any, expected: Any) -> None:
     if found != expected:
-        raise ValueError(f"{found} where {expected} belongs")
+        raise ValueError(f"found {found}, expected {expected}")
 
 
 def pack(tree: Any) -> bytes:
     """Return a tree as bytes."""
     tensors: dict[str, Tensor] = {}
 
-    def stand_in(leaf: Any) -> dict[str, str]:
+    def placeholder(leaf: Any) -> dict[str, str]:
         if not isinstance(leaf, Tensor):
-            raise TypeError(f"{type(leaf).__name__} is no part of a state")
+            raise TypeError(f"{type(leaf).__name__} cannot be part of a state")
         name = str(len(tensors))
         # Copies: safetensors refuses tensors that share memory.
         tensors[name] = leaf.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": name}
 
-    text = json.dumps(tree, default=stand_in)
+    text = json.dumps(tree, default=placeholder)
     tensors[TREE] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     return safetensors.torch.save(tensors)
 

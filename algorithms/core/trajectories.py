@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from algorithms.core.experience import Batch, Demonstrations, Experience, Trajectories, Transitions
+from algorithms.core.absorbing import Batch, extended
+from algorithms.core.experience import Demonstrations, Experience, Trajectories, Transitions
 from algorithms.core.partition import log_mean_exp
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
@@ -29,9 +30,9 @@ class Episodes:
 
     @torch.no_grad()
     def draw(
-        self, n: int, generators: Generators, see: Callable[[Transitions], Batch], horizon: int | None
+        self, n: int, generators: Generators, standardise: Callable[[Transitions], Batch], horizon: int | None
     ) -> Trajectories:
-        """Draw n episodes with replacement; `see` standardises their steps.
+        """Draw n episodes with replacement; `standardise` makes a batch of their steps.
 
         With a `horizon` (steps) an episode that the task ended goes on in the absorbing state until then.
         """
@@ -39,14 +40,14 @@ class Episodes:
         start, length, ended = (x.gather(1, index)[..., None] for x in (self.start, self.length, self.ended))
         time = torch.arange(longest(length) + 1, device=start.device)
         inside = time < length  # [P, n, L]
-        absorbed = (time == length) & ended & (horizon is not None)
+        absorbed, weight = extended(time, length, ended, horizon)
         row = torch.where(inside, start + time, 0).flatten(1)
         learner = torch.arange(len(row), device=row.device)[:, None]
-        steps = see(self.record.take(row))
+        steps = standardise(self.record.take(row))
         log_samplers = (self.log_samplers[:, learner, row].unflatten(2, inside.shape[1:]) * inside).sum(-1)
         return Trajectories(
             steps.into_absorbing(absorbed.flatten(1)),
-            (inside + absorbed * ((horizon or 0) - length)) * (self.count > 0)[:, None, None],
+            weight * (self.count > 0)[:, None, None],
             log_mean_exp(log_samplers.movedim(0, -1)),
         )
 
@@ -66,21 +67,21 @@ class Recent:
         return list(self._rollouts.values())
 
     def append(self, rollout: Experience, policy: GaussianPolicy) -> None:
-        """Take in a rollout and the policy that made it."""
+        """Add a rollout and the policy that made it."""
         self._rollouts.pop(self._number - self._recent, None)
         self._rollouts[self._number] = rollout
         self._number += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all of it."""
+        """Return the rollouts and their numbers."""
         return {"number": self._number, "rollouts": [vars(rollout) for rollout in self.rollouts]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore a saved state."""
         self._number = state["number"]
-        self._rollouts = self._numbered(Experience(**self._here(columns)) for columns in state["rollouts"])
+        self._rollouts = self._numbered(Experience(**self._on_device(columns)) for columns in state["rollouts"])
 
-    def _here(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return saved tensors on the device of the training."""
         return {name: tensor.to(self._demonstrations.obs.device) for name, tensor in tensors.items()}
 
@@ -103,7 +104,7 @@ class Window(Recent):
 
     @torch.no_grad()
     def append(self, rollout: Experience, policy: GaussianPolicy) -> None:
-        """Take in a rollout and the policy that made it."""
+        """Add a rollout and the policy that made it."""
         self._samplers[self._number] = deepcopy(policy)
         if len(self._rollouts) == self._recent:
             oldest = self._number - self._recent
@@ -118,15 +119,17 @@ class Window(Recent):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all of it but the log densities, which follow from it."""
+        """Return everything but the log densities, which follow from it."""
         samplers = [sampler.state_dict() for sampler in self._samplers.values()]
         return super().state_dict() | {"samplers": samplers, "new": self._new}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore a saved state."""
         super().load_state_dict(state)
-        self._samplers = self._numbered(GaussianPolicy.from_tensors(self._here(kept)) for kept in state["samplers"])
-        self._new = None if state["new"] is None else self._here({"new": state["new"]})["new"]
+        self._samplers = self._numbered(
+            GaussianPolicy.from_tensors(self._on_device(kept)) for kept in state["samplers"]
+        )
+        self._new = None if state["new"] is None else self._on_device({"new": state["new"]})["new"]
         self._log_prob = {}
 
     def expert(self) -> Episodes:
@@ -173,7 +176,7 @@ def complete(ended: Tensor, new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     start = torch.where(last_end >= first, last_end + 1, first)
     whole = ended & (new | (last_end >= first))
     count = whole.sum(1)
-    place = torch.where(whole, whole.cumsum(1) - 1, ended.shape[1])  # the others share a place behind all
+    place = torch.where(whole, whole.cumsum(1) - 1, ended.shape[1])  # the others share the last place, cut off below
     empty = start.new_zeros(len(start), len(step) + 1)
     starts, lengths = (empty.scatter(1, place, value)[:, :-1] for value in (start, step + 1 - start))
     return starts, lengths, count

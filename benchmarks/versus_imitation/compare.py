@@ -4,7 +4,7 @@
 
 makes the peer's virtual environment if need be, then measures (1) env steps per second of training, all in, in short
 alternating slices, and (2) the training time until the first and until all of four learners score 0.8. Ours trains a
-few learners a process, as `results.run` does; `imitation` trains one, and gets the fastest of three ways to run them.
+few learners a process, as `threefold run` does; `imitation` trains one, and gets the fastest of three ways to run them.
 
 Both clocks stop during evaluation and leave out imports and set-up; both evaluate after as many steps on as many
 deterministic episodes. A learner of ours shares the clock of all; one of the peer's starts when a core is free.
@@ -23,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.metadata import version
@@ -39,8 +39,8 @@ from algorithms import gail
 from envs.episodes import play
 from envs.monitor import Monitor
 from threefold.base.errors import InputError, one_line
-from threefold.base.workers import split
 from threefold.experts import demonstrations, experts
+from threefold.profile.design import together
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -85,8 +85,8 @@ WAYS = [
 
 
 def ours(trajectories: int, bounds: Bounds) -> Iterator[Point]:
-    """Train all learners in processes of a few, as `results.run` does."""
-    context, parts = multiprocessing.get_context("fork"), split(SEEDS)
+    """Train all learners in processes of a few, as `threefold run` does."""
+    context, parts = multiprocessing.get_context("fork"), together(SEEDS)
     points = context.SimpleQueue()
     workers = [
         context.Process(target=train_part, args=(part, trajectories, bounds, CORES // min(len(parts), CORES), points))
@@ -100,7 +100,7 @@ def ours(trajectories: int, bounds: Bounds) -> Iterator[Point]:
         worker.join()
 
 
-def train_part(seeds: list[int], trajectories: int, bounds: Bounds, threads: int, points: Any) -> None:
+def train_part(seeds: Sequence[int], trajectories: int, bounds: Bounds, threads: int, points: Any) -> None:
     """Train some learners and put down how they do, then None."""
     torch.set_num_threads(1)
     demos = demonstrations.load(ROOT / "data" / "demonstrations" / TASK, TASK, [trajectories] * len(seeds))
@@ -109,7 +109,9 @@ def train_part(seeds: list[int], trajectories: int, bounds: Bounds, threads: int
     points.put(None)
 
 
-def measured(seeds: list[int], demos: demonstrations.Demonstrations, bounds: Bounds, threads: int) -> Iterator[Point]:
+def measured(
+    seeds: Sequence[int], demos: demonstrations.Demonstrations, bounds: Bounds, threads: int
+) -> Iterator[Point]:
     """Train some learners as one population."""
     env = Monitor(envs.make(TASK, seeds, EPISODES, threads=threads))
     arena = envs.make(TASK, [10_000 + seed for seed in seeds], max(1, bounds.episodes), threads=threads)
@@ -304,7 +306,7 @@ def main() -> None:
         ("task", TASK, "Hopper-v4"),
         ("versions", engine, pins("imitation", "stable-baselines3", "gymnasium", "mujoco", "torch", "numpy")),
         ("settings", "algorithms/gail.py: Config", "tuned_hps/gail_seals_hopper_best_hp_eval.json of its wheel"),
-        ("learners", f"{len(SEEDS)}, {max(map(len, split(SEEDS)))} a process", f"{len(SEEDS)}; {best.name}"),
+        ("learners", f"{len(SEEDS)}, {max(map(len, together(SEEDS)))} a process", f"{len(SEEDS)}; {best.name}"),
         ("demonstrations", f"{options.trajectories} trajectories, {demos.rows} pairs", "the same"),
         ("machine", f"{CORES} cores, {platform.machine()}", "the same"),
     ]

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-BISECTIONS = 60  # until the bracket is narrower than rounding
+from algorithms.core import partition
+from algorithms.core.partition import log_mean_exp
 
 
 class Points(NamedTuple):
@@ -59,33 +60,16 @@ def cost_loss(p: Points, q: Points, log_z: Tensor) -> Tensor:
     return p.energy.mean(-1) + log_z_mixture(p, q, *weights)
 
 
-@torch.no_grad()
 def solve_log_z(p: Points, q: Points) -> Tensor:
-    """Return the log Z, `[...]`, where dL_D/dZ = 0: the estimator b of Bennett (1976).
-
-    dL_D/dlog Z = E_p[1 - D] - E_q[D] rises with log Z. At the largest log weight log(exp(-E)/q) no D is above 1/2 and
-    the slope not negative; at the smallest, none is below 1/2 and the slope not positive: the root lies between.
-    """
-    zero = torch.zeros((), dtype=torch.float64, device=p.energy.device)
-    on_p, on_q = p.logit(zero).double(), q.logit(zero).double()
-    both = torch.cat([on_p, on_q], -1)
-    low, high = both.amin(-1), both.amax(-1)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        slope = (middle[..., None] - on_p).sigmoid().mean(-1) - (on_q - middle[..., None]).sigmoid().mean(-1)
-        low, high = torch.where(slope < 0, middle, low), torch.where(slope < 0, high, middle)
-    return middle.to(p.energy.dtype)
+    """Return the log Z, `[...]`, where dL_D/dZ = 0: the estimator b of Bennett (1976), by the solver that trains."""
+    return partition.solve_log_z(*(-points.energy - points.log_q for points in (p, q)))
 
 
 def log_z_generator(q: Points) -> Tensor:
     """Return log E_q[exp(-E) / q], `[...]`: importance sampling from the generator alone; unbiased before the log."""
-    return _log_mean(-q.energy - q.log_q)
+    return log_mean_exp(-q.energy - q.log_q)
 
 
 def log_z_mixture(p: Points, q: Points, log_mu_p: Tensor, log_mu_q: Tensor) -> Tensor:
     """Return log E_mu[exp(-E) / mu~], `[...]`, of log mu~ at both samples; unbiased before the log if mu~ = mu."""
-    return torch.logaddexp(_log_mean(-p.energy - log_mu_p), _log_mean(-q.energy - log_mu_q)) - math.log(2)
-
-
-def _log_mean(x: Tensor) -> Tensor:
-    return x.logsumexp(-1) - math.log(x.shape[-1])
+    return torch.logaddexp(log_mean_exp(-p.energy - log_mu_p), log_mean_exp(-q.energy - log_mu_q)) - math.log(2)

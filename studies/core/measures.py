@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from algorithms.core.partition import effective_size
 from algorithms.core.population import Generators
 from studies.core.discriminator import Points, log_z_generator, log_z_mixture, solve_log_z
 from studies.core.energies import Grid
@@ -67,8 +68,8 @@ class Measures:
         q = Points(energy(x_q).double(), log_q.double())
         log_p = log_densities(self.learners.targets, torch.cat([x_p, x_q], 1).double())
         log_weight = -q.energy - q.log_q
-        ess = (2 * log_weight.logsumexp(-1) - (2 * log_weight).logsumexp(-1)).exp()
-        return estimates(p, q, *log_p.chunk(2, -1)) | {"ess": ess / log_weight.shape[-1]}
+        ess = effective_size(log_weight) / log_weight.shape[-1]
+        return estimates(p, q, *log_p.chunk(2, -1)) | {"ess": ess}
 
 
 def estimates(p: Points, q: Points, log_p_p: Tensor, log_p_q: Tensor) -> dict[str, Tensor]:

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
-from threefold.base.strict import Strict
+from threefold.base.strict import Seed, Strict
 from threefold.tables.schema import Schema
 
 
@@ -12,7 +12,7 @@ class Size(Strict):
     """How much is measured."""
 
     targets: Annotated[list[str], Field(min_length=1)]
-    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     steps: PositiveInt
     batch: PositiveInt  # points of each source in a step
     records: PositiveInt  # looks at the learners during training, the last included

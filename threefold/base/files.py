@@ -1,5 +1,6 @@
 """Writing results so that nothing half-written is ever found."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+IMPORTED = Path("data") / "imported"  # demonstrations that users bring, a folder for each name
+
+
+def checksum(path: Path) -> str:
+    """Return the sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a folder by its name."""
+    return {path.name: checksum(path) for path in folder.iterdir() if path.is_file()}
 
 
 def check_writable(folder: Path) -> None:
@@ -18,26 +31,35 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add `path` to an `OSError` that names no file, as that of a full disk or of a lock."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `folder` if the body succeeds, else `folder` stays as it was.
 
-    An `OSError` from the body that names no file, as that of a full disk, leaves naming `folder`.
+    A link stays, and the folder that it leads to is replaced. An `OSError` names a file, or `folder`.
     """
+    folder = Path(os.path.realpath(folder)) if folder.is_symlink() else folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        yield fresh
-        fresh.chmod(0o755)  # mkdtemp makes folders only their owner can read
-        if folder.exists():
-            old = fresh.with_name(f"{fresh.name}-old")
-            folder.rename(old)
-            fresh.rename(folder)
-            shutil.rmtree(old)
-        else:
-            fresh.rename(folder)
-    except OSError as error:
-        error.filename = error.filename or str(folder)
-        raise
+        with naming(folder):
+            yield fresh
+            fresh.chmod(0o755)  # mkdtemp makes folders only their owner can read
+            if folder.exists():
+                old = fresh.with_name(f"{fresh.name}-old")
+                folder.rename(old)
+                fresh.rename(folder)
+                shutil.rmtree(old)
+            else:
+                fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -47,14 +69,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)  # mkstemp makes files only their owner can read
-        os.replace(name, path)
-    except BaseException as error:
+        with naming(path):
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(name, 0o644)  # mkstemp makes files only their owner can read
+            os.replace(name, path)
+    except BaseException:
         os.unlink(name)
-        if isinstance(error, OSError):  # a full disk's names no file
-            error.filename = error.filename or str(path)
         raise
 
 

@@ -4,25 +4,16 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from threefold.base.steps import Step
+
 FIRST_LINE = 2.0  # seconds until a log's first line,
 PLAIN_EVERY = 15.0  # and between the lines after it
 RECENT = 10  # episodes of a learner that its shown return averages
-
-
-class Step(NamedTuple):
-    """How far some learners have come since they last said so."""
-
-    more: int  # for each of them
-    episodes: Sequence[tuple[int, float, int]] = ()  # learner, episode_return and length of those that ended
-    unit: str = "steps"  # what there is more of; a method that uses no environment step counts something else
-    learners: int | None = None  # how many have; None: all
-    resumed: bool = False  # it was done by an earlier run
 
 
 class Ticker:

@@ -21,11 +21,11 @@ from envs import device as devices
 from envs.monitor import Monitor
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.base.workers import split
 from threefold.cells import memory
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
+from threefold.profile.rollout import on_device
 
 
 def iteration_seconds(task: str, method: str, config: Any, seeds: Sequence[int], episodes: int, device: str) -> float:
@@ -69,22 +69,29 @@ def noise(env: Monitor, learners: int, device: str, trajectories: int = 4, steps
     )
 
 
-def cells(design: Design, params: Path, device: str) -> pd.DataFrame:
+def cells(design: Design, device: str) -> pd.DataFrame:
     """Return one row per cell that steps an env: task, row, learners, env_steps, steps_per_s, hours."""
     named = [(task, row) for task in design.tasks for row in design.rows(task)]
-    configs = {(task, row): configure(design, params, task, row) for task, row in named}
+    configs = {(task, row): configure(design, task, row) for task, row in named}
     stepping = [cell for cell in named if hasattr(configs[cell], "ppo")]
     if not stepping:
-        raise InputError(f"{params}: methods: none steps an env; name one that does")
+        raise InputError(f"{design.params}: methods: none steps an env; name one that does")
 
     def seconds(task: str, row: str) -> float:
         """Of one environment step of one learner, of a cell that is computed by all its processes."""
-        parts, episodes = split(design.learners(task), device), design.budget[task].parallel_episodes
-        config, seeds = configs[task, row], [seed for _, seed in parts[0]]
+        parts, episodes = design.parts(task, row), design.budget[task].parallel_episodes
+        together = parts[0].learners if device == "cpu" else design.learners(task, row)
+        config, seeds = configs[task, row], [seed for _, seed in together]
         if device == "cuda":
             memory.refuse_too_many(task, len(seeds), episodes, config, torch.cuda.mem_get_info()[0])
+        shaped, config = on_device(design, task, config, device)
+        episodes = shaped.budget[task].parallel_episodes
         took = iteration_seconds(task, design.variant(row).method, config, seeds, episodes, device)
-        return took / (config.ppo.steps * episodes * len(seeds)) / min(len(parts), default_threads())
+        return (
+            took
+            / (config.ppo.steps * episodes * len(seeds))
+            / (min(len(parts), default_threads()) if device == "cpu" else 1)
+        )
 
     first = {task: next(row for t, row in stepping if t == task) for task, _ in stepping}
     on_task = {task: seconds(task, row) for task, row in first.items()}
@@ -98,7 +105,7 @@ def cells(design: Design, params: Path, device: str) -> pd.DataFrame:
     evaluation = {task: episodes * envs.load(task).HORIZON * evaluation_seconds(task) for task in on_task}
     rows = []
     for task, row in stepping:
-        learners, rate = len(design.learners(task)), 1 / (on_task[task] * cost[row])
+        learners, rate = len(design.learners(task, row)), 1 / (on_task[task] * cost[row])
         env_steps = learners * design.budget[task].env_steps
         hours = (env_steps / rate + learners * evaluation[task]) / 3600
         rows.append((task, row, learners, env_steps, rate, hours))
@@ -108,10 +115,10 @@ def cells(design: Design, params: Path, device: str) -> pd.DataFrame:
 def cost(params: Path) -> str:
     """Return what a profile costs on its device, as text."""
     design = load(params)
-    check_names(design, params, None)
+    check_names(design)
     torch.set_num_threads(1)  # as when it trains
     device = devices.choose(design.device)
-    return report(cells(design, params, device), devices.describe(device))
+    return report(cells(design, device), devices.describe(device))
 
 
 def report(table: pd.DataFrame, where: str) -> str:

@@ -1,34 +1,30 @@
-"""The cells that a profile asks for, and how far each is."""
+"""The parts that a profile asks for, and how far each is."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from threefold.cells.inputs import Sources, inputs
-from threefold.profile.design import Design, load
-from threefold.profile.overrides import configure
-from threefold.store.entries import Entry, is_locked, location
+from threefold.cells.cell import Cell, cells
+from threefold.profile.design import Design, Part
+from threefold.store.entries import Entry, is_locked
 
 Status = Literal["done", "running", "stopped", "to do"]
 
 
-def grid(design: Design, params: Path) -> list[Entry]:
-    """Return an entry for every cell of a profile, in the order of its tasks and rows."""
-    store, sources = location(design.root), Sources(design.root)
-    return [
-        Entry(store, task, row, inputs(design, task, row, configure(design, params, task, row), sources))
-        for task in design.tasks
-        for row in design.rows(task)
-    ]
+class Place(NamedTuple):
+    """A part of a cell, and where it is computed."""
+
+    cell: Cell
+    part: Part
+    entry: Entry
 
 
-def profiles(root: Path) -> list[tuple[Path, Design]]:
-    """Return the params.yaml and the design of every profile of a project: of each folder with the chain, dvc.yaml."""
-    found = [path.with_name("params.yaml") for path in sorted([*root.glob("dvc.yaml"), *root.glob("*/dvc.yaml")])]
-    return [(params, load(params)) for params in found if params.exists() and "profile:" in params.read_text()]
+def grid(design: Design) -> list[Place]:
+    """Return every part of every cell of a profile, in the order of its tasks and rows."""
+    return [Place(cell, part, cell.entry(part)) for cell in cells(design) for part in cell.parts]
 
 
 def status(folder: Path) -> Status:
-    """Return how far the cell of a folder of the store is; `stopped`: begun, and nobody is at it."""
+    """Return how far the entry of a folder of the store is; `stopped`: begun, and nobody is at it."""
     if (folder / "done").exists():
         return "done"
     if not folder.exists():

@@ -1,43 +1,36 @@
-"""Where a number comes from: versions (part of the results), and machine, time and commit (beside them)."""
+"""Where a number comes from: versions (part of a result), and time, kind of CPU and commit (beside it)."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from envs.device import ENGINES, versions
 from threefold.cells.record import Outcome
-from threefold.profile.design import Design
+from threefold.cells.training import Job
 from threefold.store.origin import origin
 
 
-def sidecar(parts: Sequence[Outcome], device: str) -> dict[str, Any]:
-    """Return where, when and how a cell was computed; kept beside the results, whose hash it would change."""
-    seconds = max(part.seconds for part in parts)
+def sidecar(outcome: Outcome, device: str) -> dict[str, Any]:
+    """Return when, how and how fast a part was computed; kept beside the result, whose hash it would change."""
+    steps = outcome.env_steps * len(outcome.learners)
     return origin(device) | {
-        "wall_s": round(seconds, 1),
-        "env_steps_per_s": round(sum(part.env_steps for part in parts) / seconds, 1),
-        "started": min(part.started for part in parts),
-        "resumed": max(part.resumed for part in parts),
+        "wall_s": round(outcome.seconds, 1),
+        "env_steps_per_s": round(steps / outcome.seconds, 1),
+        "started": outcome.started,
+        "resumed": outcome.resumed,
     }
 
 
-def describe(
-    design: Design,
-    task: str,
-    row: str,
-    config: dict[str, Any],
-    demonstrations_sha256: str | None,
-    device: str = "cpu",
-) -> dict[str, Any]:
-    """Return cell.json: what the cell's numbers rest on; `device` is where it trained."""
+def card(made_from: dict[str, Any], job: Job | None = None) -> dict[str, Any]:
+    """Return part.json: what the numbers of a part rest on, and where and in what shape it trained, if it did."""
+    device = job.device if job else "cpu"
+    rollout = {"parallel_episodes": job.parallel_episodes, "steps": job.config.ppo.steps} if _rolls_out(job) else None
     return {
-        "task": task,
-        "row": row,
-        "method": design.variant(row).method,
-        "expert": design.variant(row).expert,
+        "made_from": made_from,
         "versions": versions(ENGINES[device]),
         "engine": ENGINES[device],
         "device": device,
-        "config": config,
-        "budget": design.budget[task].model_dump(),
-        "demonstrations_sha256": demonstrations_sha256,
+        "rollout": rollout,
     }
+
+
+def _rolls_out(job: Job | None) -> TypeGuard[Job]:
+    return job is not None and hasattr(job.config, "ppo")

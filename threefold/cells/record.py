@@ -1,9 +1,9 @@
-"""The record of learners while they train, what comes out of it, and the folder that a cell becomes."""
+"""The record of learners while they train, what comes out of it, and the files that it becomes."""
 
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,36 +16,75 @@ from torch import Tensor, nn
 import envs
 from algorithms.core.progress import Progress
 from envs.episodes import Episodes, play
-from threefold.base.files import replacing, write_json
+from threefold.base.files import checksums, replacing, write_json
 from threefold.tables import schema
 
 EVALUATION_SEEDS = 1_000_000  # start states of evaluations are apart from those of training
+LOGGED = 100  # points of a training at which its metrics are kept: what a figure can show
+DIGITS = 6  # significant ones of a metric
+
+Learner = tuple[int, int]  # number of demonstrations, and seed
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What the training of some of a cell's learners came to. It goes from one process to another."""
 
+    learners: list[Learner]
     evaluations: list[dict[str, Any]]
     training: list[dict[str, Any]]
-    learners: list[dict[str, Any]]
-    failures: list[str]  # a line each
-    tensors: bytes  # policies and what was learnt beside them, as safetensors
-    env_steps: int  # of all of these learners
+    ends: list[dict[str, Any]]  # a row of learners.csv each
+    policies: dict[str, Tensor]  # [P, ...]
+    models: dict[str, Tensor]  # [P, ...], what was learnt beside the policies
+    env_steps: int  # of each learner
     started: str
     resumed: int  # times
     seconds: float
+
+    def of(self, learners: Sequence[Learner]) -> "Outcome":
+        """Return what it says of some of its learners."""
+
+        def theirs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [row for row in rows if (row["demonstrations"], row["seed"]) in learners]
+
+        places = torch.tensor([self.learners.index(learner) for learner in learners])
+        policies, models = (
+            {name: tensor if name.endswith("action_scale") else tensor[places] for name, tensor in tensors.items()}
+            for tensors in (self.policies, self.models)
+        )
+        return replace(
+            self,
+            learners=list(learners),
+            evaluations=theirs(self.evaluations),
+            training=theirs(self.training),
+            ends=theirs(self.ends),
+            policies=policies,
+            models=models,
+        )
+
+    @property
+    def failures(self) -> list[str]:
+        """Return a line for each learner that failed."""
+        return [
+            f"failed: {end['row']} {end['task']}, {end['demonstrations']} demonstrations, seed {end['seed']}, "
+            f"iteration {end['iteration']}: {end['reason']}"
+            for end in self.ends
+            if end["status"] == "failed"
+        ]
 
 
 class Record:
     """What is recorded of some of a cell's learners while they train: evaluations, metrics and failures, as rows."""
 
-    def __init__(self, task: str, row: str, learners: Sequence[tuple[int, int]], threads: int) -> None:
-        """Begin; each learner is a number of demonstrations and a seed, `threads` are those of evaluations."""
+    def __init__(self, task: str, row: str, learners: Sequence[Learner], env_steps: int, threads: int) -> None:
+        """Begin; `env_steps` is each learner's budget, `threads` are those of evaluations."""
         self.task, self.row, self.learners, self.threads = task, row, learners, threads
         self.evaluations: list[dict[str, Any]] = []
         self.training: list[dict[str, Any]] = []
         self.failed: dict[int, tuple[int, int, str]] = {}  # learner: iteration, env_steps, reason
+        self._ended: list[tuple[int, float, int]] = []  # episodes since metrics were last kept,
+        self._kept = 0  # at so many env_steps
+        self._budget = env_steps
         self.started, self.resumed = datetime.now(UTC).isoformat(timespec="seconds"), 0
         self._clock, self._seconds = time.perf_counter(), 0.0  # the latter before it was last resumed
 
@@ -65,21 +104,33 @@ class Record:
             for learner in (~finite).nonzero().flatten().tolist():
                 reason = f"not finite: {where}"
                 self.failed.setdefault(learner, (progress.iteration, progress.env_steps, reason))
+        self._ended += episodes
+        if self._is_due(progress.env_steps):
+            self._keep(progress)
+
+    def _is_due(self, env_steps: int) -> bool:
+        if env_steps == 0 or env_steps >= self._budget:
+            return True
+        return env_steps * LOGGED // self._budget > self._kept * LOGGED // self._budget
+
+    def _keep(self, progress: Progress) -> None:
+        """Keep the metrics of this iteration, and the means of the episodes that ended since the last time."""
         values: dict[str, dict[int, float]] = {
             name: dict(enumerate(metric.tolist())) for name, metric in progress.metrics.items()
         }
         by_learner = defaultdict(list)
-        for learner, episode_return, length in episodes:
+        for learner, episode_return, length in self._ended:
             by_learner[learner].append((episode_return, length))
         for column, name in enumerate(("episode_return", "episode_length")):
             values[name] = {p: sum(e[column] for e in ended) / len(ended) for p, ended in by_learner.items()}
         when = {"iteration": progress.iteration, "env_steps": progress.env_steps}
         self.training += [
-            self.key(learner) | when | {"metric": name, "value": value}
+            self.key(learner) | when | {"metric": name, "value": float(f"{value:.{DIGITS}g}")}
             for name, metric in values.items()
             for learner, value in metric.items()
             if learner not in self.failed
         ]
+        self._ended, self._kept = [], progress.env_steps
 
     def evaluate(self, progress: Progress, episodes: int) -> None:
         """Play deterministic episodes and record them: on the native engine, whichever trains."""
@@ -92,69 +143,60 @@ class Record:
     def state_dict(self) -> dict[str, Any]:
         """Return what it holds so far."""
         rows = {"evaluations": self.evaluations, "training": self.training, "failed": list(self.failed.items())}
+        rows |= {"ended": self._ended, "kept": self._kept}
         return rows | {"started": self.started, "seconds": self.seconds, "resumed": self.resumed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self.evaluations, self.training = state["evaluations"], state["training"]
         self.failed = {learner: (iteration, steps, why) for learner, (iteration, steps, why) in state["failed"]}
+        self._ended = [(learner, total, length) for learner, total, length in state["ended"]]
+        self._kept = state["kept"]
         self.started, self.resumed = state["started"], state["resumed"] + 1
         self._clock, self._seconds = time.perf_counter(), state["seconds"]
 
     def outcome(self, progress: Progress) -> Outcome:
         """Return what the training came to."""
-        learners = []
+        ends = []
         for learner in range(len(self.learners)):
-            failed = learner in self.failed
-            outcome = self.failed.get(learner, (progress.iteration, progress.env_steps, ""))
-            status = {"status": "failed" if failed else "ok"} | dict(
-                zip(("iteration", "env_steps", "reason"), outcome, strict=True)
-            )
-            learners.append(self.key(learner) | status)
-        failures = [
-            f"failed: {self.row} {self.task}, {self.learners[learner][0]} demonstrations, "
-            f"seed {self.learners[learner][1]}, iteration {iteration}: {reason}"
-            for learner, (iteration, _, reason) in self.failed.items()
-        ]
+            iteration, env_steps, reason = self.failed.get(learner, (progress.iteration, progress.env_steps, ""))
+            status = "failed" if learner in self.failed else "ok"
+            end = {"status": status, "iteration": iteration, "env_steps": env_steps, "reason": reason}
+            ends.append(self.key(learner) | end)
         return Outcome(
+            list(self.learners),
             self.evaluations,
             self.training,
-            learners,
-            failures,
-            tensors(policy=progress.policy, **progress.models),
-            progress.env_steps * len(self.learners),
+            ends,
+            tensors(policy=progress.policy),
+            tensors(**progress.models),
+            progress.env_steps,
             self.started,
             self.resumed,
             self.seconds,
         )
 
 
-def save(folder: Path, parts: Sequence[Outcome], description: dict[str, Any]) -> None:
-    """Write a cell's folder, all of it or nothing."""
+def save(folder: Path, outcome: Outcome, card: dict[str, Any], models: str) -> None:
+    """Write the files of a result, all of them or nothing; `models` is the file's name of what else was learnt."""
     with replacing(folder) as fresh:
-        evaluations, training, learners = (
-            [row for part in parts for row in getattr(part, table)] for table in ("evaluations", "training", "learners")
-        )
-        write_tables(fresh, evaluations, training, learners)
-        write_json(description, fresh / "cell.json")
-        (fresh / "policies.safetensors").write_bytes(joined([part.tensors for part in parts]))
+        write_tables(fresh, outcome.evaluations, outcome.training, outcome.ends)
+        (fresh / "policies.safetensors").write_bytes(safetensors.torch.save(outcome.policies))
+        write_json(card | {"sha256": checksums(fresh)}, fresh / schema.PART)
+        (fresh / models).write_bytes(safetensors.torch.save(outcome.models))
 
 
 def write_tables(
     folder: Path, evaluations: list[dict[str, Any]], training: list[dict[str, Any]], learners: list[dict[str, Any]]
 ) -> None:
-    """Write a cell's three tables."""
-    for name, rows, columns in (
-        ("evaluations", evaluations, schema.EVALUATIONS),
-        ("training", training, schema.TRAINING),
-        ("learners", learners, schema.LEARNERS),
-    ):
-        frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
-        schema.write_csv(frame, folder / f"{name}.csv", columns)
+    """Write the three tables of a result."""
+    for name, rows in (("evaluations", evaluations), ("training", training), ("learners", learners)):
+        file, columns = schema.FILES[name], schema.TABLES[name]
+        schema.write_csv(pd.DataFrame(rows, columns=list(columns)).astype(columns), folder / file, columns)
 
 
 def rows(key: dict[str, Any], env_steps: int, episodes: Episodes, learner: int) -> list[dict[str, Any]]:
-    """Return one learner's episodes as rows of evaluations.csv."""
+    """Return one learner's episodes as rows of the evaluations."""
     columns = (episodes.episode_return[learner], episodes.length[learner], episodes.terminated[learner])
     return [
         key
@@ -171,22 +213,10 @@ def rows(key: dict[str, Any], env_steps: int, episodes: Episodes, learner: int) 
     ]
 
 
-def tensors(**modules: nn.Module) -> bytes:
-    """Return the modules' parameters as safetensors, every name behind its module's."""
-    named: dict[str, Tensor] = {
-        f"{name}.{key}": value.contiguous()
+def tensors(**modules: nn.Module) -> dict[str, Tensor]:
+    """Return the modules' parameters and buffers, on the CPU, every name behind its module's."""
+    return {
+        f"{name}.{key}": value.detach().cpu().contiguous()
         for name, module in modules.items()
         for key, value in module.state_dict().items()
     }
-    return safetensors.torch.save(named)
-
-
-def joined(parts: Sequence[bytes]) -> bytes:
-    """Return the tensors of all learners, `[P, ...]`, from those of the parts; an action scale is the task's."""
-    tables = [safetensors.torch.load(part) for part in parts]
-    return safetensors.torch.save(
-        {
-            name: first if name.endswith("action_scale") else torch.cat([table[name] for table in tables])
-            for name, first in tables[0].items()
-        }
-    )

@@ -1,21 +1,26 @@
 """What every score of a task is relative to: random actions and the expert, as ordinary rows."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import envs
 from algorithms.core.policy import GaussianPolicy
 from envs.episodes import play
-from threefold.base.files import replacing, write_json
-from threefold.cells.provenance import describe
+from threefold.base.files import checksum, replacing, write_json
+from threefold.cells.provenance import card
 from threefold.cells.record import EVALUATION_SEEDS, rows, write_tables
 from threefold.experts import experts
-from threefold.experts.demonstrations import CARD, refuse_weak
+from threefold.experts.demonstrate import refuse_weak
+from threefold.experts.demonstrations import CARD
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
+from threefold.store import code
+from threefold.store.inputs import plain
 from threefold.tables import schema
 
+REFERENCE = "reference"
 SEED = 0  # one population of one: its episodes start where the first learner's do
 
 
@@ -35,21 +40,40 @@ def measure(design: Design, task: str, policy: GaussianPolicy) -> list[dict[str,
     ]
 
 
+def made_from(design: Design, task: str) -> dict[str, Any]:
+    """Return all that decides the bytes of a task's reference cell."""
+    module, folder = envs.load(task), design.root / "data" / "experts" / task
+    model = envs.model_path(module)
+    return plain(
+        {
+            "task": task,
+            "row": REFERENCE,
+            "episodes": design.evaluation.episodes,
+            "code": code.checksums(__name__, module.__name__),
+            "data": {
+                model.name: checksum(model),
+                "policy.safetensors": str(experts.load(task, folder)[1]["sha256"]),
+            },
+        }
+    )
+
+
 def reference(params: Path, task: str) -> None:
     """Measure and write one task's reference cell."""
     design = load(params)
-    check_names(design, params, task)
+    check_names(design, task)
     torch.set_num_threads(1)
+    (design.results / "variants").mkdir(parents=True, exist_ok=True)  # `collect` depends on it, variants or not
     folder = design.root / "data" / "experts" / task
-    policy, card = experts.load(task, folder)
+    policy, expert_card = experts.load(task, folder)
     if not design.allow_weak_expert:
-        refuse_weak(folder / CARD, card, f"set allow_weak_expert: true in {params}")
+        refuse_weak(folder / CARD, expert_card, f"set allow_weak_expert: true in {params}")
     evaluations = measure(design, task, policy)
     learners = [
         {"task": task, "row": name, "demonstrations": 0, "seed": SEED}
         | {"status": "ok", "iteration": 0, "env_steps": 0, "reason": ""}
         for name in schema.REFERENCES
     ]
-    with replacing(design.cell(task, "reference")) as fresh:
+    with replacing(design.cell(task, REFERENCE) / "all") as fresh:
         write_tables(fresh, evaluations, [], learners)
-        write_json(describe(design, task, "reference", {}, None), fresh / "cell.json")
+        write_json(card(made_from(design, task)), fresh / schema.PART)

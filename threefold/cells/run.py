@@ -1,123 +1,185 @@
-"""Compute cells: one row on one task each, all seeds and numbers of demonstrations at once."""
+"""Compute cells: each of their parts in the store, by a process of its own, and then in their place."""
 
-import dataclasses
 import json
+import shutil
 import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-import envs
 from algorithms.core.experience import Demonstrations
 from envs import device as devices
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.base.files import check_writable, replacing, write_bytes, write_json
+from threefold.base.files import check_writable, checksums, replacing, write_bytes, write_json
 from threefold.base.progress import Ticker
-from threefold.base.workers import Team, split
+from threefold.base.steps import Step
+from threefold.base.workers import Team
 from threefold.cells import memory
-from threefold.cells.inputs import Sources, inputs, refuse_other_inputs
-from threefold.cells.provenance import describe, sidecar
+from threefold.cells.cell import LEARNT, Cell, cells
+from threefold.cells.plan import refuse_other_inputs, refuse_other_plan
+from threefold.cells.provenance import card, sidecar
 from threefold.cells.record import save
-from threefold.cells.training import Job, train
-from threefold.experts import demonstrations as data
-from threefold.profile.design import Design, load
+from threefold.cells.training import train
+from threefold.profile.design import Part, load
 from threefold.profile.names import check_names
-from threefold.profile.overrides import configure
-from threefold.store.entries import Entry, location, say
-from threefold.store.sources import refuse_edits_since_start
+from threefold.store import code
+from threefold.store.checkpoints import Checkpoints
+from threefold.store.entries import alone, location, say
+from threefold.store.inputs import fingerprint
 from threefold.tables import schema
 
 
-def run(params: Path, row: str, task: str | None = None, expect: Path | None = None) -> None:
-    """Compute a row of a profile on a task, or on each of its tasks.
-
-    `expect` is a file with what the cell must be made from: see `threefold.launch`.
-    """
+def run(params: Path, row: str, task: str | None = None) -> None:
+    """Compute a row of a profile on a task, or on each of its tasks, and deliver it."""
     design = load(params)
-    check_names(design, params, task, row)
-    expected = json.loads(expect.read_text()) if expect else None
+    check_names(design, task, row)
+    for cell in cells(design):
+        _ = cell.config  # a mistake in any cell's constants shows in the first one already
     torch.set_num_threads(1)  # see threefold.base.workers
     for each in [task] if task else design.variant(row).tasks:
+        if reason := design.left_out.get(each, {}).get(row):
+            leave_out(design.cell(each, row), reason)
+            continue
+        cell = Cell(design, each, row)
         try:
-            run_cell(design, params, each, row, expected)
+            run_cell(cell)
         except (InputError, OSError):  # the user's or the machine's fault, which stops the next cell as well
             raise
         except Exception as error:
             if not design.keep_going:
                 raise
-            record_crash(design.cell(each, row), error)
+            record_crash(cell.folder, error)
 
 
-def run_cell(design: Design, params: Path, task: str, row: str, expected: dict[str, Any] | None = None) -> None:
-    """Compute one cell, unless the store has it, and put it where DVC wants it.
-
-    Raises InputError if it is not made from what is `expected`, naming the difference.
-    """
-    # Every task's and row's, so that a mistake shows in the first cell already.
-    configs = {(name, r): configure(design, params, name, r) for name in design.tasks for r in design.rows(name)}
-    config = configs[task, row]
-    check_writable(design.cell(task, row).parent)
-    made_from = inputs(design, task, row, config, Sources(design.root))
-    refuse_edits_since_start(made_from["files"])
-    if expected is not None:
-        refuse_other_inputs(expected, made_from)
-    entry = Entry(location(design.root), task, row, made_from)
-    entry.obtain(
-        lambda: compute(entry, design, config, params),
-        lambda: inputs(design, task, row, config, Sources(design.root)),
-        design.cell(task, row),
-    )
-    write_bytes(design.results / "provenance" / task / f"{row}.json", entry.provenance())
+def run_cell(cell: Cell) -> None:
+    """Compute what the store lacks of a cell, and put all of it where it is wanted."""
+    check_writable(cell.folder.parent)
+    entries = [cell.entry(part) for part in cell.parts]
+    refuse_other_plan(cell, entries)
+    for entry in entries:
+        code.refuse_edits_since_start(entry.inputs["code"])
+    compute(cell, cell.parts)
+    cell.refuse_edits(entries)
+    deliver(cell)
 
 
-def compute(entry: Entry, design: Design, config: Any, params: Path) -> None:
-    """Train, evaluate and write one cell into the store."""
-    task, row, device = entry.task, entry.row, devices.choose(design.device)
-    learners, budget = design.learners(task), design.budget[task]
+def run_part(params: Path, row: str, task: str, part: str, expect: Path) -> None:
+    """Compute one part in the store, unless it would not be made from what `expect`, a file, holds."""
+    design = load(params)
+    check_names(design, task, row)
+    cell, expected = Cell(design, task, row), json.loads(expect.read_text())
+    torch.set_num_threads(1)
+    found = [one for one in cell.parts if one.name == part]
+    if not found:
+        raise InputError(f"{params}: {cell.name} has no part {part}; make this machine's checkout the same")
+    refuse_other_inputs(expected, cell.made_from(found[0]))
+    compute(cell, found)
+
+
+def compute(cell: Cell, parts: Sequence[Part]) -> None:
+    """Train, evaluate and write the given parts into the store, those that it lacks."""
+    device, budget = devices.choose(cell.design.device), cell.budget
+    missing = [part for part in parts if not (is_delivered(cell, part) or cell.entry(part).finished())]
+    learners = [learner for part in missing for learner in part.learners]
+    if not missing:
+        say(f"{cell.name}: nothing to compute")
+        return
     if device == "cuda":
-        memory.refuse_too_many(task, len(learners), budget.parallel_episodes, config, torch.cuda.mem_get_info()[0])
-    jobs = jobs_of(entry, design, config, params, device)
+        memory.refuse_too_many(
+            cell.task, len(learners), budget.parallel_episodes, cell.config, torch.cuda.mem_get_info()[0]
+        )
+    groups = [[part] for part in missing] if device == "cpu" else [missing]  # all at once on a GPU
+    workers = min(len(groups), default_threads())
+    # Read before anyone trains: what is wrong with the demonstrations shows at once.
+    work = [
+        Work(cell, group, learners, cell.demonstrations(_learners(group), device), default_threads() // workers, device)
+        for group in groups
+    ]
     with (
-        memory.explained(task, len(learners), budget.parallel_episodes),
-        Team(train, jobs, min(len(jobs), default_threads()), apart=design.keep_going and device == "cpu") as team,
-        Ticker(f"{row} {task} on {devices.describe(device)}", budget.env_steps, learners) as ticker,
+        memory.explained(cell.task, len(learners), budget.parallel_episodes),
+        Team(compute_group, work, workers, apart=cell.design.keep_going and device == "cpu") as team,
+        Ticker(f"{cell.row} {cell.task} on {devices.describe(device)}", budget.env_steps, learners) as ticker,
     ):
-        outcomes = team.outcomes(ticker.advance)
-    idle = design.variant(row).expert == "idle"
-    sha256 = None if idle else data.read_card(design.root / "data" / "demonstrations" / task)["sha256"]
-    save(entry.result, outcomes, describe(design, task, row, dataclasses.asdict(config), sha256, device))
-    entry.finish(sidecar(outcomes, device))
-    for line in (line for outcome in outcomes for line in outcome.failures):
+        failures = team.outcomes(ticker.advance)
+    for line in (line for lines in failures for line in lines):
         say(line)
 
 
-def jobs_of(entry: Entry, design: Design, config: Any, params: Path, device: str) -> list[Job]:
-    """Share a cell's learners out, with their demonstrations: what is wrong with those shows before anybody trains."""
-    task, row = entry.task, entry.row
-    parts = split(list(enumerate(design.learners(task))), device)
-    threads = default_threads() // min(len(parts), default_threads())
-    experts = [demonstrations_of(design, params, task, row, dict(part), device) for part in parts]
-    saved = [entry.checkpoints / f"{device}-{k}" for k in range(len(parts))]
-    return [
-        Job(design, task, row, config, dict(part), expert, checkpoints, threads, device)
-        for part, expert, checkpoints in zip(parts, experts, saved, strict=True)
-    ]
+@dataclass(frozen=True)
+class Work:
+    """Parts of a cell to compute together."""
+
+    cell: Cell
+    parts: list[Part]
+    shown: list[tuple[int, int]]  # all learners whose progress is shown, of other work as well
+    demonstrations: Demonstrations
+    threads: int
+    device: str
 
 
-def demonstrations_of(
-    design: Design, params: Path, task: str, row: str, learners: dict[int, tuple[int, int]], device: str
-) -> Demonstrations:
-    """Return what learners of a row imitate."""
-    folder, expert = design.root / "data" / "demonstrations" / task, design.variant(row).expert
-    counts = [n for n, _ in learners.values()]
-    if expert == "idle":
-        return data.idle(folder, task, counts, device)
-    card, demonstrations = data.read_card(folder), data.load(folder, task, counts, device, envs.make(task, [0], 1))
-    if "expert" in card and not design.allow_weak_expert:  # whose returns an imported dataset does not tell
-        data.refuse_weak(folder / data.CARD, card["expert"], f"set allow_weak_expert: true in {params}")
-    return data.survivors(folder, counts, device) if expert == "survivors" else demonstrations
+def compute_group(work: Work, watch: Callable[[Step], None]) -> list[str]:
+    """Compute parts together, each under its lock; return a line for each learner that failed."""
+    cell, learners = work.cell, _learners(work.parts)
+    entries = [cell.entry(part) for part in work.parts]
+    with ExitStack() as locks:
+        for entry in entries:
+            locks.enter_context(entry.locked())
+        if all(entry.finished() for entry in entries):  # by another process, while this one waited
+            return []
+        # Of just these parts: a state of others that trained with the first one is none of ours.
+        together = fingerprint({"parts": [part.name for part in work.parts]})
+        folder = entries[0].checkpoints / f"{work.device}-{together}"
+        places = {work.shown.index(learner): learner for learner in learners}
+        checkpoints = Checkpoints(folder, entries[0].name)
+        job = cell.job(places, work.demonstrations, checkpoints, work.threads, work.device)
+        outcome = train(job, watch)
+        for part, entry in zip(work.parts, entries, strict=True):
+            own = outcome.of(part.learners)
+            save(entry.result, own, card(entry.inputs, job), LEARNT)
+            entry.finish(sidecar(own, work.device))
+    return outcome.failures
+
+
+def deliver(cell: Cell) -> list[Part]:
+    """Put the finished parts of a cell where they are wanted, and remove other parts there; return what is missing."""
+    wanted, missing = {part.name for part in cell.parts}, []
+    with alone(location(cell.design.root), cell.name):
+        for part in cell.parts:
+            entry = cell.entry(part)
+            if is_delivered(cell, part):
+                continue
+            if entry.finished():
+                # First: a part in its place is taken to have both.
+                write_bytes(cell.provenance(part), entry.provenance())
+                entry.deliver(cell.folder / part.name, [LEARNT])
+            else:
+                missing.append(part)
+        for other in cell.folder.iterdir() if cell.folder.is_dir() else ():
+            if other.name not in wanted:
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+    return missing
+
+
+def is_delivered(cell: Cell, part: Part) -> bool:
+    """Return whether a part's result, made from what it would be made from now, is in its place and undamaged."""
+    folder = cell.folder / part.name
+    try:
+        found = schema.read_part(folder / schema.PART)
+    except InputError:
+        return False
+    files = checksums(folder)
+    del files[schema.PART]
+    return found["made_from"] == cell.made_from(part) and found.get("sha256") == files
+
+
+def leave_out(folder: Path, reason: str) -> None:
+    """Say in the cell's folder why there is no result."""
+    with replacing(folder) as fresh:
+        write_json({"reason": reason}, fresh / schema.LEFT_OUT)
 
 
 def record_crash(folder: Path, error: Exception) -> None:
@@ -125,3 +187,7 @@ def record_crash(folder: Path, error: Exception) -> None:
     traceback.print_exception(error)
     with replacing(folder) as fresh:
         write_json({"reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}, fresh / schema.CRASH)
+
+
+def _learners(parts: Sequence[Part]) -> list[tuple[int, int]]:
+    return [learner for part in parts for learner in part.learners]

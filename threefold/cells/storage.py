@@ -9,8 +9,12 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from threefold.base.errors import InputError
-from threefold.cells.grid import grid, profiles, status
+from threefold.cells.cell import cells
+from threefold.cells.grid import grid, status
+from threefold.cells.run import deliver, is_delivered
 from threefold.experts import experts
+from threefold.profile.design import Design
+from threefold.profile.profiles import profiles
 from threefold.store.entries import damages, entries, location, removable
 
 
@@ -19,9 +23,9 @@ def wanted(root: Path) -> dict[Path, list[str]]:
     found = defaultdict(list)
     for entry in experts.entries(root):
         found[entry.folder].append("data")
-    for params, design in profiles(root):
-        for entry in grid(design, params):
-            found[entry.folder].append(design.profile)
+    for design in profiles(root):
+        for place in grid(design):
+            found[place.entry.folder].append(design.profile)
     return found
 
 
@@ -31,8 +35,7 @@ def show(root: Path) -> None:
     asked = wanted(root)
     for folder in entries(location(root)):
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        cell = "/".join(folder.parts[-3:-1])
-        table.add_row(cell, folder.name, status(folder), decimal(size), ", ".join(asked[folder]))
+        table.add_row(_name(root, folder), folder.name, status(folder), decimal(size), ", ".join(asked[folder]))
     Console().print(table)
 
 
@@ -47,16 +50,49 @@ def verify(root: Path) -> None:
         raise InputError(f"{location(root)}: {damaged} damaged results; the next run of their cells makes them again")
 
 
-def prune(root: Path, cells: list[str]) -> None:
-    """Remove the named cells, or without a name what no profile asks for."""
+def prune(root: Path, named: list[str]) -> None:
+    """Remove the named entries, all those of a cell by its name, or without a name what no profile asks for."""
     found = entries(location(root))
-    names = {folder: "/".join(folder.parts[-3:-1]) for folder in found}
-    for cell in set(cells) - set(names.values()):
+    names = {folder: _name(root, folder) for folder in found}
+    for cell in named:
+        if any(_is_within(name, cell) for name in names.values()):
+            continue
         raise InputError(f"{cell}: not in {location(root)}; `threefold store list` shows what is")
-    keep = set() if cells else set(wanted(root))
+    keep = set() if named else set(wanted(root))
     for folder in found:
-        if folder not in keep and (not cells or names[folder] in cells):
+        if folder not in keep and (not named or any(_is_within(names[folder], cell) for cell in named)):
             with removable(folder) as free:
                 if free:
                     shutil.rmtree(folder)
                 print(f"{'removed' if free else 'being computed, stays'}: {folder}")
+
+
+def deliver_all(root: Path) -> None:
+    """Put every finished part of every profile in its place, without computing; print what is still missing."""
+    for design in profiles(root):
+        asked = cells(design)
+        missing = sum(len(deliver(cell)) for cell in asked)
+        print(
+            f"{design.profile}: {sum(len(cell.parts) for cell in asked) - missing} parts delivered, {missing} missing"
+        )
+
+
+def outlook(design: Design) -> str:
+    """Return how many parts of a profile are there, and how many are to be computed, as text."""
+    places = grid(design)
+    there = [place for place in places if is_delivered(place.cell, place.part) or place.entry.finished()]
+    if len(there) == len(places):
+        return f"{design.plan}: all {len(places)} parts are there"
+    steps = sum(place.cell.budget.env_steps * len(place.part.seeds) for place in places if place not in there)
+    return (
+        f"{design.plan}: {len(there)} of {len(places)} parts are there; {len(places) - len(there)} are to be computed, "
+        f"at most {steps:,} environment steps (`threefold estimate --params {design.params}` measures the hours)"
+    )
+
+
+def _name(root: Path, folder: Path) -> str:
+    return folder.parent.relative_to(location(root)).as_posix()
+
+
+def _is_within(name: str, cell: str) -> bool:
+    return name == cell or name.startswith(f"{cell}/")

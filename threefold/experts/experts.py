@@ -7,13 +7,12 @@ checkpoint; what was trained before is taken from the store.
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
@@ -24,14 +23,18 @@ from algorithms.core.ppo import PPOConfig
 from envs import device as devices
 from envs.episodes import Episodes, play
 from envs.physics.native import default_threads
+from threefold.base import yaml
 from threefold.base.errors import InputError
-from threefold.base.files import check_writable, replacing
+from threefold.base.files import check_writable, checksum, replacing
 from threefold.base.progress import Ticker
-from threefold.base.workers import Team, split
+from threefold.base.strict import explain
+from threefold.base.workers import Team
 from threefold.experts.training import Design, Job, best_of, train
+from threefold.profile.constants import replaced
+from threefold.store import code
 from threefold.store.entries import Entry, location, say
+from threefold.store.inputs import differences, plain
 from threefold.store.origin import origin
-from threefold.store.sources import CODE, checksums, refuse_edits_since_start
 
 ROW = "expert"  # in the store
 CARD_EPISODES = 50
@@ -93,12 +96,13 @@ def load(task: str, folder: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
 
     Raises `InputError` when the folder, the card or the weights are missing, altered or of another task.
     """
-    remake = f"remake it with: threefold expert --task {task}"
+    make = f"make it with `threefold expert --task {task}`"
+    remake = f"restore it from git, or {make}"
     try:
         card = json.loads((folder / "card.json").read_text())
         weights = (folder / "policy.safetensors").read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: the expert of {task} is missing; {remake}") from None
+        raise InputError(f"{error.filename}: the expert of {task} is missing; {make}") from None
     except json.JSONDecodeError:
         raise InputError(f"{folder / 'card.json'}: not valid JSON; {remake}") from None
     if card.get("task") != task:
@@ -112,41 +116,27 @@ def load(task: str, folder: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
 
 
 def read_design(path: Path, task: str) -> Design:
-    """Read one row of `experts`; raises `InputError` for what is missing or unknown."""
-    rows = yaml.safe_load(path.read_text())["experts"]
+    """Read one row of `experts`; raises `InputError` for what is missing, unknown or out of range."""
+    rows = yaml.section(path, "experts")
     if task not in rows:
         envs.load(task)
         raise InputError(f"{path}: experts.{task} is missing; add it to train this expert")
     try:
         design = TypeAdapter(Design).validate_python(rows[task])
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in ("experts", task, *first["loc"]))
-        raise InputError(f"{path}: {key}: {first['msg']} (found {first['input']!r}); correct it") from None
-    defaults, written = asdict(PPOConfig()), {float: (int, float), tuple: (list,), int: (int,)}
-    for name, value in design.ppo.items():
-        if name not in defaults:
-            raise InputError(
-                f"{path}: experts.{task}.ppo.{name}: no constant of PPO; choose from {', '.join(defaults)}"
-            )
-        if not isinstance(value, written[type(defaults[name])]):
-            raise InputError(f"{path}: experts.{task}.ppo.{name}: {value!r}, must be like {defaults[name]!r}")
+        known = [field.name for field in fields(Design)]
+        raise InputError(f"{path}: {explain(error, known, 'experts', task)}") from None
+    replaced(PPOConfig(), design.ppo, f"{path}: experts.{task}.ppo")
     return design
 
 
 def made_from(task: str, design: Design, device: str) -> dict[str, Any]:
     """Return all that decides the bytes of an expert; versions of packages are on its card, not counted."""
-    files: dict[str, str] = {}
-    for name in (
-        "algorithms/core",
-        "envs",
-        "threefold/base/workers.py",
-        "threefold/experts/experts.py",
-        "threefold/experts/training.py",
-    ):
-        files |= checksums(CODE, CODE / name)
+    module = envs.load(task)
+    model = envs.model_path(module)
     facts = {"task": task, "design": asdict(design), "ppo": asdict(design.config), "device": device}
-    return json.loads(json.dumps(facts | {"files": files}))
+    made_of = {"code": code.checksums(__name__, module.__name__), "data": {model.name: checksum(model)}}
+    return plain(facts | made_of)
 
 
 def entries(root: Path) -> list[Entry]:
@@ -155,20 +145,21 @@ def entries(root: Path) -> list[Entry]:
     if not params.exists():
         return []
     return [
-        Entry(location(root), task, ROW, made_from(task, read_design(params, task), device))
-        for task in yaml.safe_load(params.read_text())["experts"]
+        Entry(location(root), f"{task}/{ROW}", made_from(task, read_design(params, task), device))
+        for task in yaml.section(params, "experts")
         for device in devices.ENGINES
     ]
 
 
-def compute(entry: Entry, design: Design, device: str) -> None:
+def compute(entry: Entry, task: str, design: Design, device: str) -> None:
     """Train, measure and write an expert into the store."""
-    task = entry.task
-    parts = split(list(enumerate(design.seeds)), device, most=1)  # they are few, and train for long
-    workers = min(len(parts), default_threads())
+    learners = dict(enumerate(design.seeds))
+    # A process for each, since they are few and train for long; all at once on a GPU.
+    groups = [{place: seed} for place, seed in learners.items()] if device == "cpu" else [learners]
+    workers = min(len(groups), default_threads())
     jobs = [
-        Job(task, design, dict(part), entry.checkpoints / f"{device}-{k}", default_threads() // workers, device)
-        for k, part in enumerate(parts)
+        Job(task, design, group, entry.checkpoints / f"{device}-{k}", default_threads() // workers, device)
+        for k, group in enumerate(groups)
     ]
     title = f"expert {task} on {devices.describe(device)}"
     with Team(train, jobs, workers) as team, Ticker(title, design.env_steps, design.seeds) as ticker:
@@ -197,9 +188,15 @@ def make(task: str, params: Path, out: Path, wanted: str) -> None:
     design, device = read_design(params, task), devices.choose(wanted)
     check_writable(out.parent)
     inputs = made_from(task, design, device)
-    refuse_edits_since_start(inputs["files"])
-    entry = Entry(location(params.resolve().parents[1]), task, ROW, inputs)
-    entry.obtain(lambda: compute(entry, design, device), lambda: made_from(task, design, device), out)
+    code.refuse_edits_since_start(inputs["code"])
+    entry = Entry(location(params.resolve().parents[1]), f"{task}/{ROW}", inputs)
+    with entry.locked():
+        if not entry.finished():
+            compute(entry, task, design, device)
+        code.forget()
+        if edited := differences(inputs, made_from(task, design, device)):
+            raise InputError(f"{edited[0]}: changed while the expert of {task} was computed; start it again")
+        entry.deliver(out)
     card = load(task, out)[1]
     if not card["reached"]:
         reached = card["return_deterministic"]["mean"]

@@ -1,26 +1,25 @@
 """The training of an expert: PPO on the true reward, and a contest of its policies on held-out episodes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import safetensors.torch
 import torch
-from pydantic import ConfigDict, Field, PositiveInt
-from safetensors import SafetensorError
+from pydantic import ConfigDict, Field
 
 import envs
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.ppo import PPO, PPOConfig
-from algorithms.core.state import pack, unpack
 from envs.device import ENGINES
 from envs.episodes import play
 from envs.monitor import Monitor
-from threefold.base.errors import InputError
-from threefold.base.progress import Step
-from threefold.store.entries import Checkpoints
+from threefold.base.steps import Step
+from threefold.base.strict import Count, Real, Seed
+from threefold.profile.constants import replaced
+from threefold.store.checkpoints import Checkpoints
 
 HELD_OUT = 20  # episodes that choose the policy, the same ones each time,
 HELD_OUT_SEEDS = 10_000  # apart from those of training
@@ -34,18 +33,17 @@ class Design:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    seeds: Annotated[list[int], Field(min_length=1)]
-    env_steps: PositiveInt  # per seed
-    episodes: PositiveInt  # in parallel, per seed
-    required_return: float  # deterministic mean that the card must reach
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    env_steps: Count  # per seed
+    episodes: Count  # in parallel, per seed
+    required_return: Real  # deterministic mean that the card must reach
     ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig`
-    log_std: float = 0.0  # of the first policy's actions, in units of half their range
+    log_std: Real = 0.0  # of the first policy's actions, in units of half their range
 
     @property
     def config(self) -> PPOConfig:
-        """Return all constants of PPO; TypeError for one that it has not."""
-        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.ppo.items()}
-        return replace(PPOConfig(), **changes)
+        """Return all constants of PPO; raises `InputError` for one that it does not have or allow."""
+        return replaced(PPOConfig(), self.ppo, "ppo")
 
 
 @dataclass(frozen=True)
@@ -83,9 +81,10 @@ def train(job: Job, watch: Callable[[Step], None]) -> Champion:
     iterations = -(-design.env_steps // per_iteration)
     between = max(1, iterations // CHOICES)
     checkpoints = Checkpoints(job.checkpoints, f"{job.task}/expert")
-    champion, done, saved = Champion(-float("inf"), weights(ppo.policy, 0), seeds[0], 0), 0, checkpoints.last()
-    if saved is not None:
-        champion, done = restore(saved, ppo, env, checkpoints.folder)
+    champion, done = Champion(-float("inf"), weights(ppo.policy, 0), seeds[0], 0), 0
+    if saved := checkpoints.restore({"ppo": ppo.state, "env": env}):
+        best = saved["champion"]
+        champion, done = Champion(**best | {"weights": safetensors.torch.save(best["weights"])}), saved["iteration"]
         watch(Step(done * per_iteration, learners=len(seeds), resumed=True))
     for iteration in range(done, iterations):
         ppo.optimizer.param_groups[0]["lr"] = config.rate * (1 - (1 - FINAL_RATE) * iteration / iterations)
@@ -110,7 +109,7 @@ def contest(job: Job, policies: GaussianPolicy, env_steps: int) -> Champion:
 
 
 def best_of(champions: list[Champion]) -> Champion:
-    """Return the best of several parts' champions; of equals, the first."""
+    """Return the best of several groups' champions; of equals, the first."""
     return max(champions, key=_held_out_return)
 
 
@@ -125,20 +124,7 @@ def weights(policies: GaussianPolicy, learner: int) -> bytes:
     )
 
 
-def state(ppo: PPO, env: Monitor, champion: Champion, iteration: int) -> bytes:
+def state(ppo: PPO, env: Monitor, champion: Champion, iteration: int) -> dict[str, Any]:
     """Return all that the rest of a training depends on."""
     best = champion._asdict() | {"weights": safetensors.torch.load(champion.weights)}
-    tree = {"ppo": ppo.state.state_dict(), "env": env.state_dict(), "champion": best, "iteration": iteration}
-    return pack(tree)
-
-
-def restore(saved: bytes, ppo: PPO, env: Monitor, where: Path) -> tuple[Champion, int]:
-    """Put a training back to where it was; return its champion and the iterations that it had done."""
-    try:
-        tree = unpack(saved)
-        ppo.state.load_state_dict(tree["ppo"])
-        env.load_state_dict(tree["env"])
-        best = tree["champion"]
-        return Champion(**best | {"weights": safetensors.torch.save(best["weights"])}), tree["iteration"]
-    except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: no state of this training ({' '.join(str(error).split())}); remove it") from None
+    return {"ppo": ppo.state.state_dict(), "env": env.state_dict(), "champion": best, "iteration": iteration}

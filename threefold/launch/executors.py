@@ -23,11 +23,12 @@ TRIES = 3  # for a cell whose process, or worker, is killed
 
 
 class Order(NamedTuple):
-    """A cell to compute; paths are relative to the project."""
+    """A part of a cell to compute; paths are relative to the project."""
 
     params: str
     task: str
     row: str
+    part: str
     folder: str  # of its entry, in the store
     expected: dict[str, Any]  # what it must be made from
 
@@ -100,7 +101,7 @@ def compute(root: Path, order: Order, cpus: int, gpu: int | None = None) -> Outc
     folder = location(root) / order.folder
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "threefold", "run", "--params", order.params]
-    command += ["--task", order.task, "--row", order.row]
+    command += ["--task", order.task, "--row", order.row, "--part", order.part]
     environment = {"THREEFOLD_THREADS": str(cpus), **os.environ}
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(gpu)

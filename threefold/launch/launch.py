@@ -20,9 +20,13 @@ from rich.table import Table
 
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.cells.grid import grid, profiles, status
-from threefold.cells.inputs import expectation
+from threefold.cells.grid import grid, status
+from threefold.cells.plan import expectation
+from threefold.cells.run import is_delivered
 from threefold.launch.executors import Executor, Local, Order, Outcome, Ray
+from threefold.profile.design import Design
+from threefold.profile.names import check_names
+from threefold.profile.profiles import find
 from threefold.store.entries import Entry, location
 
 
@@ -72,7 +76,7 @@ class Board:
             seconds = json.loads((entry.folder / "provenance.json").read_text())["wall_s"]
         except (OSError, ValueError, TypeError, KeyError):
             return
-        self._seconds.setdefault(entry.row, []).append(seconds)
+        self._seconds.setdefault(_row(entry.name), []).append(seconds)
 
     def left(self) -> float | None:
         """Seconds until all is done if cells take as long as those of their row, or of all rows, did; None: unknown."""
@@ -81,28 +85,32 @@ class Board:
             return None
         mean = sum(every) / len(every)
         means = {row: sum(seconds) / len(seconds) for row, seconds in self._seconds.items()}
-        work = sum(means.get(entry.row, mean) for entry in self.waiting)
+        work = sum(means.get(_row(entry.name), mean) for entry in self.waiting)
         now = time.monotonic()
         for name, since in self.running.items():
-            work += max(means.get(name.split("/")[1], mean) - (now - since), 0.0)
+            work += max(means.get(_row(name), mean) - (now - since), 0.0)
         return work / self.slots
 
     def line(self) -> str:
         """Return the counts, and the time left."""
         total = len(self.done) + len(self.waiting) + len(self.running) + len(self.failed)
         left = self.left()
-        counts = f"{len(self.done)} of {total} cells done, {len(self.running)} running, {len(self.failed)} failed"
+        counts = f"{len(self.done)} of {total} parts done, {len(self.running)} running, {len(self.failed)} failed"
         return counts + ("" if left is None else f", about {_duration(left)} left")
 
     def table(self) -> Table:
         """Return what is running, and what failed."""
-        table = Table("cell", "", title=self.line(), title_justify="left")
+        table = Table("part", "", title=self.line(), title_justify="left")
         now = time.monotonic()
         for name, since in self.running.items():
             table.add_row(name, f"running, {_duration(now - since)}")
         for name, reason in list(self.failed.items())[-10:]:
             table.add_row(name, f"failed: {reason}")
         return table
+
+
+def _row(name: str) -> str:
+    return name.split("/")[1]
 
 
 def _duration(seconds: float) -> str:
@@ -125,9 +133,17 @@ def launch(board: Board, params: str, store: Path, executor: Executor) -> None:
                 board.end(entry, settle(entry, future))
 
 
+def in_waves(design: Design, waves: int | None = None) -> list[Entry]:
+    """Return the parts of a profile that are not in their place, in the order of its waves, or of the first so many."""
+    places = [place for place in grid(design) if not is_delivered(place.cell, place.part)]
+    waved = [(design.wave(place.cell.task, place.cell.row, place.part), place.entry) for place in places]
+    return [entry for wave, entry in sorted(waved, key=lambda pair: pair[0]) if waves is None or wave <= waves]
+
+
 def order(entry: Entry, params: str, store: Path) -> Order:
     """Return what a worker is told."""
-    return Order(params, entry.task, entry.row, str(entry.folder.relative_to(store)), expectation(entry.inputs))
+    task, row, part = entry.name.split("/")
+    return Order(params, task, row, part, str(entry.folder.relative_to(store)), expectation(entry.inputs))
 
 
 def settle(entry: Entry, future: "Future[Outcome]") -> str:
@@ -153,14 +169,20 @@ def executor_of(name: str, root: Path, cpus: int, gpus: float, address: str) -> 
     return Local(root, cpus, max(1, slots), devices)
 
 
-def launch_profile(root: Path, profile: str, executor: str, cpus: int, gpus: float, address: str) -> None:
-    """Compute the cells of a profile that the store lacks; raises InputError naming those that failed."""
-    known = {design.profile: (params, design) for params, design in profiles(root)}
-    if profile not in known:
-        raise InputError(f"--profile {profile}: not one of {', '.join(sorted(known))}")
-    params, design = known[profile]
-    board = Board(grid(design, params))
-    launch(board, str(params.relative_to(root)), location(root), executor_of(executor, root, cpus, gpus, address))
+def launch_profile(
+    root: Path, profile: str, executor: str, cpus: int, gpus: float, address: str, waves: int | None = None
+) -> None:
+    """Compute the parts of a profile that the store lacks, wave after wave, or the first so many waves.
+
+    Raises InputError naming those that failed.
+    """
+    design = find(root, profile)
+    check_names(design)
+    torch.set_num_threads(1)
+    board = Board(in_waves(design, waves))
+    launch(
+        board, str(design.params.relative_to(root)), location(root), executor_of(executor, root, cpus, gpus, address)
+    )
     if board.failed:
         lines = [f"{name}: {reason}" for name, reason in board.failed.items()]
-        raise InputError("\n".join(["these cells failed; start again to try them again:", *lines]))
+        raise InputError("\n".join(["these parts failed; start again to try them again:", *lines]))

@@ -1,17 +1,18 @@
 """The experimental design: one profile's params.yaml, read and checked."""
 
-import difflib
+import re
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import Field, PositiveInt, ValidationError, create_model
 
 import studies
+from threefold.base import yaml
 from threefold.base.errors import InputError
-from threefold.base.strict import Strict
-
-Seed = Annotated[int, Field(ge=0)]
+from threefold.base.files import IMPORTED
+from threefold.base.strict import Name, RowName, Seed, Strict, explain
 
 
 class Evaluation(Strict):
@@ -28,14 +29,17 @@ class Budget(Strict):
     env_steps: PositiveInt  # per learner
     parallel_episodes: PositiveInt  # per learner
     demonstrations: Annotated[list[PositiveInt], Field(min_length=1)]  # numbers of the expert's trajectories
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None  # in the place of the profile's
     short_budget: bool = False  # too short for a verdict on a method; the report says so on the task's rows
 
 
 class Variant(Strict):
     """A row beside the methods' own: another configuration of a method, or a control, on some of the tasks."""
 
-    method: str
+    method: Name
     tasks: Annotated[list[str], Field(min_length=1)]
+    # Some of the tasks' numbers of the expert's trajectories; without it all of them.
+    demonstrations: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
     config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
     # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
     expert: Literal["own", "survivors", "idle"] = "own"
@@ -46,26 +50,68 @@ SIZES: dict[str, Any] = {name: (studies.size(name) | None, None) for name in stu
 Studies = create_model("Studies", __base__=Strict, **SIZES)
 
 
+class Wave(Strict):
+    """Parts that `threefold launch` computes before others: those that every given key allows."""
+
+    rows: list[RowName] | None = None
+    tasks: list[Name] | None = None
+    demonstrations: Literal["ends", "all"] = "all"  # ends: a task's fewest and most
+    seeds: list[Seed] | None = None
+
+
+class Part(NamedTuple):
+    """Learners of a cell that train together, and whose result is kept as one: seeds of one number of trajectories.
+
+    Who trains together decides the last bits of a result, so seeds are grouped by their value alone: 0 to 2, 3 to 5,
+    and so on. More seeds, or more numbers of trajectories, add parts and leave the others as they are.
+    """
+
+    demonstrations: int
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Return its name: `4_0-1-2` are the seeds 0, 1 and 2 from 4 trajectories."""
+        return f"{self.demonstrations}_{'-'.join(map(str, self.seeds))}"
+
+    @property
+    def learners(self) -> list[tuple[int, int]]:
+        """Return the (number of demonstrations, seed) of each learner."""
+        return [(self.demonstrations, seed) for seed in self.seeds]
+
+
+TOGETHER = 3  # learners of a part, at most: networks this small gain little from more on a core
+
+
+def together(seeds: Iterable[int]) -> list[tuple[int, ...]]:
+    """Return the seeds of each part, in order."""
+    return [tuple(group) for _, group in groupby(sorted(seeds), lambda seed: seed // TOGETHER)]
+
+
 class Design(Strict):
-    """One profile. `root` and `folder` are paths as seen from the working folder."""
+    """One profile. `root`, `folder` and `params`, its own file, are paths as seen from the working folder."""
 
     root: Path
     folder: Path
-    profile: str
-    tasks: Annotated[list[str], Field(min_length=1)]
-    methods: Annotated[list[str], Field(min_length=1)]
+    params: Path
+    profile: Name
+    tasks: Annotated[list[Name], Field(min_length=1)]
+    methods: Annotated[list[RowName], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
     evaluation: Evaluation
     budget: dict[str, Budget]
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
-    variants: dict[str, Variant]  # by the names of their rows
+    variants: dict[RowName, Variant]  # by the names of their rows
+    demonstrations_from: dict[str, Name] = {}  # per task: what was imported, in the place of the task's own expert's
     studies: Studies = Studies()  # type: ignore[valid-type] # made from what is found
+    left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
+    waves: list[Wave] = []  # the order of `threefold launch`
     allow_weak_expert: bool = False
     keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of training; evaluations are the CPU's, whatever this is
 
     @property
-    def sizes(self) -> dict[str, Strict]:
+    def sizes(self) -> dict[str, Any]:
         """Return the sizes of the studies that the profile has, by their names."""
         return {name: size for name in SIZES if (size := getattr(self.studies, name)) is not None}
 
@@ -74,9 +120,16 @@ class Design(Strict):
         """Return the folder of the profile's results."""
         return self.root / "results" / self.profile
 
+    def demonstrations(self, task: str) -> Path:
+        """Return the folder of a task's demonstrations: the ones named by `demonstrations_from`, or its expert's."""
+        if task in self.demonstrations_from:
+            return self.root / IMPORTED / self.demonstrations_from[task]
+        return self.root / "data" / "demonstrations" / task
+
     def rows(self, task: str) -> list[str]:
         """Return what is compared on a task, in order: the methods, then the variants that run there."""
-        return [*self.methods, *(name for name, variant in self.variants.items() if task in variant.tasks)]
+        every = [*self.methods, *(name for name, variant in self.variants.items() if task in variant.tasks)]
+        return [row for row in every if row not in self.left_out.get(task, {})]
 
     def variant(self, row: str) -> Variant:
         """Return what a row runs; a method's own row is the method as it is, on every task."""
@@ -88,51 +141,65 @@ class Design(Strict):
             return self.results / "variants" / row / task
         return self.results / "cells" / task / row
 
-    def learners(self, task: str) -> list[tuple[int, int]]:
+    def seeds_of(self, task: str) -> list[int]:
+        """Return the seeds of a task."""
+        return self.budget[task].seeds or self.seeds
+
+    def numbers(self, task: str, row: str) -> list[int]:
+        """Return the numbers of the expert's trajectories that a row learns from on a task."""
+        return self.variant(row).demonstrations or self.budget[task].demonstrations
+
+    def parts(self, task: str, row: str) -> list[Part]:
+        """Return the parts of a cell, in order."""
+        groups = together(self.seeds_of(task))
+        return [Part(number, seeds) for number in self.numbers(task, row) for seeds in groups]
+
+    def learners(self, task: str, row: str) -> list[tuple[int, int]]:
         """Return the (number of demonstrations, seed) of every learner of a cell, in order."""
-        return [(n, seed) for n in self.budget[task].demonstrations for seed in self.seeds]
+        return [learner for part in self.parts(task, row) for learner in part.learners]
+
+    def wave(self, task: str, row: str, part: Part) -> int:
+        """Return when a part is computed: the number of the first wave that has it, from 1 on; the rest come last."""
+        numbers = self.budget[task].demonstrations
+        for place, wave in enumerate(self.waves, start=1):
+            allowed = numbers if wave.demonstrations == "all" else (min(numbers), max(numbers))
+            if (
+                (wave.rows is None or row in wave.rows)
+                and (wave.tasks is None or task in wave.tasks)
+                and part.demonstrations in allowed
+                and (wave.seeds is None or set(part.seeds) <= set(wave.seeds))
+            ):
+                return place
+        return len(self.waves) + 1
+
+    @property
+    def plan(self) -> Path:
+        """Return the file with the fingerprint of every part."""
+        return self.folder / "plan.json"
 
 
 def load(path: Path) -> Design:
     """Read and check a params.yaml; raises `InputError` naming the file, the key and the cure."""
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; name a profile's params.yaml with --params") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct it") from None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{path}: expected keys such as tasks, methods, seeds; found {type(content).__name__}; write them"
-        )
+    content = yaml.read(path)
+    for key in ("root", "folder"):
+        if not re.fullmatch(r"[A-Za-z0-9_./-]+", text := str(content.get(key, "."))):  # dvc.yaml gives it to a shell
+            raise InputError(f"{path}: {key}: {text!r}: a path of letters, digits, _, -, . and / only; correct it")
     try:
         root = Path(str(content.get("root", ".")))
-        design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent})
+        design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent, "params": path})
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
+        raise InputError(f"{path}: {explain(error, KEYS)}") from None
     _check_keys(path, design)
     return design
 
 
 MODELS: tuple[type[Strict], ...] = (Design, Evaluation, Budget, Variant, Studies, *map(studies.size, studies.names()))
-
-
-def _explain(error: ValidationError) -> str:
-    """Return key, mistake and cure of the first unknown key, or else of whatever is wrong first."""
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key is missing as well
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"{key}: missing; add it"
-    if first["type"] == "extra_forbidden":
-        known = [name for model in MODELS for name in model.model_fields]
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        return f"{key}: no such key; {f'did you mean {close[0]!r}?' if close else 'remove it'}"
-    return f"{key}: {first['msg']} (found {first['input']!r}); correct it"
+KEYS = [name for model in MODELS for name in model.model_fields]
 
 
 def _check_keys(path: Path, design: Design) -> None:
-    for table, names in (("budget", design.budget), ("overrides", design.overrides)):
-        for name in names:
+    for table in ("budget", "overrides", "left_out", "demonstrations_from"):
+        for name in getattr(design, table):
             if name not in design.tasks:
                 raise InputError(
                     f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); correct either"
@@ -140,6 +207,10 @@ def _check_keys(path: Path, design: Design) -> None:
     for task in design.tasks:
         if task not in design.budget:
             raise InputError(f"{path}: budget.{task}: missing; add the task's budget")
+    for task, rows in design.left_out.items():
+        for row in rows:
+            if row not in (known := [*design.methods, *design.variants]):
+                raise InputError(f"{path}: left_out.{task}.{row}: not one of the rows ({', '.join(known)}); correct it")
     for name, variant in design.variants.items():
         where = f"{path}: variants.{name}"
         if not name.startswith(f"{variant.method}_"):
@@ -151,8 +222,15 @@ def _check_keys(path: Path, design: Design) -> None:
                 raise InputError(
                     f"{where}.tasks: {task} is not one of tasks ({', '.join(design.tasks)}); correct either"
                 )
+            for number in variant.demonstrations or []:
+                if number not in (there := design.budget[task].demonstrations):
+                    raise InputError(
+                        f"{where}.demonstrations: {number} is not one of budget.{task}.demonstrations "
+                        f"({', '.join(map(str, there))}); correct either"
+                    )
     lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "methods", "seeds")}
     lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
+    lists |= {f"budget.{task}.seeds": budget.seeds for task, budget in design.budget.items() if budget.seeds}
     lists |= {f"variants.{name}.tasks": variant.tasks for name, variant in design.variants.items()}
     for name, size in design.sizes.items():
         lists |= {f"studies.{name}.{key}": value for key, value in size if isinstance(value, list)}

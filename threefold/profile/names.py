@@ -1,15 +1,14 @@
 """Whether the tasks and methods that a design names exist."""
 
-from pathlib import Path
-
 import algorithms
 import envs
 from threefold.base.errors import InputError
 from threefold.profile.design import Design
 
 
-def check_names(design: Design, path: Path, task: str | None, row: str | None = None) -> None:
+def check_names(design: Design, task: str | None = None, row: str | None = None) -> None:
     """Raise `InputError` for a task or method of the design, or of the command line, that does not exist."""
+    path = design.params
     named = [("tasks", design.tasks, envs.load), ("methods", design.methods, algorithms.load)]
     for name, variant in design.variants.items():
         named.append((f"variants.{name}.method", [variant.method], algorithms.load))

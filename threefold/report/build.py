@@ -6,7 +6,6 @@ provenance.html, which no DVC stage tracks.
 """
 
 import base64
-import json
 import os
 import shlex
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from threefold.base.errors import InputError
 from threefold.base.files import write_bytes
 from threefold.report import figures, studies, style, tables
-from threefold.report.inputs import Inputs
+from threefold.report.inputs import Inputs, provenance
 from threefold.report.plot import write
 
 TEMPLATES = Environment(
@@ -28,7 +26,7 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
 )
 PAGE_DPI = 114  # CSS pixels per inch of figure
-UNRECORDED = "not recorded on this machine"
+UNRECORDED = "not recorded"
 
 
 def build(given: Inputs) -> Path:
@@ -85,36 +83,40 @@ def _versions(given: Inputs) -> list[tuple[str, str]]:
 
 
 def _provenance(given: Inputs) -> str:
-    """A page of what each cell's sidecar says; cells computed elsewhere may have none."""
+    """A page of what each part's sidecar says; parts computed elsewhere may have none."""
     rows = [
-        _sidecar(given, task, row) for task in given.design.tasks for row in ("reference", *given.design.rows(task))
+        _sidecar(given, f"{task} / {given.label(row)} / {part.name}", Path(task) / row / part.name)
+        for task in given.design.tasks
+        for row in given.design.rows(task)
+        for part in given.design.parts(task, row)
     ]
-    rows += [_sidecar(given, "studies", name) for name in studies.chapters(given.design)]
-    columns = ["Cell", "Commit", "Machine", "Wall time", "Steps per second", "Started", "Command"]
+    rows += [_sidecar(given, f"studies / {name}", Path("studies") / name) for name in studies.chapters(given.design)]
+    columns = ["Cell", "Commit", "Processor", "Wall time", "Steps per second", "Started", "Command"]
     return TEMPLATES.get_template("provenance.html.j2").render(
         profile=given.design.profile, columns=columns, rows=rows, unrecorded=UNRECORDED
     )
 
 
-def _sidecar(given: Inputs, task: str, row: str) -> list[str]:
-    name = f"{task} / {given.label(row) if row in given.design.rows(task) else row}"
-    path = given.design.results / "provenance" / task / f"{row}.json"
-    if not path.exists():
+def _sidecar(given: Inputs, name: str, place: Path) -> list[str]:
+    facts = provenance(given.design, place)
+    if not facts:
         return [name]
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise InputError(f"{path}: truncated or altered; delete it (no result depends on it)") from None
 
     def text(key: str) -> str:
         return str(facts.get(key) or UNRECORDED)
 
     return [
         name,
-        text("commit")[:12] + (" (with uncommitted changes)" if facts.get("dirty") else ""),
-        f"{text('machine')}, {text('cpu')}, {text('cores')} cores, {text('threads')} threads",
+        _commit(facts),
+        f"{text('cpu')}, {text('cores')} cores, {text('threads')} threads",
         f"{facts['wall_s'] / 60:.1f} min" if "wall_s" in facts else UNRECORDED,
         f"{facts['env_steps_per_s']:,.0f}" if facts.get("env_steps_per_s") else UNRECORDED,
         text("started").replace("T", " "),
         text("command"),
     ]
+
+
+def _commit(facts: dict[str, Any]) -> str:
+    if not facts.get("commit"):
+        return UNRECORDED
+    return facts["commit"][:12] + (" (with uncommitted changes)" if facts.get("dirty") else "")

@@ -74,6 +74,11 @@ class Inputs:
             "are left out."
         )
 
+    @property
+    def sources(self) -> str:
+        """Tasks whose demonstrations are imported, not their expert's, and what they are called; empty for none."""
+        return ", ".join(f"{task}: {name} (imported)" for task, name in self.design.demonstrations_from.items())
+
     def label(self, row: str) -> str:
         """How a row is written: `airl_state_only`, a variant of `airl`, is AIRL, state only."""
         variant = self.design.variants.get(row)
@@ -89,16 +94,19 @@ class Inputs:
 def read(params: Path) -> Inputs:
     """Read the collected results of a profile; InputError if they are missing or not those of this params.yaml."""
     design = load(params)
-    folder = design.results
-    evaluations = schema.read_csv(folder / "evaluations.csv", schema.EVALUATIONS)
-    training = schema.read_csv(folder / "training.csv", schema.TRAINING)
-    learners = schema.read_csv(folder / "learners.csv", schema.LEARNERS)
-    _check(design, learners, folder)
+    tables = {name: schema.read_csv(design.results / f"{name}.csv", columns) for name, columns in schema.TABLES.items()}
+    _check(design, tables["learners"], design.results)
+    return derive(design, tables, _cells(design.results / "cells.json"))
+
+
+def derive(design: Design, tables: dict[str, pd.DataFrame], cells: dict[str, dict[str, Any]]) -> Inputs:
+    """Return the inputs of a report that follow from the tables of a design's results (`schema.TABLES`)."""
+    evaluations, training, learners = (tables[name] for name in ("evaluations", "training", "learners"))
     references = statistics.reference_returns(evaluations)
     curves = _with_score(statistics.learner_means(evaluations), references)
     trained = learners[~learners["row"].isin(schema.REFERENCES)]
     return Inputs(
-        params=params,
+        params=design.params,
         design=design,
         episodes=evaluations,
         training=training[np.isfinite(training["value"])],
@@ -107,19 +115,30 @@ def read(params: Path) -> Inputs:
         missing=trained[trained["status"] == "missing"],
         references=references,
         published=_published(design),
-        cells=_cells(folder / "cells.json"),
+        cells=cells,
     )
+
+
+def provenance(design: Design, place: Path) -> dict[str, Any]:
+    """Return what the sidecar of a part, or of a study, says; nothing if it has none."""
+    path = design.results / "provenance" / f"{place}.json"
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{path}: truncated or altered; make it again with `dvc repro -f -s <its stage>`") from None
 
 
 def _check(design: Design, learners: pd.DataFrame, folder: Path) -> None:
     found = set(learners[list(schema.LEARNER)].itertuples(index=False, name=None))
     for task in design.tasks:
         for row in design.rows(task):
-            for demonstrations in design.budget[task].demonstrations:
-                if not found.issuperset((task, row, demonstrations, seed) for seed in design.seeds):
+            for demonstrations, seed in design.learners(task, row):
+                if (task, row, demonstrations, seed) not in found:
                     raise InputError(
-                        f"{folder / 'learners.csv'}: lacks learners of {task}, {row}, {demonstrations} "
-                        "demonstrations; run `threefold collect` with the same params.yaml"
+                        f"{folder / 'learners.csv'}: lacks {task}, {row}, {demonstrations} demonstrations, "
+                        f"seed {seed}; run `threefold collect` with the same params.yaml"
                     )
 
 

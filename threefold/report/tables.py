@@ -68,7 +68,7 @@ def summary(given: Inputs) -> Table:
     for task in given.design.tasks:
         numbers = given.numbers(task)
         ends = list(dict.fromkeys((numbers[0], numbers[-1])))
-        text = {"Task": task + _mark(given, task), "Trajectories": " → ".join(map(str, ends))}
+        text = {"Task": task + budget_mark(given, task), "Trajectories": " → ".join(map(str, ends))}
         for method in given.design.methods:
             scores = [float(given.stratum(task, method, number)["score"].mean()) for number in ends]
             text[style.label(method)] = " → ".join(map(_score, scores))
@@ -77,7 +77,7 @@ def summary(given: Inputs) -> Table:
     last = {"Task": "All: interquartile mean", "Trajectories": "all"}
     for method in given.design.methods:
         value = statistics.aggregate(given.strata(method), np.random.default_rng(0))
-        last[style.label(method)] = _estimate(*map(float, value))
+        last[style.label(method)] = estimate_text(*map(float, value))
     return Table(
         "Scores at a glance",
         "Mean score over learners, from the fewest to the most expert trajectories (0 = random, 1 = deterministic "
@@ -96,7 +96,7 @@ def aggregate(given: Inputs) -> Table:
         for which, pick in PICKS.items():
             strata = given.strata(method, pick)
             value = statistics.aggregate(strata, np.random.default_rng(0))
-            text[f"{which.capitalize()} trajectories"] = _estimate(*map(float, value))
+            text[f"{which.capitalize()} trajectories"] = estimate_text(*map(float, value))
             data.append((method, which, *map(float, value), sum(map(len, strata)), sum(map(bool, map(len, strata)))))
         mine = given.learners[given.learners["row"] == method]
         text |= {"Learners": str(len(mine)), "Failed": str((mine["status"] == "failed").sum())}
@@ -124,7 +124,7 @@ def improvement(given: Inputs) -> Table:
                 text[f"over {style.label(theirs)}"] = NONE
                 continue
             value = statistics.probability_of_improvement(strata[ours], strata[theirs], np.random.default_rng(0))
-            text[f"over {style.label(theirs)}"] = _estimate(*map(float, value))
+            text[f"over {style.label(theirs)}"] = estimate_text(*map(float, value))
             data.append((ours, theirs, *map(float, value)))
         shown.append(text)
     return Table(
@@ -143,17 +143,18 @@ def returns(given: Inputs) -> Table:
         for task in given.design.tasks
         for number in given.numbers(task)
         for method in given.design.rows(task)
+        if number in given.design.numbers(task, method)
     ]
     data = pd.DataFrame(rows)
     shown = pd.DataFrame(
         {
-            "Task": data["task"] + [_mark(given, task) for task in data["task"]],
+            "Task": data["task"] + [budget_mark(given, task) for task in data["task"]],
             "Trajectories": data["demonstrations"].astype(str),
             "Method": data["row"].map(given.label),
             "Return": [_spread(a, b) for a, b in zip(data["return_mean"], data["return_sd"], strict=True)],
-            "Score [95 %]": [_estimate(row.score_mean, row.score_low, row.score_high) for row in data.itertuples()],
-            "Length": data["length_mean"].map(_number),
-            "n": [_count(row.learners, row.failed, row.missing) for row in data.itertuples()],
+            "Score [95 %]": [estimate_text(row.score_mean, row.score_low, row.score_high) for row in data.itertuples()],
+            "Length": data["length_mean"].map(number_text),
+            "n": [count_text(row.learners, row.failed, row.missing) for row in data.itertuples()],
             "Published score": [
                 _published(row.published_score, row.published_score_sd, row.published_runs) for row in data.itertuples()
             ],
@@ -200,7 +201,7 @@ def _returns_row(given: Inputs, task: str, number: int, method: str) -> dict[str
         "length_mean": rows.loc[rows["status"] == "ok", "episode_length"].mean(),
         "learners": len(rows),
         "failed": int((rows["status"] == "failed").sum()),
-        "missing": len(given.design.seeds) - len(rows),
+        "missing": len(given.design.seeds_of(task)) - len(rows),
         "env_steps": int(rows["env_steps"].max()) if len(rows) else 0,
         "short_budget": bool(budget.short_budget),
         "published_return": published["episode_return"],
@@ -233,18 +234,20 @@ def references(given: Inputs) -> Table:
             "Policy": data["row"].replace(names),
             "Return": [_spread(a, b) for a, b in zip(data["return_mean"], data["return_sd"], strict=True)],
             "Range": [
-                f"{_number(a)} to {_number(b)}" for a, b in zip(data["return_min"], data["return_max"], strict=True)
+                f"{number_text(a)} to {number_text(b)}"
+                for a, b in zip(data["return_min"], data["return_max"], strict=True)
             ],
-            "Length": data["length_mean"].map(_number),
+            "Length": data["length_mean"].map(number_text),
             "Terminated": [f"{100 * share:.0f} %" for share in data["terminated"]],
             "Episodes": data["episodes"].astype(str),
         }
     )
+    others = f" (but for {given.sources})" if given.sources else ""
     return Table(
         "Reference policies",
         "Measured, not quoted: the random policy is score 0, the deterministic expert score 1; the stochastic expert "
-        "gave the demonstrations. Return: mean ± standard deviation over episodes, and its range. Length: steps per "
-        "episode. Terminated: share of episodes that ended before the time limit.",
+        f"gave the demonstrations{others}. Return: mean ± standard deviation over episodes, and its range. Length: "
+        "steps per episode. Terminated: share of episodes that ended before the time limit.",
         data,
         shown,
     )
@@ -258,7 +261,7 @@ def learners(given: Inputs) -> Table:
             "Task": data["task"],
             "Method": data["row"].map(given.label),
             "Seeds": data["seeds"].astype(str),
-            "Learners": [_count(row.learners, 0, row.missing) for row in data.itertuples()],
+            "Learners": [count_text(row.learners, 0, row.missing) for row in data.itertuples()],
             "Failed": data["failed"].astype(str),
             "Steps per learner": data["env_steps"].map(lambda steps: style.steps(steps) if steps else NONE),
             "Budget": data["budget"].map(style.steps) + data["short_budget"].map({True: f" ({SHORT})", False: ""}),
@@ -283,7 +286,7 @@ def _learners_row(given: Inputs, task: str, method: str) -> dict[str, Any]:
         "seeds": rows["seed"].nunique(),
         "learners": len(rows),
         "failed": int((rows["status"] == "failed").sum()),
-        "missing": len(given.design.learners(task)) - len(rows),
+        "missing": len(given.design.learners(task, method)) - len(rows),
         "env_steps": int(rows["env_steps"].max()) if len(rows) else 0,
         "budget": given.design.budget[task].env_steps,
         "short_budget": bool(given.design.budget[task].short_budget),
@@ -292,7 +295,7 @@ def _learners_row(given: Inputs, task: str, method: str) -> dict[str, Any]:
     }
 
 
-def _count(learners: int, failed: int, missing: int) -> str:
+def count_text(learners: int, failed: int, missing: int) -> str:
     """How many learners a row stands for, and how many of them failed or should be there as well."""
     notes = [f"{number} {what}" for number, what in ((failed, "failed"), (missing, "missing")) if number]
     return f"{learners}" + (f" ({', '.join(notes)})" if notes else "")
@@ -377,7 +380,8 @@ def _any_short(given: Inputs) -> bool:
     return any(given.design.budget[task].short_budget for task in given.design.tasks)
 
 
-def _mark(given: Inputs, task: str) -> str:
+def budget_mark(given: Inputs, task: str) -> str:
+    """What follows the name of a task whose budget is too short for a verdict."""
     return f" ({SHORT})" if given.design.budget[task].short_budget else ""
 
 
@@ -385,12 +389,12 @@ def _score(value: float) -> str:
     return f"{value:z.2f}".replace("-", "−") if np.isfinite(value) else NONE
 
 
-def _estimate(value: float, low: float, high: float) -> str:
-    """A single seed has no interval."""
+def estimate_text(value: float, low: float, high: float) -> str:
+    """A value and its interval: 0.95 [0.91, 0.98]; a single seed has no interval."""
     return _score(value) + (f" [{_score(low)},\u00a0{_score(high)}]" if np.isfinite(low) else "")
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Four significant figures or whole numbers: −4.213, 43.1, 3,160."""
     if not np.isfinite(value):
         return NONE
@@ -399,7 +403,7 @@ def _number(value: float) -> str:
 
 
 def _spread(mean: float, sd: float) -> str:
-    return _number(mean) + (f" ± {_number(sd)}" if np.isfinite(sd) else "")
+    return number_text(mean) + (f" ± {number_text(sd)}" if np.isfinite(sd) else "")
 
 
 def _published(score: float, sd: float, runs: float) -> str:

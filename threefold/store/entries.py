@@ -1,27 +1,27 @@
-"""Where cells, and experts, are computed: a folder for each, per fingerprint of what it is made from.
+"""Where parts of cells, and experts, are computed: a folder for each, per fingerprint of what it is made from.
 
-    <store>/<task>/<row>/<fingerprint>/               an expert's row is `expert`
+    <store>/<name>/<fingerprint>/      the name is <task>/<row>/<part>, or <task>/expert
         inputs.json        what the fingerprint is of
-        checkpoints/*/     the last two states of each part of the training, while there is no result
-        result/            what DVC gets
-        log                what it said, if threefold launch started it
+        checkpoints/*/     the last two states of the training, while there is no result
+        result/            what is delivered
+        log                the output of the process, if `threefold launch` started it
         provenance.json    who computed it, when and how fast
         done               the checksums of the result and of the provenance; it comes last
-    <store>/<task>/<row>/<fingerprint>.lock
+    <store>/<name>/<fingerprint>.lock
 
-A cell is computed under its lock, in its folder, and copied to where DVC wants it when it is done. So a killed run goes
-on where it was, two runs of one cell do not meet, an old result is never taken for that of new code, and one computed
-on another machine is found by the same check. The store is `.store/` in the project, or THREEFOLD_STORE.
+An entry is computed under its lock, in its folder, and copied to where it is wanted when it is done. So a killed run
+continues where it was, two runs of one entry do not meet, an old result is never taken for that of new code, and one
+computed on another machine is found by the same check. The store is `.store/` in the project, or THREEFOLD_STORE.
 """
 
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,23 +29,25 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from threefold.base.errors import InputError
-from threefold.base.files import replacing, write_bytes, write_json
-from threefold.store.sources import differences
+from threefold.base.files import naming, replacing, write_bytes, write_json
+from threefold.store.inputs import fingerprint
 
 FOLDER = ".store"
-LOG = "log"  # of a cell that `threefold launch` started
-RESULT = ("cell.json", "evaluations.csv", "learners.csv", "policies.safetensors", "training.csv")
-FINGERPRINT = 20  # hexadecimal digits of the sha256 of what a cell is made from
-CHECKPOINT_EVERY = 30.0  # seconds between two checkpoints, at least;
-CHECKPOINT_SHARE = 0.01  # and no more than this share of the time goes into them
-KEEP = 2  # checkpoints
+LOG = "log"  # of an entry that `threefold launch` started
+FILE = re.compile(r"done|provenance\.json|result/[a-z]+\.(csv|csv\.gz|json|safetensors)")  # of an entry, as it travels
 GLANCE = 0.5  # seconds for which a lock may be held by somebody who only looks
 WAITING_LINE = 60.0  # seconds between the lines of a process that waits
 
 
 def location(root: Path) -> Path:
-    """Return the store of a project."""
-    return Path(os.environ.get("THREEFOLD_STORE") or root / FOLDER)
+    """Return the store of a project; raises InputError for a THREEFOLD_STORE in an unknown user's home."""
+    named = os.environ.get("THREEFOLD_STORE")
+    if not named:
+        return root / FOLDER
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise InputError(f"THREEFOLD_STORE: {named}: no such user's home; write the whole path") from None
 
 
 def say(line: str) -> None:
@@ -54,17 +56,16 @@ def say(line: str) -> None:
 
 
 class Entry:
-    """One cell, made from given inputs."""
+    """One result, made from given inputs."""
 
-    def __init__(self, store: Path, task: str, row: str, inputs: dict[str, Any]) -> None:
-        text = json.dumps(inputs, sort_keys=True, allow_nan=False)
-        self.task, self.row, self.name, self.inputs = task, row, f"{task}/{row}", inputs
-        self.folder = store / task / row / hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT]
+    def __init__(self, store: Path, name: str, inputs: dict[str, Any]) -> None:
+        self.name, self.inputs, self.fingerprint = name, inputs, fingerprint(inputs)
+        self.folder = store / name / self.fingerprint
         self.checkpoints = self.folder / "checkpoints"
 
     @property
     def result(self) -> Path:
-        """Return the folder of the cell's files."""
+        """Return the folder of the result's files."""
         return self.folder / "result"
 
     def provenance(self) -> bytes:
@@ -73,11 +74,11 @@ class Entry:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the cell's lock, waiting for it and saying so. The death of its holder frees it."""
+        """Hold the lock, waiting for it and saying so. The death of its holder frees it."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock, patience = _lock(self.folder), GLANCE
         while not lock.is_locked:
-            with suppress(Timeout):
+            with suppress(Timeout), naming(self.folder):
                 lock.acquire(timeout=patience)
                 continue
             say(f"{self.name}: {_holder(self.folder)} is computing it; waiting for the result")
@@ -107,30 +108,14 @@ class Entry:
         write_json({"sha256": _checksums(self.folder)}, self.folder / "done")
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def obtain(self, compute: Callable[[], None], inputs: Callable[[], dict[str, Any]], folder: Path) -> None:
-        """Compute the result, unless it is there, and copy it to where DVC wants it.
-
-        `inputs` reads again what it is made from: raises InputError if that was changed meanwhile.
-        """
-        with self.locked():
-            if self.finished():
-                say(f"{self.name}: taken from {self.folder}")
-            else:
-                compute()
-            if edited := differences(self.inputs, inputs()):
-                raise InputError(
-                    f"{edited[0]}: changed while {self.name} was computed; the result stays in the store, as the old "
-                    "file's; start it again"
-                )
-            self.copy(folder)
-
-    def copy(self, folder: Path) -> None:
-        """Copy a complete result to where DVC wants it, whole or not at all."""
+    def deliver(self, folder: Path, leave_out: Collection[str] = ()) -> None:
+        """Copy a complete result to where it is wanted, whole or not at all."""
         for left in folder.parent.glob(f".{folder.name}-*"):  # by a run that was killed here
             _remove(left)
         with replacing(folder) as fresh:
             for path in self.result.iterdir():
-                shutil.copyfile(path, fresh / path.name)
+                if path.name not in leave_out:
+                    shutil.copyfile(path, fresh / path.name)
 
     @staticmethod
     def files(folder: Path) -> dict[str, bytes]:
@@ -140,16 +125,15 @@ class Entry:
 
     def receive(self, files: dict[str, bytes]) -> None:
         """Take in what another machine's `files` returned; ValueError if it is not a whole result."""
-        names = {"done": "done", "provenance.json": "provenance.json"} | {f"result/{name}": name for name in RESULT}
         with self.locked():
             if self.finished():
                 return
-            if unknown := set(files) - set(names):
+            if unknown := [name for name in files if not FILE.fullmatch(name)]:
                 raise ValueError(f"{self.name}: {min(unknown)} is no file of a result")
             with replacing(self.result) as fresh:
                 for name, data in files.items():
                     if name.startswith("result/"):
-                        (fresh / names[name]).write_bytes(data)
+                        (fresh / name.removeprefix("result/")).write_bytes(data)
             for name in ("provenance.json", "done"):
                 write_bytes(self.folder / name, files.get(name, b""))
             if damage := damages(self.folder):
@@ -158,47 +142,18 @@ class Entry:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
-class Checkpoints:
-    """The last states of a training, each in a file whose name has its checksum."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name = folder, name
-        self._next = time.monotonic() + CHECKPOINT_EVERY
-
-    def offer(self, iteration: int, state: Callable[[], bytes]) -> None:
-        """Save a state if it is time to; training goes on if the disk is full, which is said."""
-        began = time.monotonic()
-        if began < self._next:
-            return
-        try:
-            data = state()
-            path = self.folder / f"{iteration:010d}-{hashlib.sha256(data).hexdigest()}.safetensors"
-            write_bytes(path, data)
-            for old in self._saved()[KEEP:]:
-                old.unlink(missing_ok=True)
-        except OSError as error:
-            say(f"{self.name}: iteration {iteration} is not saved: {self.folder}: {error.strerror}; training goes on")
-        now = time.monotonic()
-        self._next = now + max(CHECKPOINT_EVERY, (now - began) / CHECKPOINT_SHARE)
-
-    def last(self) -> bytes | None:
-        """Return the newest state that is what was written; what is not is passed over, which is said."""
-        for path in self._saved():
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:  # a killed run's last process has just replaced it
-                continue
-            if hashlib.sha256(data).hexdigest() == path.stem.partition("-")[2]:
-                return data
-            say(f"{self.name}: {path}: cut or altered; going on from the one before")
-        return None
-
-    def _saved(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9]*-*.safetensors"), reverse=True)
+@contextmanager
+def alone(store: Path, name: str) -> Iterator[None]:
+    """Let one process at a time put the results of this name where they are wanted."""
+    lock = FileLock(store / f"{name}.lock")
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    with lock:
+        yield
 
 
 def _lock(folder: Path) -> FileLock:
-    return FileLock(folder.with_name(f"{folder.name}.lock"))
+    # Where there are no locks, a file in their place would outlive a killed run, and the next one would wait for ever.
+    return FileLock(folder.with_name(f"{folder.name}.lock"), fallback_to_soft=False)
 
 
 @contextmanager
@@ -206,7 +161,8 @@ def removable(folder: Path) -> Iterator[bool]:
     """Hold an entry's lock if it is free, and yield whether it was; the lock goes with the folder."""
     lock = _lock(folder)
     try:
-        lock.acquire(timeout=0)
+        with naming(folder):
+            lock.acquire(timeout=0)
     except Timeout:
         yield False
         return
@@ -226,7 +182,7 @@ def is_locked(folder: Path) -> bool:
 
 def entries(store: Path) -> list[Path]:
     """Return the folders of all entries, sorted."""
-    return sorted(path for path in store.glob("*/*/*") if path.is_dir())
+    return sorted({path.parent for depth in ("*/*/*", "*/*/*/*") for path in store.glob(f"{depth}/inputs.json")})
 
 
 def damages(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 
 from envs.device import ENGINES, versions
 from envs.physics.native import default_threads
+from threefold.store.code import ROOT
 
 
 def command_line() -> str:
@@ -22,10 +23,8 @@ def command_line() -> str:
 def origin(device: str = "cpu") -> dict[str, Any]:
     """Return what this process runs, and where."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        **commit(ROOT),
         "command": command_line(),
-        "machine": platform.node(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": default_threads(),
@@ -36,9 +35,28 @@ def origin(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+def commit(code: Path) -> dict[str, Any]:
+    """Return the `commit` of a checkout and whether files of it were `dirty`, changed since; None where none is known.
+
+    It is not known without git, in a checkout that git does not trust because another user owns it, and in a folder
+    that lies within somebody else's repository, whose commit says nothing of this code.
+    """
+    top = git(code, "rev-parse", "--show-toplevel")
+    head = git(code, "rev-parse", "--verify", "HEAD") if top and Path(top).resolve() == code.resolve() else None
+    changes = git(code, "status", "--porcelain", "--untracked-files=no") if head else None
+    return {"commit": head, "dirty": None if changes is None else bool(changes)}
+
+
+def git(code: Path, *arguments: str) -> str | None:
+    """Return what git says of a folder, or None if it cannot say."""
+    # A hook or another tool may point git at another repository than that of the folder.
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    command = ["git", "-C", str(code), *arguments]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except (FileNotFoundError, PermissionError):  # there is no git
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _cpu() -> str:

@@ -1,11 +1,12 @@
-"""Gather the cells of a profile into four files, or refuse and name every hole (with `keep_going`: mark them).
+"""Gather the parts of a profile's cells into four files, or refuse and name whatever is missing.
 
-They are evaluations.csv, training.csv, learners.csv and cells.json of results/<profile>/. Only the cells and learners
-that the design asks for are taken. A learner that failed is no hole: its row in learners.csv says so. The cell
-`reference` of each task (random, expert, expert-stochastic) is wanted like any method's.
+They are evaluations.csv, training.csv, learners.csv and cells.json of results/<profile>/. Only the parts that the plan
+has are taken, and only if they are made from what it says. With `keep_going` what is missing is marked instead. A
+learner that failed is not missing: its row in learners.csv says so. The cell `reference` of each task (random, expert,
+expert-stochastic) is wanted like any method's.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ import pandas as pd
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import Design
-from threefold.tables import schema, statistics
+from threefold.store.inputs import fingerprint
+from threefold.tables import planned, schema, statistics
 
 REFERENCE = "reference"
 RETURNS_DEPEND_ON = ("gymnasium", "mujoco")  # versions: one of each per task, or returns do not compare
@@ -22,111 +24,164 @@ CURE = "run `dvc repro`"
 AGAIN = "for another try: `dvc repro -f -s <its stage>`"
 
 
-TABLES = {"evaluations": schema.EVALUATIONS, "training": schema.TRAINING, "learners": schema.LEARNERS}
-
-
-class Hole(NamedTuple):
-    """What has no result, and why: a learner, or all of a cell's."""
+class Missing(NamedTuple):
+    """What has no result, and why: some learners of a cell."""
 
     task: str
     row: str
     reason: str
     line: str  # what the user is told
-    learner: tuple[int, int] | None = None  # number of demonstrations, and seed
+    learners: list[tuple[int, int]]  # number of demonstrations, and seed
+
+
+class Found(NamedTuple):
+    """A part of a cell that has a result."""
+
+    task: str
+    row: str
+    folder: Path
+    card: dict[str, Any]
+
+
+class Collected(NamedTuple):
+    """What a profile's cells hold, in memory."""
+
+    tables: dict[str, pd.DataFrame]  # evaluations, training, learners: as in `schema.TABLES`
+    cells: dict[str, dict[str, Any]]  # what each cell's numbers rest on, by task/row
+    missing: list[str]  # what has no result, a line each
 
 
 def collect(design: Design) -> list[str]:
-    """Write the four files of a profile; return what has no result, a line each.
+    """Write the four files of a profile; return what has no result, a line each. Raises InputError as `gather`."""
+    found = gather(design)
+    for name, frame in found.tables.items():
+        schema.write_csv(frame, design.results / f"{name}.csv", schema.TABLES[name])
+    write_json(found.cells, design.results / "cells.json")
+    return found.missing
 
-    With any hole write nothing and raise InputError, unless the design says `keep_going`: then learners without a
-    result are in learners.csv alone, with status missing. Contradictions are refused in either case.
+
+def gather(design: Design) -> Collected:
+    """Return what the cells of a profile hold.
+
+    If anything is missing raise InputError, unless the design says `keep_going`: then learners without a result are in
+    learners alone, with status missing. Contradictions are refused in either case.
     """
-    tables, cards, holes = _read({(task, row): design.cell(task, row) for task, row in _cells(design)})
+    parts, missing = _find(design, planned.read(design))
+    tables, parts, damaged = _read(parts)
+    missing += damaged
     evaluations, training, learners = tables.values()
-    expected = _expected(design, cards, learners)
-    holes += _missing(expected, learners, evaluations, design.evaluation.episodes)
+    expected = _expected(design, parts, learners)
+    missing += _unfinished(expected, learners, evaluations, design.evaluation.episodes)
     faults = [
         *_doubles(learners, [*schema.LEARNER], "learners.csv"),
         *_doubles(evaluations, [*schema.LEARNER, "env_steps", "episode"], "evaluations.csv"),
-        *_mixtures(cards),
+        *_mixtures(parts),
     ]
-    if not set(cards) - {f"{task}/{REFERENCE}" for task in design.tasks}:
-        holes.append(Hole("", REFERENCE, "", f"{design.results}: no cell has a result; {CURE}"))
-    fatal = [hole.line for hole in holes if not design.keep_going or hole.row in (REFERENCE, *schema.REFERENCES)]
+    if not any(part.row != REFERENCE for part in parts):
+        missing.append(Missing("", REFERENCE, "", f"{design.results}: no cell has a result; {CURE}", []))
+    fatal = list(
+        dict.fromkeys(m.line for m in missing if not design.keep_going or m.row in (REFERENCE, *schema.REFERENCES))
+    )
     if fatal or faults:
         raise InputError("\n".join(fatal + faults))
     statistics.reference_returns(evaluations)  # refuses an expert no better than random
-    absent = _absent(design, holes)
+    absent = _absent(missing)
     learners = pd.concat([_without(learners, absent), absent])
     expected = pd.concat([expected, absent[[*schema.LEARNER]]]).drop_duplicates()
-    for name, frame in (
-        ("evaluations", _without(evaluations, absent)),
-        ("training", _without(training, absent)),
-        ("learners", learners),
-    ):
-        frame = frame.merge(expected, on=list(schema.LEARNER))
-        schema.write_csv(frame, design.results / f"{name}.csv", TABLES[name])
-    write_json(cards, design.results / "cells.json")
-    return [hole.line for hole in holes]
+    wanted = {
+        "evaluations": _without(evaluations, absent),
+        "training": _without(training, absent),
+        "learners": learners,
+    }
+    kept = {name: frame.merge(expected, on=list(schema.LEARNER)) for name, frame in wanted.items()}
+    return Collected(kept, _cards(parts), list(dict.fromkeys(m.line for m in missing)))
 
 
-def _cells(design: Design) -> Iterator[tuple[str, str]]:
-    return ((task, row) for task in design.tasks for row in (REFERENCE, *design.rows(task)))
+def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missing]]:
+    """Return the parts that are there and made from what the plan says, and the others."""
+    found, missing = [], []
+    for task in design.tasks:
+        for row in (REFERENCE, *design.rows(task)):
+            folder, prints = design.cell(task, row), planned.parts(plan, design, task, row)
+            names = {part.name: part.learners for part in design.parts(task, row)} if row != REFERENCE else {"all": []}
+            for name, learners in names.items():
+                try:
+                    card = _card(folder, name, prints.get(name), f"threefold plan --params {design.params}")
+                    found.append(Found(task, row, folder / name, card))
+                except InputError as error:
+                    reason = str(error).removeprefix(str(folder)).lstrip("/: ").partition("; ")[0]
+                    missing.append(Missing(task, row, reason, str(error), learners))
+    return found, missing
 
 
-def _read(
-    folders: dict[tuple[str, str], Path],
-) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Any]], list[Hole]]:
-    """Return the tables of all cells that can be read, the cells' cards by task/row, and the other cells."""
-    cards, holes = {}, []
-    try:  # all at once, which takes a tenth of the time
-        cards = {key: _card(folder) for key, folder in folders.items()}
-        tables = {name: _table(name, list(folders.values())) for name in TABLES}
-    except InputError:
-        cards = {}
-        for key, folder in folders.items():
-            try:
-                card = _card(folder)
-                for name in TABLES:
-                    _table(name, [folder])
-                cards[key] = card
-            except InputError as error:
-                reason = str(error).removeprefix(str(folder)).lstrip("/: ").partition("; ")[0]
-                holes.append(Hole(*key, reason, str(error)))
-        tables = {name: _table(name, [folders[key] for key in cards]) for name in TABLES}
-    return tables, {"/".join(key): card for key, card in cards.items()}, holes
-
-
-def _table(name: str, folders: list[Path]) -> pd.DataFrame:
-    return schema.read_csvs([folder / f"{name}.csv" for folder in folders], TABLES[name])
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: missing cell; {CURE}")
+def _card(folder: Path, name: str, planned_as: str | None, plan: str) -> dict[str, Any]:
     if (folder / schema.CRASH).exists():
-        raise InputError(f"{folder}: {schema.read_crash(folder / schema.CRASH)}; {AGAIN}")
-    return schema.read_cell(folder / "cell.json")
+        raise InputError(f"{folder}: crashed: {schema.read_reason(folder / schema.CRASH)}; {AGAIN}")
+    if not (folder / name).is_dir():
+        raise InputError(f"{folder / name}: missing; {CURE}")
+    card = schema.read_part(folder / name / schema.PART)
+    if fingerprint(card["made_from"]) != planned_as:
+        raise InputError(f"{folder / name}: made from other code, settings or data than planned; {CURE} (or `{plan}`)")
+    return card
 
 
-def _expected(design: Design, cells: Container[str], learners: pd.DataFrame) -> pd.DataFrame:
-    """The learners that the cells must hold; of a reference policy seed 0 and whatever other seeds were measured."""
-    rows = [
-        (task, row, demonstrations, seed)
-        for task, row in _cells(design)
-        if row != REFERENCE and f"{task}/{row}" in cells
-        for demonstrations, seed in design.learners(task)
-    ]
-    rows += [
-        (task, name, 0, 0) for task in design.tasks if f"{task}/{REFERENCE}" in cells for name in schema.REFERENCES
-    ]
+def _read(parts: list[Found]) -> tuple[dict[str, pd.DataFrame], list[Found], list[Missing]]:
+    """Return the tables of all parts that can be read, those parts, and what is missing by the others."""
+    try:  # all at once, which takes a tenth of the time
+        return {name: _table(name, parts) for name in schema.TABLES}, parts, []
+    except InputError:
+        sound, missing = [], []
+        for part in parts:
+            try:
+                for name in schema.TABLES:
+                    _table(name, [part])
+                sound.append(part)
+            except InputError as error:
+                reason = str(error).removeprefix(str(part.folder)).lstrip("/: ").partition("; ")[0]
+                made_from = part.card["made_from"]
+                learners = [(made_from.get("demonstrations", 0), seed) for seed in made_from.get("seeds", [])]
+                missing.append(Missing(part.task, part.row, reason, str(error), learners))
+        return {name: _table(name, sound) for name in schema.TABLES}, sound, missing
+
+
+def _table(name: str, parts: list[Found]) -> pd.DataFrame:
+    return schema.read_csvs([part.folder / schema.FILES[name] for part in parts], schema.TABLES[name])
+
+
+def _cards(parts: list[Found]) -> dict[str, dict[str, Any]]:
+    """Return what each cell's numbers rest on, by task/row: what its parts share, and the devices that they had."""
+    cards: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        made_from = {key: part.card["made_from"].get(key) for key in SHARED}
+        card = cards.setdefault(
+            f"{part.task}/{part.row}", made_from | {"versions": part.card["versions"], "engine": set(), "device": set()}
+        )
+        for key in ("engine", "device"):
+            card[key].add(part.card[key])
+    return {
+        name: card | {key: ", ".join(sorted(card[key])) for key in ("engine", "device")} for name, card in cards.items()
+    }
+
+
+SHARED = ("task", "row", "method", "expert", "config", "env_steps", "parallel_episodes", "data")
+
+
+def _expected(design: Design, parts: list[Found], learners: pd.DataFrame) -> pd.DataFrame:
+    """The learners that the parts must hold; of a reference policy seed 0 and whatever other seeds were measured."""
+    rows: list[tuple[str, str, int, int]] = []
+    for part in parts:
+        if part.row == REFERENCE:
+            rows += [(part.task, name, 0, 0) for name in schema.REFERENCES]
+        else:
+            made_from = part.card["made_from"]
+            rows += [(part.task, part.row, made_from["demonstrations"], seed) for seed in made_from["seeds"]]
     measured = learners.loc[learners["row"].isin(schema.REFERENCES), list(schema.LEARNER)]
     return pd.concat([_frame(rows, schema.LEARNER), measured]).drop_duplicates()
 
 
-def _missing(
+def _unfinished(
     expected: pd.DataFrame, learners: pd.DataFrame, evaluations: pd.DataFrame, episodes: int
-) -> Iterator[Hole]:
+) -> Iterator[Missing]:
     """Each learner that is absent or, unless it failed, not evaluated as the design asks."""
     final = statistics.final_episodes(evaluations)
     final = final[final["episode_return"].abs() < float("inf")]
@@ -141,16 +196,13 @@ def _missing(
         reason = f"{row.finite:.0f} finite final episodes of {episodes} in evaluations.csv"
         if row.status != "ok":
             reason = "not in learners.csv with status ok or failed"
-        yield Hole(row.task, row.row, reason, f"{_name(row)}: {reason}; {CURE}", (row.demonstrations, row.seed))
+        line = f"{_name(row)}: {reason}; {CURE}"
+        yield Missing(row.task, row.row, reason, line, [(row.demonstrations, row.seed)])
 
 
-def _absent(design: Design, holes: list[Hole]) -> pd.DataFrame:
+def _absent(missing: list[Missing]) -> pd.DataFrame:
     """Rows of learners.csv for what has no result."""
-    rows = [
-        (hole.task, hole.row, demonstrations, seed, "missing", 0, 0, hole.reason)
-        for hole in holes
-        for demonstrations, seed in ([hole.learner] if hole.learner else design.learners(hole.task))
-    ]
+    rows = [(m.task, m.row, *learner, "missing", 0, 0, m.reason) for m in missing for learner in m.learners]
     return _frame(rows, schema.LEARNERS)
 
 
@@ -175,20 +227,16 @@ def _name(row: Any) -> str:
     return f"{row.task}, {row.row}, {row.demonstrations} demonstrations, seed {row.seed}"
 
 
-def _mixtures(cards: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """One line for each fact on which a cell differs from the first cell of its task (or from its folder's name)."""
+def _mixtures(parts: list[Found]) -> Iterator[str]:
+    """One line for each fact on which a part differs from the first part of its task."""
     first: dict[tuple[str, str], tuple[str, Any]] = {}
-    for name, card in cards.items():
-        task = name.split("/")[0]
-        first.setdefault((task, "task"), ("its folder's name", task))
-        facts = {"task": card["task"]} | {program: card["versions"].get(program) for program in RETURNS_DEPEND_ON}
-        if card["demonstrations_sha256"]:
-            facts["demonstrations_sha256"] = card["demonstrations_sha256"]
-        for key, value in facts.items():
-            other, expected = first.setdefault((task, key), (name, value))
+    for part in parts:
+        name = f"{part.task}/{part.row}/{part.folder.name}"
+        for program in RETURNS_DEPEND_ON:
+            value = part.card["versions"].get(program)
+            other, expected = first.setdefault((part.task, program), (name, value))
             if value != expected:
                 yield (
-                    f"cell {name}: {key} {value}, but {expected} in {other}; "
-                    "make both again, each with `threefold store prune <task>/<row>` and "
-                    "`dvc repro -f -s <its stage>`"
+                    f"cell {name}: {program} {value}, but {expected} in {other}; make both again, each with "
+                    "`threefold store prune <task>/<row>/<part>` and `dvc repro -f -s <its stage>`"
                 )

@@ -4,13 +4,16 @@ Bytes are a pure function of the values (floats by shortest round trip, no times
 results do. Files appear whole or not at all: they are written beside their place and moved over it.
 """
 
+import gzip
 import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from threefold.base import names
 from threefold.base.errors import InputError
 from threefold.base.files import write_bytes
 
@@ -34,23 +37,18 @@ LEARNERS: Schema = LEARNER | {"status": "str", "iteration": "int64", "env_steps"
 
 # failed: it diverged and delivers no policy. missing: it has no result (collect alone says so, with `keep_going`).
 CRASH = "crash.json"  # alone in the folder of a cell that ended with an error: {"reason": one line}
-REFERENCES = ("random", "expert", "expert-stochastic")  # row in the rows of a task's `reference` cell
+LEFT_OUT = "left_out.json"  # alone in the folder of a cell that the profile leaves out: {"reason": one line}
+REFERENCES = names.REFERENCES  # `row` in the rows of a task's `reference` cell
 
-# cell.json: what a cell's numbers rest on. versions: gymnasium, mujoco, torch, python.
-# method: the file behind the row; expert: who demonstrates (own, survivors, idle).
-# budget: env_steps, episodes, demonstrations, short_budget. demonstrations_sha256: null if they are of no file.
-CELL: dict[str, type | tuple[type, ...]] = {
-    "task": str,
-    "row": str,
-    "method": str,
-    "expert": str,
-    "versions": dict,
-    "engine": str,
-    "device": str,
-    "config": dict,
-    "budget": dict,
-    "demonstrations_sha256": (str, type(None)),
-}
+# The files of a part of a cell, beside policies.safetensors, and what their tables hold.
+PART = "part.json"
+TABLES = {"evaluations": EVALUATIONS, "training": TRAINING, "learners": LEARNERS}
+FILES = {"evaluations": "evaluations.csv.gz", "training": "training.csv.gz", "learners": "learners.csv"}
+
+# part.json: what a part's numbers rest on. made_from: all that decides its bytes (Cell.made_from). versions: of
+# gymnasium, mujoco, torch, python; engine: of the physics; device: where it trained; rollout: its shape
+# there, if it has one. Of a cell also sha256: of the files beside it.
+PART_KEYS: dict[str, type] = {"made_from": dict, "versions": dict, "engine": str, "device": str}
 
 CURE = "restore it with `dvc checkout` or make it again with `dvc repro`"
 
@@ -61,7 +59,8 @@ def write_csv(frame: pd.DataFrame, path: Path, schema: Schema) -> None:
     if list(found.items()) != list(schema.items()):
         raise ValueError(f"{path}: columns {found}, expected {schema}")
     _refuse_holes(frame, schema)
-    write_bytes(path, frame.to_csv(index=False, lineterminator="\n", na_rep="nan").encode())
+    data = frame.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
+    write_bytes(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
@@ -74,7 +73,8 @@ def read_csvs(paths: list[Path], schema: Schema) -> pd.DataFrame:
     header, rows, path = ",".join(schema).encode(), [], Path()
     try:
         for path in paths:
-            first, _, rest = path.read_bytes().partition(b"\n")
+            data = path.read_bytes()
+            first, _, rest = (gzip.decompress(data) if path.suffix == ".gz" else data).partition(b"\n")
             if first.rstrip() != header:
                 raise ValueError(f"its columns are {first.decode().strip() or 'missing'}, expected {header.decode()}")
             if rest and not rest.endswith(b"\n"):
@@ -83,7 +83,7 @@ def read_csvs(paths: list[Path], schema: Schema) -> pd.DataFrame:
         return _parse(b"".join([header, b"\n", *rows]), schema)
     except FileNotFoundError:
         raise InputError(f"{path}: missing; {CURE}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         if len(rows) == len(paths) > 1:  # it is not the last one read that is at fault
             for one in paths:
                 read_csv(one, schema)
@@ -109,23 +109,23 @@ def _refuse_holes(frame: pd.DataFrame, schema: Schema) -> None:
         raise ValueError(f"missing values in {', '.join(holes)}")
 
 
-def read_cell(path: Path) -> dict[str, Any]:
-    """Read a `cell.json`; a missing or malformed file or key is an InputError naming the file, the key and the cure."""
+def read_part(path: Path) -> dict[str, Any]:
+    """Read a `part.json`; a missing or malformed file or key is an InputError naming the file, the key and the cure."""
     try:
-        cell = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        part = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: missing; {CURE}") from None
     except ValueError as error:
         raise InputError(f"{path}: truncated or altered ({error}); {CURE}") from None
-    for key, kind in CELL.items():
-        if not isinstance(cell, dict) or not isinstance(cell.get(key, ...), kind):
+    for key, kind in PART_KEYS.items():
+        if not isinstance(part, dict) or not isinstance(part.get(key, ...), kind):
             raise InputError(f"{path}: no proper {key!r}; {CURE}")
-    return cell
+    return part
 
 
-def read_crash(path: Path) -> str:
+def read_reason(path: Path) -> str:
     """Read why a cell has no result."""
     try:
-        return f"crashed: {json.loads(path.read_text())['reason']}"
+        return str(json.loads(path.read_text())["reason"])
     except (OSError, ValueError, TypeError, KeyError):
-        return "crashed"
+        return "for an unknown reason"

@@ -1,0 +1,136 @@
+"""Names become folders, stages of DVC and words of a shell: letters, digits, `_` and `-`, and none that tables use."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import algorithms
+import studies
+from tests import synthetic
+from tests.command import threefold
+from threefold.base import names
+from threefold.base.errors import InputError
+from threefold.profile.design import load
+from threefold.tables import schema
+
+ROOT = Path(__file__).parents[1]
+TASK = "InvertedPendulum-v5"
+WRONG = [
+    "",
+    "gail_lr0.1",
+    "gail_/../..",
+    "gail_a/b",
+    "gail_$(touch x)",
+    "gail_`id`",
+    "gail_a b",
+    "gail_a;b",
+    "gail_ä",
+    "gail_x\n",
+    "-gail_x",
+    "..",
+    "~",
+]
+LINE = "a name has letters, digits, _ and - only"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_no_name_in_a_design_reaches_a_shell_or_leaves_its_folder(tmp_path, name):
+    variant, entry = {"method": "gail", "tasks": [TASK]}, synthetic.BUDGET[TASK]
+    changes = {
+        "profile": {"profile": name},
+        "methods.1": {"methods": ["bc", name]},
+        f"variants.{name}": {"variants": {name: variant}},
+        "variants.gail_x.method": {"variants": {"gail_x": variant | {"method": name}}},
+        "tasks.0": {"tasks": [name], "budget": {name: entry}},
+    }
+    for key, change in changes.items():
+        params = synthetic.design(tmp_path, **change)
+        with pytest.raises(InputError) as caught:
+            load(params)
+        assert str(caught.value).replace("\n", "") == (
+            f"{params}: {key}: {LINE}, and no - at its beginning (found {name!r}); correct it".replace("\n", "")
+        )
+
+
+@pytest.mark.parametrize("name", ["gail_x", "gail_lr3e-4", "gail_A-1_b", "gail_0"])
+def test_names_that_may_be_used(tmp_path, name):
+    params = synthetic.design(tmp_path, variants={name: {"method": "gail", "tasks": [TASK]}}, profile=name)
+    assert list(load(params).variants) == [name]
+
+
+@pytest.mark.parametrize("key", ["root", "folder"])
+@pytest.mark.parametrize("text", ["$(touch x)", "a b", "x;y", "a\nb", "", "'"])
+def test_the_paths_that_dvc_gives_to_a_shell(tmp_path, key, text):
+    params = synthetic.design(tmp_path)
+    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {key: text}))
+    with pytest.raises(InputError, match=f"^{params}: {key}: .*a path of letters, digits, _, -, . and / only; correct"):
+        load(params)
+
+
+@pytest.mark.parametrize("name", [*names.RESERVED, "Random", "REFERENCE"])
+def test_a_row_takes_no_name_that_tables_give_to_another(tmp_path, name):
+    for change in ({"methods": [name]}, {"variants": {name: {"method": "gail", "tasks": [TASK]}}}):
+        params = synthetic.design(tmp_path, **change)
+        with pytest.raises(InputError, match=rf"^{params}: [^\n]*this name is reserved, as are random, expert[^\n]+$"):
+            load(params)
+
+
+def test_the_reserved_names_are_those_of_the_tables():
+    assert set(schema.REFERENCES) | {"reference"} == set(names.RESERVED)
+    assert not set(algorithms.names()) & set(names.RESERVED)
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """The folder of methods with one more file."""
+
+    def plant(name):
+        (tmp_path / f"{name}.py").write_text("class Config: ...\n")
+        monkeypatch.setattr(algorithms, "__file__", str(tmp_path / "__init__.py"))
+
+    return plant
+
+
+@pytest.mark.parametrize("name", ["random", "expert", "expert-stochastic", "reference", "Expert"])
+def test_a_method_file_of_a_reserved_name_is_refused_when_it_is_loaded(planted, name):
+    planted(name)
+    with pytest.raises(InputError, match=rf"^algorithms/{name}.py: '{name}': this name is reserved[^\n]*; rename it$"):
+        algorithms.load(name)
+
+
+@pytest.mark.parametrize("name", ["my.method", "my method", "gail$"])
+def test_a_method_file_that_is_no_name_is_refused_when_it_is_loaded(planted, name):
+    planted(name)
+    with pytest.raises(InputError, match=LINE):
+        algorithms.load(name)
+
+
+@pytest.mark.parametrize("name", [".#gail", "__init__", "_helpers"])
+def test_files_of_an_editor_and_private_ones_are_no_methods(planted, name):
+    planted(name)
+    assert algorithms.names() == []
+
+
+def test_a_study_folder_that_is_no_name(tmp_path, monkeypatch):
+    (tmp_path / "my.study").mkdir()
+    (tmp_path / "my.study" / "study.py").write_text("")
+    monkeypatch.setattr(studies, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(InputError, match=r"^studies/my\.study: 'my\.study': a name has letters[^\n]*; rename it$"):
+        studies.names()
+
+
+def test_a_study_that_does_not_exist_is_one_line(tmp_path, capsys):
+    assert threefold("study", "../connection", "--params", synthetic.design(tmp_path)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: study '../connection': there is no folder studies/../connection; choose from ")
+
+
+def test_a_reserved_method_is_one_line_of_the_command(tmp_path):
+    params = synthetic.design(tmp_path, methods=["random"])
+    command = [sys.executable, "-m", "threefold", "run", "--params", str(params), "--row", "random"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1

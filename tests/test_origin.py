@@ -1,0 +1,106 @@
+"""The commit that is recorded is that of the code which runs, or none; `git` here is real."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from tests import test_run
+from threefold.profile.design import load
+from threefold.store.origin import commit
+
+UNKNOWN = {"commit": None, "dirty": None}
+
+
+def git(folder, *arguments):
+    command = ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@localhost", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def repository(folder):
+    """A checkout with one file in one commit."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet")
+    (folder / "code.py").write_text("x = 1\n")
+    git(folder, "add", "code.py")
+    git(folder, "commit", "--quiet", "-m", "a commit")
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return repository(tmp_path / "checkout")
+
+
+def test_a_checkout(checkout):
+    head = git(checkout, "rev-parse", "HEAD")
+    assert commit(checkout) == {"commit": head, "dirty": False}
+    (checkout / "notes.txt").write_text("untracked\n")
+    assert commit(checkout) == {"commit": head, "dirty": False}
+    (checkout / "code.py").write_text("x = 2\n")
+    assert commit(checkout) == {"commit": head, "dirty": True}
+
+
+def test_it_does_not_depend_on_where_the_command_runs(checkout, tmp_path, monkeypatch):
+    monkeypatch.chdir(repository(tmp_path / "other"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "other"))
+    found = commit(checkout)
+    monkeypatch.undo()
+    assert found["commit"] == git(checkout, "rev-parse", "HEAD")
+
+
+def test_by_a_link_and_as_a_second_working_tree(checkout, tmp_path):
+    (tmp_path / "link").symlink_to(checkout)
+    git(checkout, "worktree", "add", "--quiet", tmp_path / "tree")
+    head = {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
+    assert commit(tmp_path / "link") == commit(tmp_path / "tree") == head
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_unzipped_inside_another_repository(checkout, tracked):
+    inside = checkout / "deep" / "threefold"
+    inside.mkdir(parents=True)
+    (inside / "code.py").write_text("x = 1\n")
+    if tracked:
+        git(checkout, "add", "deep")
+        git(checkout, "commit", "--quiet", "-m", "another commit")
+    assert commit(inside) == UNKNOWN
+
+
+def test_no_repository_and_one_without_a_commit(tmp_path):
+    assert commit(tmp_path) == UNKNOWN
+    git(tmp_path, "init", "--quiet")
+    assert commit(tmp_path) == UNKNOWN
+
+
+def test_another_owners_checkout(checkout, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert commit(checkout) == UNKNOWN
+    monkeypatch.undo()
+    if os.geteuid() == 0:
+        for path in (checkout, checkout / ".git"):
+            os.chown(path, 12345, 12345)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # in which it might be trusted
+        assert commit(checkout) == UNKNOWN
+
+
+@pytest.mark.parametrize("kind", ["none", "not executable"])
+def test_no_git_program(checkout, tmp_path, monkeypatch, kind):
+    (tmp_path / "bin").mkdir()
+    if kind == "not executable":
+        (tmp_path / "bin" / "git").write_text("")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert commit(checkout) == UNKNOWN
+
+
+def test_without_git_a_cell_is_delivered_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert shutil.which("git") is None
+    params = test_run.project(tmp_path)
+    assert test_run.train(params, "bc") == 0
+    sidecar = load(params).results / "provenance" / test_run.TASK / "bc.json"
+    assert json.loads(sidecar.read_text())["commit"] is None
+    assert (test_run.cell(params, "bc") / "evaluations.csv").exists()

@@ -1,0 +1,79 @@
+"""The plan of a profile: the fingerprint of every part of its cells, for DVC to see what is stale.
+
+`plan.json` lies beside the profile's params.yaml. DVC compares a cell's entry in it with the one that the cell was made
+with, so an edit makes stale just the cells whose parts it can change.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import studies
+from envs.device import versions
+from threefold.base.errors import InputError
+from threefold.base.files import write_json
+from threefold.cells.cell import Cell, cells
+from threefold.cells.reference import made_from as reference_made_from
+from threefold.profile.design import Design, load
+from threefold.profile.names import check_names
+from threefold.store import code
+from threefold.store.entries import Entry
+from threefold.store.inputs import differences, fingerprint
+from threefold.tables import planned
+
+
+def write_plan(params: Path) -> Design:
+    """Write the plan of a profile beside its params.yaml; return the profile's design."""
+    design = load(params)
+    check_names(design)
+    write_json(plan(design), design.plan)
+    return design
+
+
+def plan(design: Design) -> dict[str, Any]:
+    """Return the fingerprints: `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them."""
+    found: dict[str, Any] = {
+        "cells": {task: {} for task in design.tasks},
+        "variants": {name: {} for name in design.variants},
+        "references": {},
+        "studies": {name: fingerprint(study_made_from(name, size)) for name, size in design.sizes.items()},
+    }
+    for task in design.tasks:
+        found["references"][task] = fingerprint(reference_made_from(design, task))
+        for row, reason in design.left_out.get(task, {}).items():
+            planned.put(found, design, task, row, {"left out": reason})
+    for cell in cells(design):
+        prints = {part.name: fingerprint(cell.made_from(part)) for part in cell.parts}
+        planned.put(found, design, cell.task, cell.row, prints)
+    return found
+
+
+def study_made_from(name: str, size: Any) -> dict[str, Any]:
+    """Return all that decides the bytes of a study's files."""
+    modules = (studies.study(name).__name__, "studies.core.command")
+    return {"study": name, "size": size.model_dump(), "code": code.checksums(*modules)}
+
+
+def refuse_other_plan(cell: Cell, entries: Sequence[Entry]) -> None:
+    """Raise InputError if the profile's plan has other fingerprints for a cell than those that it now has."""
+    design = cell.design
+    if not design.plan.exists():
+        return
+    expected = planned.parts(planned.read(design), design, cell.task, cell.row)
+    if expected != {part.name: entry.fingerprint for part, entry in zip(cell.parts, entries, strict=True)}:
+        raise InputError(
+            f"{design.plan}: {cell.name}: made before the last change of code or settings; "
+            f"run `threefold plan --params {design.params}`"
+        )
+
+
+def expectation(made_from: dict[str, Any]) -> dict[str, Any]:
+    """Return what a worker's part must be made from, and with, to stand beside ours."""
+    programs = versions("native")  # which every engine needs
+    return made_from | {f"version of {name}": version for name, version in programs.items() if name != "python"}
+
+
+def refuse_other_inputs(expected: dict[str, Any], made_from: dict[str, Any]) -> None:
+    """Raise InputError if the launcher expects something else, naming all that differs."""
+    if names := differences(expected, expectation(made_from)):
+        raise InputError(f"{', '.join(names)}: not as where this was launched; make this machine's checkout the same")
