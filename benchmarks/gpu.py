@@ -412,7 +412,8 @@ def scores(design: Design, task: str, row: str, beside: Path) -> dict[str, Any]:
     low, high = card["random"]["mean"], card["return_deterministic"]["mean"]
 
     def final(folder: Path) -> pd.Series:
-        rows = schema.read_csv(folder / "evaluations.csv", schema.EVALUATIONS)
+        paths = sorted(folder.glob(f"*/{schema.FILES['evaluations']}"))
+        rows = schema.read_csvs(paths, schema.EVALUATIONS)
         means = statistics.learner_means(statistics.final_episodes(rows))
         return means.set_index(["demonstrations", "seed"])["episode_return"].map(
             lambda episode_return: statistics.score(episode_return, low, high)
@@ -420,7 +421,7 @@ def scores(design: Design, task: str, row: str, beside: Path) -> dict[str, Any]:
 
     ours, cell = final(design.cell(task, row)), beside / design.cell(task, row).relative_to(design.results)
     found = {"task": task, "row": row, "learners": len(ours), "score": round(float(ours.mean()), 3)}
-    if not (cell / "evaluations.csv").exists():
+    if not cell.is_dir():
         return found | {"beside": f"{cell}: no such cell"}
     theirs = final(cell)
     gap = (ours - theirs).dropna().to_numpy()

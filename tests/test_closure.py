@@ -41,6 +41,13 @@ def tiny(config):
     inner = {name: tiny(getattr(config, name)) for name in names if dataclasses.is_dataclass(getattr(config, name))}
     return dataclasses.replace(config, **{k: v for k, v in (small | steps).items() if k in names}, **inner)
 
+class Unsaved:
+    def offer(self, iteration, state):
+        pass
+
+    def found(self):
+        return False
+
 def loaded(pair):
     method, task, data = pair
     assert not ours()
@@ -48,15 +55,13 @@ def loaded(pair):
     from threefold.cells.record import save
     from threefold.cells.training import Evaluation, Job, train
     from threefold.experts import demonstrations
-    from threefold.store.checkpoints import Checkpoints
 
     torch.set_num_threads(1)
     learners = {0: (1, 0)}
     shown = demonstrations.load(Path(data) / "demonstrations" / task, task, [1])
     config = tiny(algorithms.load(method).Config())
     with tempfile.TemporaryDirectory() as folder:
-        saved = Checkpoints(Path(folder) / "checkpoints", "a/b")
-        job = Job(task, method, method, config, learners, shown, 1, 2, Evaluation(1, 1, 1), saved, 1, "cpu")
+        job = Job(task, method, method, config, learners, shown, 1, 2, Evaluation(1, 1, 1), Unsaved(), 1, "cpu")
         steps = []
         outcome = train(job, steps.append)
         save(Path(folder) / "result", outcome, {}, "models.safetensors")
@@ -172,7 +177,11 @@ def test_a_new_task_a_new_method_a_report_and_a_comment_leave_every_part_alone(c
         path.write_text(path.read_text() + "# A comment.\n")
     assert plan(copied) == before
 
-    edit(copied / "algorithms" / "gail.py", "gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
+    edit(
+        copied / "algorithms" / "gail.py",
+        "gradient_penalty: NonNegativeFloat = 1.0",
+        "gradient_penalty: NonNegativeFloat = 2.0",
+    )
     after = plan(copied)
     assert {key: after[key] for key in ("references", "studies")} == {
         key: before[key] for key in ("references", "studies")

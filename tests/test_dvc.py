@@ -105,11 +105,13 @@ def test_the_full_grid_is_ready_to_run(project):
     cells += [f"variant@{name}" for name in params["variants"]]
     studies = [f"study@{name}" for name in params["studies"]]
     plan(project, "paper")
+    commit(project)
     assert repro(project / "paper", "--dry") == sorted(["plan", *cells, *studies, "collect", "report"])
 
 
 def test_a_profile_may_have_no_studies(project):
     plan(project, "hopper")
+    commit(project)
     stages = repro(project / "hopper", "--dry")
     assert "report" in stages
     assert not [stage for stage in stages if stage.startswith("study")]
@@ -126,7 +128,8 @@ def test_a_profile_of_ones_own_without_variants_and_studies_ends_in_a_report(tmp
     shutil.copy(ROOT / "dvc.yaml", folder)
     own = {"root": "..", "folder": "mine", "profile": "mine", "methods": ["bc"], "variants": {}, "studies": {}}
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | own))
-    assert repro(folder) == sorted([f"reference@{TASK}", f"run@{TASK}-bc", "collect", "report"])
+    plan(tmp_path / "project", "mine")
+    assert repro(folder) == sorted(["plan", f"reference@{TASK}", f"run@{TASK}-bc", "collect", "report"])
     assert TASK in (tmp_path / "project" / "reports" / "mine" / "report.html").read_text()
     assert repro(folder) == []
 

@@ -235,7 +235,7 @@ def test_monitor_hides_the_reward():
     step = twin.step(torch.ones(1, 2, 2))
     assert_equal(returned, [step.next_obs, step.terminal, step.truncated])
     public = {name for name in dir(monitor) if not name.startswith("_")}
-    sizes = {"P", "E", "obs_size", "action_size", "action_low", "action_high", "horizon"}
+    sizes = {"P", "E", "obs_size", "action_size", "action_low", "action_high", "horizon", "elapsed"}
     assert public == sizes | {"obs", "step", "take_rewards", "take_episodes", "state_dict", "load_state_dict"}
     assert torch.equal(monitor.obs, twin.obs)
 

@@ -26,7 +26,7 @@ from threefold.experts import demonstrations
 
 SEEDS = [3, 8]
 TASK = "InvertedPendulum-v5"
-DATA = Path(demonstrations.__file__).parent / "demonstrations" / TASK
+DATA = Path(__file__).parents[1] / "data" / "demonstrations" / TASK
 
 
 PLAIN = gail.Config(hidden=(), batch=2, classifier_entropy_weight=0.0, gradient_penalty=0.0)

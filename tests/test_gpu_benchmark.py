@@ -17,6 +17,7 @@ from envs import device
 from tests import synthetic
 from threefold.base.errors import InputError
 from threefold.profile.design import load
+from threefold.tables import schema
 
 
 @pytest.mark.slow
@@ -100,10 +101,10 @@ def test_scores_are_held_against_the_same_learners(shift, verdict, tmp_path):
     made = [synthetic.design(tmp_path / where) for where in ("ours", "theirs")]
     ours, theirs = (synthetic.fill(params) for params in made)
     card = json.loads((gpu.ROOT / "data" / "experts" / "Hopper-v5" / "card.json").read_text())
-    path = ours / "cells" / "Hopper-v5" / "gail" / "evaluations.csv"
-    rows = pd.read_csv(path)
-    rows["episode_return"] += shift * (card["return_deterministic"]["mean"] - card["random"]["mean"])
-    rows.to_csv(path, index=False)
+    for path in (ours / "cells" / "Hopper-v5" / "gail").glob("*/evaluations.csv.gz"):
+        rows = schema.read_csv(path, schema.EVALUATIONS)
+        rows["episode_return"] += shift * (card["return_deterministic"]["mean"] - card["random"]["mean"])
+        schema.write_csv(rows, path, schema.EVALUATIONS)
     found = gpu.scores(load(made[0]), "Hopper-v5", "gail", theirs)
     assert (found["verdict"], found["learners"]) == (verdict, 6)
     assert found["difference"] == pytest.approx(shift, abs=1e-3)

@@ -101,6 +101,6 @@ def test_without_git_a_cell_is_delivered_all_the_same(tmp_path, monkeypatch):
     assert shutil.which("git") is None
     params = test_run.project(tmp_path)
     assert test_run.train(params, "bc") == 0
-    sidecar = load(params).results / "provenance" / test_run.TASK / "bc.json"
+    sidecar = load(params).results / "provenance" / test_run.TASK / "bc" / f"{test_run.PARTS[0]}.json"
     assert json.loads(sidecar.read_text())["commit"] is None
-    assert (test_run.cell(params, "bc") / "evaluations.csv").exists()
+    assert (test_run.cell(params, "bc") / test_run.PARTS[0] / "evaluations.csv.gz").exists()

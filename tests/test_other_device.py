@@ -131,7 +131,7 @@ PLACES = [
     (ppo.ReturnScale, "forward"),
     (ppo.PPO, "collect"),
     (ppo.PPO, "improve"),  # metrics alone
-    (adversarial, "absorbing_share"),
+    (adversarial, "share_of_steps"),
     (adversarial, "episode_reward"),
     (adversarial, "finite"),
     (gail, "bernoulli_entropy"),

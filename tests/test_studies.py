@@ -554,7 +554,7 @@ def test_the_page_has_the_chapters_with_figures_tables_and_commands(params, repo
     for title in ("The connection, measured", "Densities in the plane"):
         assert f"<h2>{title}</h2>" in page
     for name in plots:
-        assert f"python -m reports.figures --params params.yaml --only {name}" in page
+        assert f"threefold figures --params params.yaml --only {name}" in page
         assert (report.parent / "figures" / f"{name}.pdf").is_file()
     for name in ("connection_bias_table", "density_results"):
         assert f'<section id="{name}">' in page
