@@ -16,7 +16,7 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from threefold.base.errors import InputError, one_line
 from threefold.experts import demonstrate as making
-from threefold.experts import demonstrations
+from threefold.experts import demonstrations, experts
 from threefold.experts import trajectories as trajectories_module
 from threefold.experts.demonstrate import Design
 from threefold.experts.demonstrations import ARRAYS, CARD
@@ -541,21 +541,34 @@ def test_an_idle_expert_demonstrates_as_much_and_as_sparsely_as_the_tasks_own(ta
     assert torch.equal(again.obs, idle.obs)
 
 
-def test_survivors_are_the_trajectories_that_the_task_did_not_end():
-    folder = ROOT / "data" / "demonstrations" / "Hopper-v5"
-    everyone, chosen = demonstrations.read(folder), demonstrations.survivors(folder, [2, 4])
-    alive = [k for k, ended in enumerate(everyone.terminated.tolist()) if not ended][:4]
-    assert alive != [0, 1, 2, 3]
+def test_survivors_are_the_trajectories_that_the_task_did_not_end(tmp_path):
+    folder = write_tiny(tmp_path / "d", every=1)
+    chosen = demonstrations.survivors(folder, [1])
     assert not chosen.ended.any()
-    assert chosen.lengths.tolist() == [1000] * 4
-    own = demonstrations.load(folder, "Hopper-v5", [max(alive) + 1])
-    each = own.whole().obs[0].split(everyone.lengths[: max(alive) + 1].tolist())
-    assert torch.equal(chosen.whole().obs[0], torch.cat([each[k] for k in alive]))
-    used = own.obs[: own.rows].unsqueeze(1)
-    assert all((used == obs).all(2).any() for obs in chosen.obs)  # the same pairs of each are used
+    assert chosen.lengths.tolist() == [2]
+    assert chosen.whole().obs[0, :, 0].tolist() == [100, 101]
+    assert chosen.obs[:, 0].tolist() == [100, 101]
 
 
-def test_more_survivors_than_there_are():
-    folder = ROOT / "data" / "demonstrations" / "Hopper-v5"
-    with pytest.raises(InputError, match=r"card.json: trajectories: 50 that never terminated asked for, there are \d+"):
-        demonstrations.survivors(folder, [50])
+def test_more_survivors_than_there_are(tmp_path):
+    with pytest.raises(InputError, match="card.json: trajectories: 2 that never terminated asked for, there are 1; "):
+        demonstrations.survivors(write_tiny(tmp_path / "d"), [2])
+
+
+SHIPPED = sorted(path.name for path in (ROOT / "data" / "demonstrations").iterdir())
+
+
+@pytest.mark.parametrize("task", SHIPPED)
+def test_the_actions_are_the_experts_own_with_the_density_of_its_entropy(task):
+    """The mean log density of actions drawn from a policy is minus its entropy, here within three standard errors."""
+    policy, card = experts.load(task, ROOT / "data" / "experts" / task)
+    folder = ROOT / "data" / "demonstrations" / task
+    assert demonstrations.read_card(folder)["expert"] == {key: card[key] for key in making.EXPERT}
+    obs, action, _ = demonstrations.read(folder).transitions()
+    density = policy.log_prob(obs[None], action[None])[0].detach().double()
+    error = density.std() / len(density) ** 0.5
+    entropy = float(policy.entropy().detach())
+    assert abs(float(density.mean()) + entropy) < 3 * float(error)
+    assert card.get("entropy", entropy) == pytest.approx(entropy)
+    spread = action.shape[1] / 2  # variance of half a chi-square
+    assert float(density.var()) == pytest.approx(spread, rel=0.1)

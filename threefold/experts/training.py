@@ -1,6 +1,7 @@
 """The training of an expert: PPO on the true reward, and a contest of its policies on held-out episodes."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 import envs
 from algorithms.core.policy import GaussianPolicy
+from algorithms.core.population import Generators
 from algorithms.core.ppo import PPO, PPOConfig
 from envs.device import ENGINES
 from envs.episodes import play
@@ -36,9 +38,15 @@ class Design:
     seeds: Annotated[list[Seed], Field(min_length=1)]
     env_steps: Count  # per seed
     episodes: Count  # in parallel, per seed
-    required_return: Real  # deterministic mean that the card must reach
+    required_return: Real  # deterministic mean that the card must reach,
     ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig`
+    required_score: Real = 0.95  # of the stochastic play, between random actions (0) and the deterministic play (1),
+    allowed_falls: Real = 0.02  # share of the episodes of either play that the task may end,
+    allowed_spread: Real | None = None  # std of the deterministic return over its mean
     log_std: Real = 0.0  # of the first policy's actions, in units of half their range
+    final_log_std: Real | None = None  # the bound on log std in training falls linearly from `log_std` to it
+    play_log_std: Real | None = None  # the bound with which a policy competes and is kept
+    steady: bool = False  # the contest is won by the most reliable policy, not by the best mean action
 
     @property
     def config(self) -> PPOConfig:
@@ -61,7 +69,7 @@ class Job:
 class Champion(NamedTuple):
     """The best policy so far."""
 
-    held_out_return: float  # mean, deterministic
+    merit: float  # on the held-out episodes
     weights: bytes  # a population of one, as safetensors
     seed: int
     env_steps: int  # that it had had
@@ -90,31 +98,54 @@ def train(job: Job, watch: Callable[[Step], None]) -> Champion:
         ppo.optimizer.param_groups[0]["lr"] = config.rate * (1 - (1 - FINAL_RATE) * iteration / iterations)
         experience = ppo.collect()
         ppo.improve(lambda _: env.take_rewards().transpose(0, 1).float(), experience)
+        if design.final_log_std is not None:
+            share = (iteration + 1) / iterations
+            bound_log_std(ppo.policy, design.log_std + (design.final_log_std - design.log_std) * share)
         ended = [(places[learner], total, length) for learner, total, length in env.take_episodes()]
         watch(Step(experience.steps, ended, learners=len(seeds)))
         iteration += 1
         if iteration % between == 0 or iteration == iterations:
-            champion = max(champion, contest(job, ppo.policy, iteration * per_iteration), key=_held_out_return)
+            champion = max(champion, contest(job, ppo.policy, iteration * per_iteration), key=_merit)
         checkpoints.offer(iteration, partial(state, ppo, env, champion, iteration))
     return champion
 
 
+@torch.no_grad()
+def bound_log_std(policies: GaussianPolicy, bound: float) -> None:
+    """Let no action's log std be above the bound; one below it stays free."""
+    policies.log_std.clamp_(max=bound)
+
+
 def contest(job: Job, policies: GaussianPolicy, env_steps: int) -> Champion:
-    """Return the best of a population on the held-out episodes; one that has diverged is the worst."""
-    seeds = list(job.learners.values())
-    arena = envs.make(job.task, [HELD_OUT_SEEDS + seed for seed in seeds], HELD_OUT, threads=job.threads)
-    returns = play(arena, policies.on_cpu()).episode_return.mean(1).nan_to_num(-float("inf"))
-    best = int(returns.argmax())
-    return Champion(float(returns[best]), weights(policies, best), seeds[best], env_steps)
+    """Return the best of a population on the held-out episodes; one that has diverged is the worst.
+
+    They compete and are kept with the std that `play_log_std` allows; those in training keep theirs. Merit is the mean
+    return of the mean action. With `steady` it is mean minus std, and the smaller one of the deterministic and the
+    stochastic play: of 20 episodes a mean hardly shows that one in fifty fails.
+    """
+    design, seeds, policies = job.design, list(job.learners.values()), deepcopy(policies.on_cpu())
+    if design.play_log_std is not None:
+        bound_log_std(policies, design.play_log_std)
+    held_out = [HELD_OUT_SEEDS + seed for seed in seeds]
+    arena = envs.make(job.task, held_out, HELD_OUT, threads=job.threads)
+    returns = play(arena, policies).episode_return
+    merit = returns.mean(1)
+    if design.steady:
+        noise = Generators(held_out, "contest")
+        drawn = play(arena, lambda obs: policies.act(obs, noise.normal(HELD_OUT, arena.action_size))).episode_return
+        merit = torch.minimum(merit - returns.std(1), drawn.mean(1) - drawn.std(1))
+    merit = merit.nan_to_num(-float("inf"))
+    best = int(merit.argmax())
+    return Champion(float(merit[best]), weights(policies, best), seeds[best], env_steps)
 
 
 def best_of(champions: list[Champion]) -> Champion:
     """Return the best of several groups' champions; of equals, the first."""
-    return max(champions, key=_held_out_return)
+    return max(champions, key=_merit)
 
 
-def _held_out_return(champion: Champion) -> float:
-    return champion.held_out_return
+def _merit(champion: Champion) -> float:
+    return champion.merit
 
 
 def weights(policies: GaussianPolicy, learner: int) -> bytes:
