@@ -1,4 +1,4 @@
-"""How fast GAIL trains on a CPU, all in: the table of the README, each number beside its rivals in the same minutes.
+"""How fast GAIL trains on a CPU, all in: the table of docs/use/speed.md, each beside its rivals in the same minutes.
 
     python -m benchmarks.throughput                # from the project's root, on a quiet machine; a quarter of an hour
 
@@ -79,13 +79,13 @@ def main() -> None:
     python = compare.make_venv(compare.HERE / ".venv")
     (compare.HERE / "runs").mkdir(exist_ok=True)
     rows, profiles = [], []
-    sizes = replace(gpu.TINY, episodes=EPISODES, steps=256, engine="native")
+    sizes = replace(gpu.TINY, learners=(3,), worlds=EPISODES, steps=256, engine="native")
     for task in TASKS:
         rows += measure(task, python)
         write_bytes(HERE / "cpu.csv", pd.DataFrame(rows).to_csv(index=False).encode())
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("THREEFOLD_THREADS", "1")  # as one of the processes has
-            profiles.append(gpu.profile(sizes, task, 3))
+            profiles.append(gpu.speed(sizes, task, 3))
         write_bytes(HERE / "profile.csv", pd.DataFrame(profiles).to_csv(index=False).encode())
     print(pd.DataFrame(rows).to_string(index=False), pd.DataFrame(profiles).to_string(index=False), sep="\n")
 

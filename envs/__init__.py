@@ -5,6 +5,7 @@ One module of this folder is one task, and `names()` finds it by looking: there 
     ID, XML            its id, and the file name of its model, in envs/assets or among Gymnasium's own
     FRAME_SKIP, DT     physics steps per environment step, and the seconds they last
     HORIZON            environment steps after which an episode is truncated
+    PRESET             constants of learning, by dotted names, that differ on this task; it may be left out
     FIELDS             the physics fields that its functions read, by MuJoCo's names in mjData
     reset(uniform [..., nq + nv], qpos0 [nq]) -> qpos [..., nq], qvel [..., nv]      from uniform numbers in [0, 1)
     observation(x) -> [..., O]      reward(before, after, action [..., A]) -> [...]      terminal(x) -> [...] bool
@@ -20,6 +21,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import mujoco
 import torch
@@ -29,7 +31,7 @@ from envs.physics import Physics
 from envs.physics.native import Native
 from threefold.base.errors import InputError
 
-__all__ = ["BatchEnv", "Step", "load", "make", "model", "model_path", "names"]
+__all__ = ["BatchEnv", "Step", "load", "make", "model", "model_path", "names", "preset"]
 
 
 def names() -> list[str]:
@@ -44,6 +46,11 @@ def load(name: str) -> ModuleType:
         closest = get_close_matches(str(name), modules, n=1, cutoff=0)[0]
         raise InputError(f"task {name!r} does not exist; did you mean {closest!r}? Known: {', '.join(sorted(modules))}")
     return import_module(modules[name])
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The constants of learning that differ on a task, for its expert and its learners alike."""
+    return getattr(load(name), "PRESET", {})
 
 
 def model_path(task: ModuleType) -> Path:

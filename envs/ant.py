@@ -11,6 +11,7 @@ FIELDS = ("qpos", "qvel", "xpos", "cfrc_ext")
 FRAME_SKIP = 5
 DT = 0.05  # s
 HORIZON = 1000  # steps
+PRESET = {"ppo.discount": 0.98, "ppo.log_std": -1.0}
 
 TORSO = 1  # body
 RESET_NOISE = 0.1  # m, rad, quaternion; standard deviation in m/s, rad/s

@@ -1,12 +1,12 @@
 """Whole episodes of given policies: what evaluations and experts' cards are made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from envs.batch import BatchEnv
+from envs.batch import BatchEnv, Step
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,30 @@ class Episodes:
 
 @torch.no_grad()
 def play(env: BatchEnv, act: Callable[[Tensor], Tensor]) -> Episodes:
-    """Play one episode in every world of `env` with `act(obs [P, E, O]) -> action [P, E, A]`.
-
-    Worlds that are done stand still, so that short episodes cost little. Raises `InputError` like `BatchEnv.check`.
-    """
+    """Play one episode in every world of `env`, from new start states; see `rollout`."""
     env.reset()
     total, length = torch.zeros_like(env.obs[..., 0]), torch.zeros_like(env.elapsed)
     terminated = torch.zeros_like(env.elapsed, dtype=torch.bool)
-    active = ~terminated
-    while active.any():
-        step = env.step(act(env.obs.float()), active)
+    for _, _, step, active in rollout(env, act):
         total += torch.where(active, step.reward, 0)
         length += active
         terminated |= active & step.terminal
-        active &= ~(step.terminal | step.truncated)
-    env.check()
     return Episodes(total, length, terminated)
+
+
+@torch.no_grad()
+def rollout(env: BatchEnv, act: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor, Step, Tensor]]:
+    """Play one episode in every world of `env` with `act(obs [P, E, O]) -> action [P, E, A]`.
+
+    Yields, of every step, observation (float32), action, what the env returned, and which worlds were still at it,
+    `[P, E]` bool: those that are done stand still, so that short episodes cost little. Raises `InputError` like
+    `BatchEnv.check`.
+    """
+    active = torch.ones_like(env.elapsed, dtype=torch.bool)
+    while active.any():
+        obs = env.obs.float()
+        action = act(obs)
+        step = env.step(action, active)
+        yield obs, action, step, active
+        active = active & ~(step.terminal | step.truncated)
+    env.check()

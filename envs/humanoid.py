@@ -11,6 +11,7 @@ FIELDS = ("qpos", "qvel", "cinert", "cvel", "qfrc_actuator", "cfrc_ext", "subtre
 FRAME_SKIP = 5
 DT = 0.015  # s
 HORIZON = 1000  # steps
+PRESET = {"ppo.discount": 0.98, "ppo.hidden": [128, 128], "ppo.log_std": -1.0}
 
 WORLD = 0  # body, whose subtree is everything
 RESET_NOISE = 0.01  # m, rad, quaternion, m/s, rad/s

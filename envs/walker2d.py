@@ -11,6 +11,7 @@ FIELDS = ("qpos", "qvel")
 FRAME_SKIP = 4
 DT = 0.008  # s
 HORIZON = 1000  # steps
+PRESET = {"ppo.log_std": -1.0}
 
 RESET_NOISE = 5e-3  # m, rad, m/s, rad/s
 VELOCITY_LIMIT = 10.0  # m/s, rad/s: clipped in the observation

@@ -61,7 +61,7 @@ def fill(params_file: Path) -> Path:
         plan["references"][task] = _part(asked, task, "reference", None)
         plan["cells"][task] = {}
         for row in asked.rows(task):
-            planned.put(plan, asked, task, row, {p.name: _part(asked, task, row, p) for p in asked.parts(task)})
+            planned.put(plan, asked, task, row, {p.name: _part(asked, task, row, p) for p in asked.parts(task, row)})
     write_json(plan | {"studies": {}}, asked.plan)
     return asked.results
 

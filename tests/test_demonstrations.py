@@ -15,8 +15,12 @@ import envs
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from threefold.base.errors import InputError, one_line
+from threefold.experts import demonstrate as making
 from threefold.experts import demonstrations
-from threefold.experts.demonstrations import ARRAYS, CARD, Design, Trajectories
+from threefold.experts import trajectories as trajectories_module
+from threefold.experts.demonstrate import Design
+from threefold.experts.demonstrations import ARRAYS, CARD
+from threefold.experts.trajectories import Trajectories
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -48,10 +52,10 @@ def command(tmp_path, monkeypatch):
             assert folder == tmp_path / "experts" / task
             return untrained(task), card
 
-        monkeypatch.setattr(demonstrations, "experts", SimpleNamespace(load=load))
+        monkeypatch.setattr(making, "experts", SimpleNamespace(load=load))
         path = tmp_path / "params.yaml"
         path.write_text(params.format(task=task, whole=whole))
-        demonstrations.demonstrate(task, path, "--allow-weak-expert" in options)
+        making.demonstrate(task, path, "--allow-weak-expert" in options)
         return tmp_path / "demonstrations" / task
 
     return run
@@ -98,7 +102,9 @@ def refused(*said: str):
 @pytest.mark.parametrize(("task", "ends"), [(TASK, True), ("Hopper-v5", True), ("Reacher-v5", False)])
 def test_trajectories_are_what_the_environment_did(task, ends):
     policy, plan = untrained(task), Design(trajectories=4, every=2, seed=3, whole=True)
-    found, returns = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), task, plan)
+    found, returns = trajectories_module.roll_out(
+        making.stochastic(policy, plan.seed), task, plan.seed, plan.trajectories, plan.every
+    )
     assert len(found) == len(returns) == 4
     assert found.terminated.tolist() == [ends] * 4
     assert (found.lengths < envs.load(task).HORIZON).all() == ends
@@ -122,7 +128,9 @@ def test_trajectories_are_what_the_environment_did(task, ends):
 def test_actions_are_kept_as_drawn():
     policy = untrained(TASK)
     plan = Design(trajectories=20, every=1, seed=0, whole=True)
-    found, _ = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), TASK, plan)
+    found, _ = trajectories_module.roll_out(
+        making.stochastic(policy, plan.seed), TASK, plan.seed, plan.trajectories, plan.every
+    )
     assert (found.action.abs() > envs.make(TASK, [0], 1).action_high).any()
     z = (found.action - policy(found.transitions().obs[None])[0]).detach() / policy.action_scale
     assert abs(float(z.std()) - 1) < 0.2
@@ -131,7 +139,9 @@ def test_actions_are_kept_as_drawn():
 def test_a_time_limit_is_no_end(monkeypatch):
     monkeypatch.setattr(envs.load(TASK), "HORIZON", 4)
     policy, plan = untrained(TASK), Design(trajectories=8, every=1, seed=0, whole=True)
-    found, _ = demonstrations.roll_out(demonstrations.stochastic(policy, plan.seed), TASK, plan)
+    found, _ = trajectories_module.roll_out(
+        making.stochastic(policy, plan.seed), TASK, plan.seed, plan.trajectories, plan.every
+    )
     cut = (found.lengths == 4) & ~found.terminated
     assert found.lengths.max() == 4
     assert cut.any()
@@ -169,11 +179,11 @@ def test_sets_are_nested(tmp_path, command):
 
 def test_starts_are_random_and_within_the_trajectory():
     lengths = torch.tensor([3, 1000]).repeat(200)
-    starts = demonstrations.draw_starts(lengths, 20, seed=0)
+    starts = trajectories_module.draw_starts(lengths, 20, seed=0)
     assert set(starts[::2].tolist()) == set(range(3))
     assert set(starts[1::2].tolist()) == set(range(20))
-    assert torch.equal(starts, demonstrations.draw_starts(lengths, 20, seed=0))
-    assert not torch.equal(starts, demonstrations.draw_starts(lengths, 20, seed=1))
+    assert torch.equal(starts, trajectories_module.draw_starts(lengths, 20, seed=0))
+    assert not torch.equal(starts, trajectories_module.draw_starts(lengths, 20, seed=1))
 
 
 def test_single_pairs_load_like_whole_trajectories(tmp_path, command):
@@ -223,7 +233,7 @@ def test_the_card_says_what_they_are_and_arrays_hold_no_reward(command):
     assert card["return"]["episodes"] == card["trajectories"] == 6
     assert card["expert"]["return_stochastic"] == EXPERT["return_stochastic"]
     assert set(card["versions"]) == {"python", "torch", "mujoco", "gymnasium"}
-    assert card["command"].startswith("threefold ")
+    assert card["command"].startswith("threefold")
 
 
 def test_whole_trajectories_come_back_as_written(tmp_path):
@@ -409,6 +419,18 @@ def test_other_sizes_than_the_env(tmp_path, sizes, said):
         demonstrations.load(folder, TASK, [1], env=SimpleNamespace(obs_size=sizes[0], action_size=sizes[1]))
 
 
+@pytest.mark.parametrize(("steps", "fits"), [(1000, True), (1001, False), (3000, False)])
+def test_a_trajectory_longer_than_the_tasks_time_limit(tmp_path, steps, fits):
+    lengths = torch.tensor([5, steps])
+    obs, action = torch.zeros(steps + 7, 4), torch.zeros(steps + 5, 1)
+    folder = write_tiny(tmp_path / "d", obs=obs, action=action, lengths=lengths)
+    if fits:
+        assert demonstrations.load(folder, TASK, [2]).lengths.tolist() == [5, steps]
+    else:
+        with refused(ARRAYS, f"lengths: {steps} steps, but {TASK} ends after 1000"):
+            demonstrations.load(folder, TASK, [2])
+
+
 @pytest.mark.parametrize("counts", [[1, 3], [0, 1], [-1]])
 def test_more_trajectories_than_there_are(tmp_path, counts):
     with refused(CARD, "trajectories", "there are 2"):
@@ -471,7 +493,7 @@ def test_wrong_params(tmp_path, old, new, said):
     path = tmp_path / "params.yaml"
     path.write_text(new if old == PARAMS else PARAMS.format(task=TASK, whole="true").replace(old, new, 1))
     with refused("params.yaml", *said):
-        demonstrations.design(path, TASK)
+        making.design(path, TASK)
 
 
 def test_unknown_task(command):

@@ -46,8 +46,8 @@ def test_a_good_design(tmp_path):
     design = load(params)
     assert design.folder == tmp_path
     assert design.cell("Hopper-v5", "gail") == tmp_path / ".." / "results" / "made-up" / "cells" / "Hopper-v5" / "gail"
-    assert [part.name for part in design.parts("Hopper-v5")] == ["4_1", "4_3", "11_1", "11_3"]
-    assert design.learners("Hopper-v5") == [(4, 1), (4, 3), (11, 1), (11, 3)]
+    assert [part.name for part in design.parts("Hopper-v5", "gail")] == ["4_1", "4_3", "11_1", "11_3"]
+    assert design.learners("Hopper-v5", "gail") == [(4, 1), (4, 3), (11, 1), (11, 3)]
     assert design.budget["Hopper-v5"].short_budget
     assert not design.budget[TASK].short_budget
     assert not design.allow_weak_expert
@@ -56,7 +56,7 @@ def test_a_good_design(tmp_path):
 
 def test_more_seeds_or_numbers_add_parts_and_leave_the_others(tmp_path):
     def parts(**changes):
-        return [part.name for part in load(synthetic.design(tmp_path, **changes)).parts("Hopper-v5")]
+        return [part.name for part in load(synthetic.design(tmp_path, **changes)).parts("Hopper-v5", "gail")]
 
     few = parts(seeds=[0, 1, 2])
     assert few == ["4_0-1-2", "11_0-1-2"]
@@ -71,6 +71,31 @@ def test_whose_demonstrations_a_task_has(tmp_path):
     design = load(synthetic.design(tmp_path, demonstrations_from={"Hopper-v5": "my-hopper"}))
     assert design.demonstrations("Hopper-v5") == tmp_path / "data" / "imported" / "my-hopper"
     assert design.demonstrations(TASK) == tmp_path / "data" / "demonstrations" / TASK
+
+
+def test_a_variant_may_have_some_of_the_numbers_and_waves_order_what_there_is(tmp_path):
+    few = {"method": "gail", "tasks": ["Hopper-v5"], "demonstrations": [11]}
+    waves = [
+        {"rows": ["bc", "gail"], "demonstrations": "ends", "seeds": [0, 1, 2]},
+        {"tasks": ["Hopper-v5"], "rows": ["bc", "gail"], "seeds": [0, 1, 2]},
+    ]
+    budget = synthetic.BUDGET | {"Hopper-v5": synthetic.BUDGET["Hopper-v5"] | {"demonstrations": [4, 11, 18]}}
+    design = load(synthetic.design(tmp_path, variants={"gail_x": few}, waves=waves, seeds=[0, 1, 2, 3], budget=budget))
+    assert [part.name for part in design.parts("Hopper-v5", "gail_x")] == ["11_0-1-2", "11_3"]
+    found = {
+        (row, part.name): design.wave("Hopper-v5", row, part)
+        for row in ("gail", "gail_x")
+        for part in design.parts("Hopper-v5", row)
+    }
+    assert found == {
+        ("gail", "4_0-1-2"): 1, ("gail", "4_3"): 3, ("gail", "11_0-1-2"): 2, ("gail", "11_3"): 3,
+        ("gail", "18_0-1-2"): 1, ("gail", "18_3"): 3, ("gail_x", "11_0-1-2"): 3, ("gail_x", "11_3"): 3,
+    }  # fmt: skip
+
+
+def test_a_variants_number_that_its_task_has_not(wrong):
+    said = wrong(variants={"gail_x": {"method": "gail", "tasks": ["Hopper-v5"], "demonstrations": [5]}})
+    assert said.startswith("variants.gail_x.demonstrations: 5 is not one of budget.Hopper-v5.demonstrations (4, 11)")
 
 
 VARIANT = {"method": "gail", "tasks": ["Hopper-v5"]}

@@ -1,5 +1,6 @@
 """Where a cell trains: the choice, what is said of it, and whether it fits."""
 
+import dataclasses
 import json
 
 import pytest
@@ -15,6 +16,7 @@ from threefold.base.errors import InputError
 from threefold.base.workers import Team
 from threefold.cells import memory, run
 from threefold.cells.cell import Cell
+from threefold.profile import rollout
 from threefold.profile.design import load
 from threefold.tables import schema
 
@@ -56,7 +58,7 @@ def test_on_a_gpu_all_parts_of_a_cell_train_together(tmp_path, monkeypatch, wher
     assert [[part.name for part in work.parts] for work in found] == groups
     for work in found:
         assert work.demonstrations == ([learner for part in work.parts for learner in part.learners], where)
-        assert (work.device, work.shown) == (where, design.learners(TASK))
+        assert (work.device, work.shown) == (where, design.learners(TASK, "gail"))
 
 
 def test_versions_name_what_the_steps_rest_on():
@@ -70,7 +72,7 @@ def check(params, capsys, where, engine):
     first = capsys.readouterr().err.splitlines()[0]
     assert first.startswith("gail InvertedPendulum-v5 on ")
     assert f" (engine {engine}): " in first
-    for part in load(params).parts(TASK):
+    for part in load(params).parts(TASK, "gail"):
         card = schema.read_part(cell(params, "gail") / part.name / schema.PART)
         assert (card["engine"], card["device"]) == (engine, where)
         assert ("mujoco-warp" in card["versions"]) == (engine == "warp")
@@ -99,6 +101,40 @@ def test_a_cell_on_warp(tmp_path, capsys, monkeypatch):
     assert set(engines) == {"Warp", "Native"}
 
 
+@pytest.mark.parametrize("name", [name for name in algorithms.names() if name != "bc"])
+@pytest.mark.parametrize("steps", [256, 1024, 30])  # the last is not divisible by four
+def test_a_rollout_on_a_gpu_has_more_worlds_and_as_many_transitions(name, steps, tmp_path):
+    design, config = load(project(tmp_path)), algorithms.load(name).Config()
+    config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, steps=steps))
+    shaped, there = rollout.on_device(design, TASK, config, "cuda")
+    worlds, more = (d.budget[TASK].parallel_episodes for d in (design, shaped))
+    assert more / worlds == (2 if steps == 30 else 4)
+    assert more * there.ppo.steps == worlds * config.ppo.steps
+    assert there.ppo.minibatches == config.ppo.minibatches
+    kept = [(c.loop.recent * c.ppo.steps, c.loop.recent) for c in (config, there)]
+    assert kept[0][not config.loop.trajectories] == kept[1][not config.loop.trajectories]
+    assert rollout.on_device(design, TASK, config, "cpu") == (design, config)
+
+
+def test_a_method_without_rollouts_has_no_shape(tmp_path):
+    design, config = load(project(tmp_path)), algorithms.load("bc").Config()
+    assert rollout.on_device(design, TASK, config, "cuda") == (design, config)
+
+
+def test_the_shape_of_the_rollout_is_recorded_and_makes_no_other_part(tmp_path, capsys, monkeypatch):
+    """What a part is made from names params.yaml's numbers: a result from any device will do."""
+    params = project(tmp_path)
+    before = [Cell(load(params), TASK, "gail").made_from(part) for part in load(params).parts(TASK, "gail")]
+    monkeypatch.setitem(rollout.WORLDS, "cpu", 4)
+    assert train(params, "gail") == 0
+    for path in sorted(cell(params, "gail").glob("*/part.json")):
+        assert schema.read_part(path)["rollout"] == {"parallel_episodes": 8, "steps": 8}  # 2 and 32 in params.yaml
+    assert set(evaluations(params, "gail")["env_steps"]) == {128, 256, 384}
+    assert [Cell(load(params), TASK, "gail").made_from(part) for part in load(params).parts(TASK, "gail")] == before
+    assert train(params, "gail") == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith("nothing to compute")
+
+
 @needs_cuda
 def test_a_cell_on_a_gpu(tmp_path, capsys):
     check(project(tmp_path, device="auto"), capsys, "cuda", "warp")
@@ -112,7 +148,7 @@ def test_every_method_trains_on_a_gpu(name, tmp_path):
     assert train(params, name) == 0
     tables = sorted(cell(params, name).glob(f"*/{schema.FILES['learners']}"))
     learners = schema.read_csvs(tables, schema.LEARNERS)
-    assert len(learners) == len(load(params).learners(TASK))
+    assert len(learners) == len(load(params).learners(TASK, "gail"))
     assert set(learners["status"]) == {"ok"}
 
 

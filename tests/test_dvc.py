@@ -175,7 +175,7 @@ def edited(folder):
 
 @pytest.mark.slow
 def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
-    """The new one is CONTRIBUTING's, so that what it teaches is known to work."""
+    """The new one is the tutorial's, so that what it teaches is known to work."""
     method = finished / "algorithms" / "gail.py"
     text = method.read_text()
     changed = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
@@ -185,8 +185,8 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     assert [stage for stage in edited(finished) if "@" in stage] == gail
 
     method.write_text(text)
-    page = (finished / "CONTRIBUTING.md").read_text()
-    (example,) = re.findall(r"^```python title=algorithms/example.py\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
+    page = (finished / "docs" / "own" / "method.md").read_text()
+    (example,) = re.findall(r"^:caption: algorithms/example.py\n\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
     (finished / "algorithms" / "example.py").write_text(example)
     (finished / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"methods": ["bc", "gail", "example"]}))
     assert [stage for stage in edited(finished) if "@" in stage] == [f"run@{TASK}-example"]

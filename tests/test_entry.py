@@ -320,7 +320,7 @@ def test_more_seeds_and_numbers_of_demonstrations_add_parts_and_leave_the_others
 
 
 def test_the_machine_does_not_count_but_what_it_computes_does(params):
-    made_from = Cell(load(params), TASK, "gail").made_from(load(params).parts(TASK)[0])
+    made_from = Cell(load(params), TASK, "gail").made_from(load(params).parts(TASK, "gail")[0])
     assert {"algorithms/gail.py", "algorithms/core/ppo.py", "envs/batch.py", "envs/inverted_pendulum.py"} <= set(
         made_from["code"]
     )
@@ -446,7 +446,7 @@ def test_deliver_puts_what_is_finished_in_its_place_and_computes_nothing(params,
     (params.parent / "dvc.yaml").write_text("stages: {}\n")
     project(params.parent, evaluation={"episodes": 1, "points": 1, "episodes_during_training": 1})
     assert test_run.train(params, "bc") == 0
-    cell, parts = load(params).cell(TASK, "bc"), load(params).parts(TASK)
+    cell, parts = load(params).cell(TASK, "bc"), load(params).parts(TASK, "gail")
     before = contents(cell)
     shutil.rmtree(load(params).results)
     monkeypatch.setattr(run, "compute", None)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -25,10 +26,12 @@ from algorithms import gail
 from algorithms.core.state import pack
 from tests import crashing, test_dvc, test_imports, test_run
 from tests.test_run import ROOT, TASK, cell, contents, project
+from threefold.cells.cell import Cell
 from threefold.cells.grid import status
+from threefold.cells.run import Work
 from threefold.profile.design import load
 from threefold.store import code
-from threefold.store.entries import entries, is_locked, location
+from threefold.store.entries import Entry, entries, is_locked, location
 
 EXPERT = {"seeds": [0, 1, 2, 3], "env_steps": 8192, "episodes": 8, "required_return": 1, "ppo": {"steps": 128}}
 DEMONSTRATIONS = {"trajectories": 2, "every": 5, "seed": 0, "whole": True}
@@ -76,7 +79,7 @@ def said(params):
 def sound(params, row, whole):
     """The cell is what it would be without any fault, nothing is left behind, and who computed it is known."""
     assert contents(cell(params, row)) == whole[row]
-    parts = sorted(part.name for part in load(params).parts(TASK))
+    parts = sorted(part.name for part in load(params).parts(TASK, "gail"))
     folders = entries(location(params.parent))
     assert [folder.parent.name for folder in folders] == parts
     for folder in folders:
@@ -135,14 +138,59 @@ def test_parts_in_processes_of_their_own_killed_at_any_change_of_a_file(tmp_path
     sound(params, "gail", whole_in_two)
 
 
-def test_two_starts_of_a_cell_deliver_its_parts_once(tmp_path, whole_in_two):
-    """As often as chance has it, at the same time."""
-    params = project(tmp_path, methods=["gail"], **TWO)
-    for _ in range(KILLS):
-        shutil.rmtree(load(params).results, ignore_errors=True)
-        started = [crashing.start(params, "gail", TASK) for _ in range(4)]
-        assert [crashing.finish(process) for process in started] == [0] * 4, said(params)
-        sound(params, "gail", whole_in_two)
+def test_two_runs_do_not_deliver_a_cell_at_the_same_time(params, whole, monkeypatch):
+    """Or one would remove, as no part of the cell, what the other has half written."""
+    assert test_run.train(params, "bc") == 0
+    shutil.rmtree(cell(params, "bc"))
+    deliver, asked, second = Entry.deliver, Cell(load(params), TASK, "bc"), []
+
+    def slowly(entry, folder, leave_out):
+        monkeypatch.setattr(Entry, "deliver", deliver)
+        half = folder.with_name(f".{folder.name}-half")
+        half.mkdir(parents=True)
+        second.append(pool.submit(test_run.run.deliver, Cell(load(params), TASK, "bc")))
+        with pytest.raises(TimeoutError):
+            second[0].result(timeout=0.5)
+        assert half.exists()
+        deliver(entry, folder, leave_out)
+
+    monkeypatch.setattr(Entry, "deliver", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        assert test_run.run.deliver(asked) == second[0].result(timeout=60) == []
+    sound(params, "bc", whole)
+
+
+def test_a_run_that_dies_while_it_delivers_leaves_no_part_without_its_origin(params, whole, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Entry, "deliver", killed)
+        assert test_run.train(params, "bc") != 0
+        assert not (cell(params, "bc") / "1_0-1").exists()
+    monkeypatch.setattr(test_run.run, "Team", None)
+    assert test_run.train(params, "bc") == 0
+    sound(params, "bc", whole)
+
+
+def test_a_state_of_other_parts_that_trained_with_the_first_is_none_of_these(tmp_path, monkeypatch):
+    """As on a GPU, where what is missing trains together, and another run may have missed other parts."""
+    folders = []
+
+    def train(job, watch):
+        folders.append(job.checkpoints.folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(test_run.run, "train", train)
+    asked = Cell(load(project(tmp_path, **SMALL | {"seeds": [0, 3, 6]})), TASK, "gail")
+    first, second, third = asked.parts
+    for parts in ([first, second], [first, third], [first, second]):
+        learners = [learner for part in parts for learner in part.learners]
+        shown = asked.demonstrations(learners, "cpu")
+        with pytest.raises(KeyboardInterrupt):
+            test_run.run.compute_group(Work(asked, parts, learners, shown, 1, "cpu"), lambda step: None)
+    assert folders[0] == folders[2] != folders[1]
+    assert folders[0].parent == folders[1].parent == asked.entry(first).checkpoints
 
 
 def test_a_part_that_is_delivered_already_is_not_computed_again(params, whole, monkeypatch):
@@ -152,6 +200,26 @@ def test_a_part_that_is_delivered_already_is_not_computed_again(params, whole, m
     monkeypatch.setattr(test_run.run, "Team", None)
     assert test_run.train(params, "bc") == 0
     assert contents(cell(params, "bc")) == whole["bc"]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_part_that_was_damaged_in_its_place_is_made_good(params, whole, stored):
+    """From the store if that has it, or by computing it again."""
+    assert test_run.train(params, "bc") == 0
+    part = cell(params, "bc") / "1_0-1"
+    names = sorted(path.name for path in part.iterdir())
+    assert len(names) == 5
+    damages = [(name, damage) for name in names for damage in (half, flipped, None)] if stored else [(names[0], half)]
+    for name, damage in [*damages, ("more.csv", lambda data: b"x")]:
+        path = part / name
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_bytes(damage(path.read_bytes() if path.exists() else b""))
+        if not stored:
+            shutil.rmtree(location(params.parent))
+        assert test_run.train(params, "bc") == 0
+        sound(params, "bc", whole)
 
 
 def test_two_starts_of_a_cell_compute_it_once(params, whole):

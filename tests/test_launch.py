@@ -1,21 +1,24 @@
-"""Many cells at a time: planning, the board, retries, what a worker refuses, and what comes back from one."""
+"""Many parts of cells at a time: planning, the board, retries, what a worker refuses, and what comes back from one."""
 
 import heapq
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
-from threefold.cells.inputs import expectation
 
 from tests import synthetic, test_run
 from tests.command import threefold
 from tests.test_run import ROOT, TASK, cell, contents, project
+from threefold.cells import run
 from threefold.cells.grid import grid, status
+from threefold.cells.plan import expectation
 from threefold.launch import executors as engines
 from threefold.launch import launch
 from threefold.launch.executors import Order, Outcome, compute
@@ -23,11 +26,13 @@ from threefold.profile.design import load
 from threefold.store.entries import LOG, Entry, entries, location
 from threefold.tables.collect import collect
 
-INPUTS = {"seeds": [0, 1], "files": {"algorithms/gail.py": "abc"}}
+NAME = "Hopper-v5/gail/4_0-1-2"
+INPUTS = {"seeds": [0, 1], "code": {"algorithms/gail.py": "abc"}, "data": {"hopper.xml": "def"}}
 
 
 @pytest.fixture
 def params(tmp_path):
+    """Of two cells of two parts each."""
     path = project(tmp_path, methods=["bc", "gail"], seeds=[0])
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     return path
@@ -49,16 +54,22 @@ def command(params, *arguments):
 def test_the_local_engine_computes_what_is_missing_and_dvc_then_only_copies(params, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("THREEFOLD_THREADS", "2")
-    bc, gail = grid(load(params), params)
+    places = [place for place in grid(load(params)) if place.cell.row == "gail"]
     assert test_run.train(params, "bc") == 0
+    shutil.rmtree(places[0].entry.folder.parents[2] / "bc")  # what is in its place needs no store
     assert command(params, "--profile", "tiny", "--cpus", "1") == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "2 of 2 cells done, 0 running, 0 failed, about 0 min 0 s left"
-    assert lines[-2].startswith(f"{TASK}/gail: done; 2 of 2 cells done")
-    monkeypatch.setattr(test_run.run, "compute", None)
+    assert lines[-1] == "2 of 2 parts done, 0 running, 0 failed, about 0 min 0 s left"
+    assert {line.split(":")[0] for line in lines[-3:-1]} == {place.entry.name for place in places}
+    assert "done; 2 of 2 parts done" in lines[-2]
+    monkeypatch.setattr(run, "Team", None)
     assert test_run.train(params, "gail") == 0
-    assert contents(cell(params, "gail")) == contents(gail.result)
+    for place in places:
+        result = contents(place.entry.result)
+        del result[run.LEARNT]
+        assert contents(cell(params, "gail") / place.part.name) == result
     assert command(params, "--profile", "tiny") == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "0 of 0 parts done, 0 running, 0 failed"
 
 
 def test_an_unknown_profile(params, capsys):
@@ -69,7 +80,7 @@ def test_an_unknown_profile(params, capsys):
 def test_no_ray_is_one_line(params, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert command(params, "--profile", "tiny", "--executor", "ray") == 2
-    assert capsys.readouterr().err.startswith("error: --executor ray: Ray is not installed; `pip install ray`")
+    assert capsys.readouterr().err.startswith("error: --executor ray: Ray is not installed; run `pip install ray`")
 
 
 class Scripted:
@@ -84,7 +95,7 @@ class Scripted:
         stdout.write(said + "\n")
         stdout.flush()
         if code == 0:
-            finish(Entry(self.folder, "Hopper-v5", "gail", INPUTS))
+            finish(Entry(self.folder, NAME, INPUTS))
         return subprocess.CompletedProcess(command, code)
 
 
@@ -93,11 +104,11 @@ def scripted(tmp_path, monkeypatch):
     """What `compute` returns if the processes it starts end like this."""
 
     def run(*ends):
-        entry = Entry(location(tmp_path), "Hopper-v5", "gail", INPUTS)
+        entry = Entry(location(tmp_path), NAME, INPUTS)
         script = Scripted(location(tmp_path), *ends)
         monkeypatch.setattr(engines.subprocess, "run", script)
         folder = str(entry.folder.relative_to(location(tmp_path)))
-        outcome = compute(tmp_path, Order("paper/params.yaml", "Hopper-v5", "gail", folder, INPUTS), 3)
+        outcome = compute(tmp_path, Order("paper/params.yaml", "Hopper-v5", "gail", "4_0-1-2", folder, INPUTS), 3)
         return outcome, script, entry
 
     monkeypatch.delenv("THREEFOLD_THREADS", raising=False)
@@ -110,8 +121,9 @@ def test_a_process_that_is_killed_is_started_again(scripted):
     assert set(outcome.files) == {"done", "provenance.json", "result/learners.csv"}
     assert len(script.commands) == 3
     arguments, environment = script.commands[0]
-    assert arguments[1:9] == [
-        "-m", "threefold", "run", "--params", "paper/params.yaml", "--task", "Hopper-v5", "--row", "gail"
+    assert arguments[1:13] == [
+        "-m", "threefold", "run", "--params", "paper/params.yaml",
+        "--task", "Hopper-v5", "--row", "gail", "--part", "4_0-1-2", "--expect",
     ]  # fmt: skip
     assert environment["THREEFOLD_THREADS"] == "3"
 
@@ -131,37 +143,47 @@ def test_an_error_is_not_tried_again_and_said(scripted, code):
 
 
 def test_a_worker_with_other_code_or_inputs_is_refused_with_the_difference_named(params, tmp_path, capsys):
-    (_, gail) = grid(load(params), params)
+    gail = next(place.entry for place in grid(load(params)) if place.cell.row == "gail")
     expected = expectation(gail.inputs)
     file = tmp_path / "expected.json"
 
-    def refused(other):
+    def computed(other, part="1_0"):
         file.write_text(json.dumps(other))
-        assert test_run.command("run", params, "--row", "gail", "--expect", str(file)) == 2
-        assert not (gail.folder / "checkpoints").exists()
-        return capsys.readouterr().err
+        return test_run.command("run", params, "--row", "gail", "--part", part, "--expect", str(file))
 
-    files = expected["files"] | {"envs/batch.py": "0", "envs/new.py": "1"}
-    assert refused(expected | {"files": files}) == (
-        "error: envs/batch.py, envs/new.py: not as where this was launched; make this machine's checkout the same\n"
+    def refused(*arguments):
+        assert computed(*arguments) == 2
+        assert not (gail.folder / "checkpoints").exists()
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    files = expected["code"] | {"envs/batch.py": "0", "envs/new.py": "1"}
+    assert refused(expected | {"code": files}) == (
+        "error: envs/batch.py, envs/new.py: not as where this was launched; make this machine's checkout the same"
     )
+    data = expected["data"] | {"demonstrations.sha256": "0"}
+    assert refused(expected | {"data": data}).startswith("error: demonstrations.sha256: not as where")
     assert refused(expected | {"version of mujoco": "3.9"}).startswith("error: version of mujoco: not as where")
     assert refused(expected | {"seeds": [0, 1]}).startswith("error: seeds: not as where")
-    file.write_text(json.dumps(expected))
-    assert test_run.command("run", params, "--row", "gail", "--expect", str(file)) == 0
+    assert refused(expected, "1_3-4") == (
+        f"error: {params}: {TASK}/gail has no part 1_3-4; make this machine's checkout the same"
+    )
+    assert computed(expected) == 0
+    assert status(gail.folder) == "done"
+    assert not cell(params, "gail").exists()  # a worker computes, and delivers nothing
 
 
 @pytest.fixture
 def sent(tmp_path):
     """A result as another machine's store returns it."""
-    there = Entry(tmp_path / "there", "Hopper-v5", "gail", INPUTS)
+    there = Entry(tmp_path / "there", NAME, INPUTS)
     finish(there)
     return Entry.files(there.folder)
 
 
 @pytest.fixture
 def here(tmp_path):
-    return Entry(tmp_path / "here", "Hopper-v5", "gail", INPUTS)
+    return Entry(tmp_path / "here", NAME, INPUTS)
 
 
 def test_a_result_from_another_machine_is_taken_in(sent, here):
@@ -229,7 +251,7 @@ FOLDERS: dict[Path, Entry] = {}
 def simulate(tmp_path, monkeypatch, cells, slots, fail=()):
     store = tmp_path / "store"
     rows = [f"row_{i % 7}" for i in range(cells)]
-    made = [Entry(store, f"Task-v{i // 7}", row, INPUTS) for i, row in enumerate(rows)]
+    made = [Entry(store, f"Task-v{i // 7}/{row}/1_0", INPUTS) for i, row in enumerate(rows)]
     FOLDERS.update({entry.folder: entry for entry in made})
     engine = Simulated(monkeypatch, store, slots, lambda row: 60.0 * (1 + int(row[-1])), fail)
     board = launch.Board(made)
@@ -240,10 +262,10 @@ def simulate(tmp_path, monkeypatch, cells, slots, fail=()):
 def test_cells_that_fail_do_not_stop_the_others(tmp_path, monkeypatch, capsys):
     board, engine = simulate(tmp_path, monkeypatch, 21, 4, fail=("row_3",))
     assert len(board.done) == 18
-    assert board.failed == dict.fromkeys([f"Task-v{i}/row_3" for i in range(3)], "RuntimeError: the worker is lost")
+    assert board.failed == dict.fromkeys([f"Task-v{i}/row_3/1_0" for i in range(3)], "RuntimeError: the worker is lost")
     assert engine.most == 4
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("18 of 21 cells done, 0 running, 3 failed")
+    assert last.startswith("18 of 21 parts done, 0 running, 3 failed")
 
 
 def test_workers_may_come_and_go(tmp_path, monkeypatch):
@@ -254,7 +276,7 @@ def test_workers_may_come_and_go(tmp_path, monkeypatch):
 
 def test_the_time_left_is_that_of_cells_like_those_that_are_left(tmp_path, monkeypatch):
     store, now = tmp_path / "store", [0.0]
-    made = [Entry(store, task, row, INPUTS) for task in ("a", "b", "c") for row in ("bc", "gail")]
+    made = [Entry(store, f"{task}/{row}/1_0", INPUTS) for task in ("a", "b", "c") for row in ("bc", "gail")]
     for entry, seconds in zip(made[:3], (10.0, 100.0, 30.0), strict=True):
         finish(entry, seconds)
     monkeypatch.setattr(launch.time, "monotonic", lambda: now[0])
@@ -265,7 +287,7 @@ def test_the_time_left_is_that_of_cells_like_those_that_are_left(tmp_path, monke
     board.start(board.waiting.popleft())
     now[0] = 40.0
     assert board.left() == (60 + 20 + 100) / 2
-    assert board.line() == "3 of 6 cells done, 1 running, 0 failed, about 1 min 30 s left"
+    assert board.line() == "3 of 6 parts done, 1 running, 0 failed, about 1 min 30 s left"
 
 
 def test_a_simulated_grid_scales_to_64_workers(tmp_path, monkeypatch):
@@ -276,7 +298,7 @@ def test_a_simulated_grid_scales_to_64_workers(tmp_path, monkeypatch):
         assert engine.most == slots
 
 
-LARGE = {
+LARGE: dict[str, Any] = {
     "tasks": ["InvertedPendulum-v5", "Hopper-v5"],
     "methods": ["bc", "gail"],
     "seeds": [0],
@@ -284,16 +306,19 @@ LARGE = {
 }
 
 
-def large(folder, cells):
-    """A profile with so many cells, most of them variants."""
+def large(folder, parts):
+    """A profile with so many cells of one part each, most of them variants."""
+    for task in LARGE["tasks"]:
+        shutil.copytree(ROOT / "data" / "demonstrations" / task, folder / "data" / "demonstrations" / task)
     variants = {
-        f"gail_{i}": {"method": "gail", "tasks": ["Hopper-v5"], "config": {"batch": i + 1}} for i in range(cells - 4)
+        f"gail_{i}": {"method": "gail", "tasks": ["Hopper-v5"], "config": {"batch": i + 1}} for i in range(parts - 4)
     }
     budget = {
         "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1]},
         "Hopper-v5": {"env_steps": 100000, "parallel_episodes": 16, "demonstrations": [4]},
     }
-    return synthetic.design(folder, variants=variants, budget=budget, **LARGE)
+    overrides = {"Hopper-v5": {"ppo.steps": 64, "steps": 100}}  # of which one is another method's
+    return synthetic.design(folder, variants=variants, budget=budget, overrides=overrides, **LARGE)
 
 
 def measured(function, *arguments):
@@ -304,18 +329,19 @@ def measured(function, *arguments):
 
 @pytest.mark.slow
 def test_large_grids_are_planned_looked_through_and_collected_quickly(tmp_path):
-    """Ten thousand cells are to take under ten seconds each; here a tenth of them, of the time as well."""
-    cells = int(os.environ.get("THREEFOLD_LARGE", "1000"))
-    params = large(tmp_path, cells)
-    planning, found = measured(grid, load(params), params)
-    assert len(found) == cells
-    for entry in found:
-        entry.folder.mkdir(parents=True)
-        (entry.folder / "done").write_text("{}")
-    looking, board = measured(launch.Board, found)
-    assert len(board.done) == cells
-    assert len(entries(location(tmp_path))) == cells
+    """Ten thousand parts are to take under ten seconds each; here a tenth of them, of the time as well."""
+    parts = int(os.environ.get("THREEFOLD_LARGE", "1000"))
+    params = large(tmp_path, parts)
+    planning, found = measured(grid, load(params))
+    assert len(found) == parts
+    for place in found:
+        place.entry.folder.mkdir(parents=True)
+        (place.entry.folder / "inputs.json").write_text("{}")
+        (place.entry.folder / "done").write_text("{}")
+    looking, board = measured(launch.Board, [place.entry for place in found])
+    assert len(board.done) == parts
+    assert len(entries(location(tmp_path))) == parts
     synthetic.fill(params)
     collecting, _ = measured(collect, load(params))
-    print(f"{cells} cells: {planning:.1f} s to plan, {looking:.1f} s to look through, {collecting:.1f} s to collect")
-    assert max(planning, looking, collecting) < 10 * cells / 10_000 + 1
+    print(f"{parts} parts: {planning:.1f} s to plan, {looking:.1f} s to look through, {collecting:.1f} s to collect")
+    assert max(planning, looking, collecting) < 10 * parts / 10_000 + 1

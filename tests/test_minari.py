@@ -20,8 +20,11 @@ import yaml
 from tests.command import threefold
 from threefold.base.errors import InputError, one_line
 from threefold.commands import minari as commands
+from threefold.experts import demonstrate as making
 from threefold.experts import demonstrations
-from threefold.experts.demonstrations import ARRAYS, CARD, Trajectories
+from threefold.experts import trajectories as trajectories_module
+from threefold.experts.demonstrations import ARRAYS, CARD
+from threefold.experts.trajectories import Trajectories
 
 minari = pytest.importorskip("minari", reason="the optional extra minari is not installed")
 pytest.importorskip("h5py", reason="the optional extra minari is not installed")
@@ -48,7 +51,7 @@ def ours(tmp_path) -> Path:
         5 * torch.randn(16, 1),
         lengths,
         torch.tensor([False, True, False]),
-        demonstrations.draw_starts(lengths, 4, seed=7),
+        trajectories_module.draw_starts(lengths, 4, seed=7),
     )
     demonstrations.write(tmp_path / "ours", trajectories, 4, True, {"task": TASK})
     return tmp_path / "ours"
@@ -217,7 +220,7 @@ def test_demonstrating_leaves_it_alone(tmp_path, import_, expert):
     before = {path: path.read_bytes() for path in theirs.iterdir()}
     design = {"demonstrations": {TASK: {"trajectories": 2, "every": 5, "seed": 0, "whole": True}}}
     (tmp_path / "data" / "params.yaml").write_text(yaml.safe_dump(design))
-    demonstrations.demonstrate(TASK, tmp_path / "data" / "params.yaml", False)
+    making.demonstrate(TASK, tmp_path / "data" / "params.yaml", False)
     assert demonstrations.read_card(tmp_path / "data" / "demonstrations" / TASK)["source"] == "expert"
     assert {path: path.read_bytes() for path in theirs.iterdir()} == before
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,18 @@ def test_collect_acts_by_the_policy_with_each_seeds_own_noise():
         mean = torch.stack([ppo.policy(e.obs[:, t]) for t in range(20)], 1)
         torch.testing.assert_close(e.action, mean + 2.0 * z)  # half the action range is 2, the initial std 1 of that
     assert e.action.abs().max() > 2  # unclipped
+
+
+def test_the_first_policys_std_is_a_constant():
+    """In units of half the action range, 2; all else is as without it."""
+    first, other = puck(), puck(replace(SMALL, log_std=-1.0))
+    assert (other.policy.log_std == -1).all()
+    assert (first.policy.log_std == 0).all()
+    e, z = other.collect(), Generators(SEEDS, "actions").normal(20, 3, 1)
+    mean = torch.stack([other.policy(e.obs[:, t]) for t in range(20)], 1)
+    torch.testing.assert_close(e.action, mean + 2.0 * math.exp(-1) * z)
+    for name, parameter in first.policy.mean.named_parameters():
+        assert torch.equal(parameter, dict(other.policy.mean.named_parameters())[name])
 
 
 # Advantages

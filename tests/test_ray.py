@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests import test_run
-from tests.test_run import ROOT, project
+from tests.test_run import ROOT, contents, project
 from threefold.cells.grid import grid, status
 from threefold.profile.design import load
 from threefold.store.entries import Entry, location
@@ -54,13 +54,13 @@ def start(params, cluster):
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
 
 
-def running(cells):
-    """The process that computes one of the cells, once there is one."""
+def running(places):
+    """The process that computes one of the parts, once there is one."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        for cell in cells:
-            if (cell.folder / "holder.json").exists() and status(cell.folder) == "running":
-                return json.loads((cell.folder / "holder.json").read_text())["pid"]
+        for folder in (place.entry.folder for place in places):
+            if (folder / "holder.json").exists() and status(folder) == "running":
+                return json.loads((folder / "holder.json").read_text())["pid"]
         time.sleep(0.05)
     raise AssertionError("nothing is computed")
 
@@ -71,13 +71,13 @@ def parent(process):
 
 
 def test_a_worker_lost_a_client_killed_and_a_worker_added(tmp_path, cluster):
-    here = project(tmp_path / "here", methods=["bc", "gail", "fem", "gtal"], seeds=[0])
-    there = project(tmp_path / "there", methods=["bc", "gail", "fem", "gtal"], seeds=[0])
+    here = project(tmp_path / "here", methods=["bc", "gail"], seeds=[0])
+    there = project(tmp_path / "there", methods=["bc", "gail"], seeds=[0])
     (there.parent / "dvc.yaml").write_text("stages: {}\n")
-    cells = grid(load(there), there)
+    places = grid(load(there))
 
     first = start(there, cluster)
-    lost = running(cells)
+    lost = running(places)
     worker = parent(lost)
     os.kill(worker, signal.SIGKILL)
     os.kill(lost, signal.SIGKILL)
@@ -88,28 +88,27 @@ def test_a_worker_lost_a_client_killed_and_a_worker_added(tmp_path, cluster):
     cluster.add_node(num_cpus=1)
     _, said = second.communicate(timeout=300)
     assert second.returncode == 0, said
-    assert said.splitlines()[-1].startswith("4 of 4 cells done, 0 running, 0 failed")
-    for cell in cells:
-        assert cell.finished()
-        assert len([line for line in (cell.folder / "log").read_text().splitlines() if "taken from" in line]) <= 1
-        assert test_run.train(here, cell.row) == 0
-        files = Entry.files(grid(load(here), here)[cells.index(cell)].folder)
-        assert {name: data for name, data in Entry.files(cell.folder).items() if name.startswith("result/")} == {
-            name: data for name, data in files.items() if name.startswith("result/")
-        }
+    assert said.splitlines()[-1].startswith("4 of 4 parts done, 0 running, 0 failed")
+    for row in ("bc", "gail"):
+        assert test_run.train(here, row) == 0
+    for place, other in zip(places, grid(load(here)), strict=True):
+        assert place.entry.finished()
+        lines = (place.entry.folder / "log").read_text().splitlines()
+        assert len([line for line in lines if "nothing to compute" in line]) <= 1
+        assert contents(place.entry.result) == contents(other.entry.result)
 
 
 def test_results_return_from_a_worker_with_a_store_of_its_own(tmp_path, far_away):
     params = project(tmp_path / "here", methods=["bc", "gail"], seeds=[0])
     (params.parent / "dvc.yaml").write_text("stages: {}\n")
-    cells = grid(load(params), params)
+    entries = [place.entry for place in grid(load(params))]
     launched = start(params, far_away)
     _, said = launched.communicate(timeout=300)
     assert launched.returncode == 0, said
     store = location(params.parent)
-    for cell in cells:
-        there = tmp_path / "far" / cell.folder.relative_to(store)
-        assert cell.finished()
-        assert Entry.files(cell.folder) == Entry.files(there)
+    for entry in entries:
+        there = tmp_path / "far" / entry.folder.relative_to(store)
+        assert entry.finished()
+        assert Entry.files(entry.folder) == Entry.files(there)
         assert (there / "log").exists()
-        assert not (cell.folder / "log").exists()
+        assert not (entry.folder / "log").exists()

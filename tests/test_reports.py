@@ -444,7 +444,7 @@ def test_results_of_another_design_are_refused(tmp_path):
     path = synthetic.design(tmp_path)
     synthetic.fill(path)
     collect(load(path))
-    with pytest.raises(InputError, match=r"learners\.csv: lacks learners of InvertedPendulum-v5, bc, 1 demo"):
+    with pytest.raises(InputError, match=r"learners\.csv: lacks InvertedPendulum-v5, bc, 1 demo"):
         inputs.read(synthetic.design(tmp_path, seeds=[0, 1, 2, 3]))
 
 

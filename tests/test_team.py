@@ -36,10 +36,10 @@ def test_who_trains_together_depends_on_a_learner_alone():
 
 def test_parts_have_names_of_their_own(tmp_path):
     design = load(project(tmp_path, seeds=[12, 1, 2, 0, 3]))
-    parts = design.parts(TASK)
+    parts = design.parts(TASK, "gail")
     assert [part.name for part in parts] == [f"{n}_{seeds}" for n in (1, 2) for seeds in ("0-1-2", "3", "12")]
     assert parts[3] == Part(2, (0, 1, 2))
-    assert design.learners(TASK) == [(n, seed) for n in (1, 2) for seed in (0, 1, 2, 3, 12)]
+    assert design.learners(TASK, "gail") == [(n, seed) for n in (1, 2) for seed in (0, 1, 2, 3, 12)]
 
 
 def outcome():

@@ -1,5 +1,8 @@
 """MuJoCo Warp, on its CPU back end and, where there is one, on a GPU, against the native engine."""
 
+import os
+import subprocess
+import sys
 from functools import cache
 
 import mujoco
@@ -350,3 +353,13 @@ def test_recorded_steps_are_the_steps(name):
         assert torch.equal(step.truncated, expected.truncated)
         assert torch.equal(recorded.elapsed, plain.elapsed)
     torch.testing.assert_close(recorded.obs[recorded.elapsed == 0], plain.obs[plain.elapsed == 0])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"), [("cubin", "cubin"), ("fatbin", "THREEFOLD_CUDA_OUTPUT='fatbin': must be ptx or cubin")]
+)
+def test_what_warp_compiles_to_can_be_decided(wanted, said):
+    code = "from envs.physics import warp; print(warp.wp.config.cuda_output)"
+    environment = os.environ | {"THREEFOLD_CUDA_OUTPUT": wanted}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert said in (done.stdout if wanted == "cubin" else done.stderr).splitlines()[-1]

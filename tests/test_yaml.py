@@ -7,14 +7,15 @@ import pytest
 
 from threefold.base import yaml
 from threefold.base.errors import InputError
-from threefold.experts import demonstrations, experts
+from threefold.experts import demonstrate as making
+from threefold.experts import experts
 from threefold.profile import design
 
 TASK = "InvertedPendulum-v5"
 READERS = [
     design.load,
     lambda path: experts.read_design(path, TASK),
-    lambda path: demonstrations.design(path, TASK),
+    lambda path: making.design(path, TASK),
 ]
 
 

@@ -18,13 +18,23 @@ class GaussianPolicy(nn.Module):
 
     action_scale: Tensor
 
-    def __init__(self, obs_size: int, action_scale: Tensor, hidden: Sequence[int], generators: Generators) -> None:
-        """Draw P policies; `action_scale` `[A]` is half the width of the action space, in the task's units."""
+    def __init__(
+        self,
+        obs_size: int,
+        action_scale: Tensor,
+        hidden: Sequence[int],
+        generators: Generators,
+        log_std: float = 0.0,
+    ) -> None:
+        """Draw P policies; `action_scale` `[A]` is half the width of the action space, in the task's units.
+
+        `log_std` is the initial one of every action, in units of `action_scale`.
+        """
         super().__init__()
         action_size = action_scale.numel()
         self.normalizer = Normalizer(len(generators), obs_size, generators.device)
         self.mean = mlp(obs_size, hidden, action_size, generators, last_gain=0.01)
-        self.log_std = nn.Parameter(torch.zeros(len(generators), 1, action_size, device=generators.device))
+        self.log_std = nn.Parameter(torch.full((len(generators), 1, action_size), log_std, device=generators.device))
         self.register_buffer("action_scale", action_scale.float().to(generators.device))
 
     def forward(self, obs: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class PPOConfig:
     discount: BelowOne = 0.99
     gae: Share = 0.95
     entropy_weight: NonNegativeFloat = 0.0
+    log_std: float = 0.0  # of the first policy's actions, in units of half their range; here a choice
     max_norm: PositiveFloat = 0.5  # Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.6
 
 
@@ -77,7 +78,7 @@ class PPO:
         device = env.obs.device
         weights = Generators(seeds, "weights", device)
         scale = (env.action_high - env.action_low) / 2
-        self.policy = GaussianPolicy(env.obs_size, scale, config.hidden, weights)
+        self.policy = GaussianPolicy(env.obs_size, scale, config.hidden, weights, config.log_std)
         self.value = mlp(env.obs_size, config.hidden, 1, weights)
         self.optimizer = adam([*self.policy.parameters(), *self.value.parameters()], config.rate)
         self._actions = Generators(seeds, "actions", device)

@@ -2,7 +2,8 @@
 
 The kernels of an environment step are recorded once, as a CUDA graph (on a CPU as Warp's own equivalent), and
 replayed: nothing is launched one by one, and nothing is read back. The first run on a machine compiles them, for up to
-a minute; Warp keeps them in its cache folder (`WARP_CACHE_PATH`, or `~/.cache/warp`).
+a minute; Warp keeps them in its cache folder (`WARP_CACHE_PATH`, or `~/.cache/warp`). For a GPU whose driver is older
+than Warp's CUDA it compiles to machine code by itself; THREEFOLD_CUDA_OUTPUT=cubin (or ptx) decides it by hand.
 
 What differs from `native`: numbers have 32 bits, so that worlds drift apart from MuJoCo C's by rounding, and after hard
 contacts altogether; on a GPU the order of sums is not fixed, so two runs agree in their statistics only; Humanoid's
@@ -11,6 +12,7 @@ ground (Ant's legs) is turned another way. Equal are the models, the start state
 and which forward pass derived quantities (`xpos`, `cvel`, ...) belong to.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass
@@ -27,6 +29,9 @@ from envs.graph import launch
 from threefold.base.errors import InputError
 
 wp.config.log_level = wp.LOG_ERROR  # it reports every kernel that it loads
+wp.config.cuda_output = os.environ.get("THREEFOLD_CUDA_OUTPUT")  # None: by the driver
+if wp.config.cuda_output not in (None, "ptx", "cubin"):
+    raise InputError(f"THREEFOLD_CUDA_OUTPUT={wp.config.cuda_output!r}: must be ptx or cubin")
 wp.init()
 
 # Room for contacts and constraint rows. Bodies thrown about at random in folded poses had at most 25 contacts and 105

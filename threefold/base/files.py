@@ -10,10 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+IMPORTED = Path("data") / "imported"  # demonstrations that users bring, a folder for each name
+
 
 def checksum(path: Path) -> str:
     """Return the sha256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a folder by its name."""
+    return {path.name: checksum(path) for path in folder.iterdir() if path.is_file()}
 
 
 def check_writable(folder: Path) -> None:
@@ -25,7 +32,7 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an `OSError` that names no file, as a full disk's or a lock's, leave naming `path`."""
+    """Add `path` to an `OSError` that names no file, as that of a full disk or of a lock."""
     try:
         yield
     except OSError as error:
@@ -37,7 +44,7 @@ def naming(path: Path) -> Iterator[None]:
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `folder` if the body succeeds, else `folder` stays as it was.
 
-    A link stays, and the folder that it leads to is replaced. An `OSError` leaves naming a file, or `folder`.
+    A link stays, and the folder that it leads to is replaced. An `OSError` names a file, or `folder`.
     """
     folder = Path(os.path.realpath(folder)) if folder.is_symlink() else folder
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -22,16 +22,16 @@ Watch = Callable[[Step], None]
 
 
 class Team(Generic[Job, Outcome]):
-    """The processes that do jobs. A single job is done here, by the process that asks for it, unless it shall be apart.
+    """The processes that do jobs. A single job runs in the calling process, unless `apart`.
 
-    What is done apart may be killed, as one that takes too much memory is, and the process that asks for it learns of
-    it by an error. It cannot use CUDA, which does not survive a fork.
+    A process of its own may be killed, as one that takes too much memory is; the caller then gets an error. It cannot
+    use CUDA, which does not survive a fork.
     """
 
     def __init__(
         self, do: Callable[[Job, Watch], Outcome], jobs: Sequence[Job], workers: int, apart: bool = False
     ) -> None:
-        """Let so many workers `do(job, watch)` each of the jobs; it says how it goes by `watch(step)`."""
+        """Let so many workers `do(job, watch)` each of the jobs, which reports its progress by `watch(step)`."""
         self._do, self._jobs = do, jobs
         self._shares = [list(enumerate(jobs))[k::workers] for k in range(workers)] if apart or len(jobs) > 1 else []
         self._workers: dict[Connection, BaseProcess] = {}
@@ -57,14 +57,14 @@ class Team(Generic[Job, Outcome]):
             worker.join()
 
     def outcomes(self, watch: Watch) -> list[Outcome]:
-        """Return what the jobs came to; `watch(step)` hears how they go. Raises what a job raises."""
+        """Return the jobs' outcomes in order; `watch(step)` gets their progress. Raises what a job raises."""
         if not self._shares:
             return [self._do(job, watch) for job in self._jobs]
         found: dict[int, Outcome] = {}
         while len(found) < len(self._jobs):
             for reader in wait(list(self._workers)):
                 assert isinstance(reader, Connection)
-                number, message = self._hear(reader)
+                number, message = self._receive(reader)
                 if isinstance(message, BaseException):
                     raise message
                 if isinstance(message, Step):
@@ -73,8 +73,8 @@ class Team(Generic[Job, Outcome]):
                     found[number] = message
         return [found[number] for number in range(len(self._jobs))]
 
-    def _hear(self, reader: Connection) -> tuple[int, Any]:
-        """Return the next message of a worker; one that has done its share says no more."""
+    def _receive(self, reader: Connection) -> tuple[int, Any]:
+        """Return the next message of a worker, or (-1, None) of one that has done its share."""
         try:
             return reader.recv()
         except (EOFError, OSError):
@@ -92,13 +92,13 @@ def _work(
 ) -> None:
     for number, job in share:
 
-        def tell(step: Step, number: int = number) -> None:
-            if os.getppid() != parent:  # it was killed, and the next one would meet us at the same checkpoints
+        def report(step: Step, number: int = number) -> None:
+            if os.getppid() != parent:  # the parent was killed, and its successor uses the same checkpoints
                 os._exit(1)
             messages.send((number, step))
 
         try:
-            messages.send((number, do(job, tell)))
+            messages.send((number, do(job, report)))
         except Exception as error:
             error.add_note(traceback.format_exc())
             messages.send((number, error))

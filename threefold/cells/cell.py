@@ -9,9 +9,12 @@ import envs
 from algorithms.core.experience import Demonstrations
 from threefold.base.errors import InputError
 from threefold.base.files import checksum
+from threefold.cells.training import Checkpoints, Evaluation, Job
 from threefold.experts import demonstrations as data
+from threefold.experts.demonstrate import refuse_weak
 from threefold.profile.design import Design, Part
 from threefold.profile.overrides import configure
+from threefold.profile.rollout import on_device
 from threefold.store import code
 from threefold.store.entries import Entry, location
 from threefold.store.inputs import differences, plain
@@ -36,7 +39,7 @@ class Cell:
     @property
     def parts(self) -> list[Part]:
         """Return its parts, in order."""
-        return self.design.parts(self.task)
+        return self.design.parts(self.task, self.row)
 
     @property
     def demonstrations_folder(self) -> Path:
@@ -81,6 +84,10 @@ class Cell:
         """Return where a part is computed."""
         return Entry(location(self.design.root), f"{self.name}/{part.name}", self.made_from(part))
 
+    def provenance(self, part: Part) -> Path:
+        """Return the file that says who computed a delivered part, when and how fast."""
+        return self.design.results / "provenance" / self.task / self.row / f"{part.name}.json"
+
     def demonstrations(self, learners: list[tuple[int, int]], device: str) -> Demonstrations:
         """Return what some of its learners imitate; raises InputError for a weak expert."""
         folder, counts = self.demonstrations_folder, [number for number, _ in learners]
@@ -90,8 +97,33 @@ class Cell:
         card = data.read_card(folder)
         if "expert" in card and not self.design.allow_weak_expert:  # whose returns an imported dataset does not tell
             consent = f"set allow_weak_expert: true in {self.design.params}"
-            data.refuse_weak(folder / data.CARD, card["expert"], consent)
+            refuse_weak(folder / data.CARD, card["expert"], consent)
         return data.survivors(folder, counts, device) if self.variant.expert == "survivors" else loaded
+
+    def job(
+        self,
+        learners: dict[int, tuple[int, int]],
+        demonstrations: Demonstrations,
+        checkpoints: Checkpoints,
+        threads: int,
+        device: str,
+    ) -> Job:
+        """Return the training of some of its learners, by their place among those whose progress is shown."""
+        shaped, config = on_device(self.design, self.task, self.config, device)
+        return Job(
+            self.task,
+            self.row,
+            self.variant.method,
+            config,
+            learners,
+            demonstrations,
+            self.budget.env_steps,
+            shaped.budget[self.task].parallel_episodes,
+            Evaluation(**self.design.evaluation.model_dump()),
+            checkpoints,
+            threads,
+            device,
+        )
 
     def refuse_edits(self, entries: list[Entry]) -> None:
         """Raise InputError if what the entries are made from has changed since they were made."""

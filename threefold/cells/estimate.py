@@ -25,6 +25,7 @@ from threefold.cells import memory
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
+from threefold.profile.rollout import on_device
 
 
 def iteration_seconds(task: str, method: str, config: Any, seeds: Sequence[int], episodes: int, device: str) -> float:
@@ -78,11 +79,13 @@ def cells(design: Design, device: str) -> pd.DataFrame:
 
     def seconds(task: str, row: str) -> float:
         """Of one environment step of one learner, of a cell that is computed by all its processes."""
-        parts, episodes = design.parts(task), design.budget[task].parallel_episodes
-        together = parts[0].learners if device == "cpu" else design.learners(task)
+        parts, episodes = design.parts(task, row), design.budget[task].parallel_episodes
+        together = parts[0].learners if device == "cpu" else design.learners(task, row)
         config, seeds = configs[task, row], [seed for _, seed in together]
         if device == "cuda":
             memory.refuse_too_many(task, len(seeds), episodes, config, torch.cuda.mem_get_info()[0])
+        shaped, config = on_device(design, task, config, device)
+        episodes = shaped.budget[task].parallel_episodes
         took = iteration_seconds(task, design.variant(row).method, config, seeds, episodes, device)
         return (
             took
@@ -102,7 +105,7 @@ def cells(design: Design, device: str) -> pd.DataFrame:
     evaluation = {task: episodes * envs.load(task).HORIZON * evaluation_seconds(task) for task in on_task}
     rows = []
     for task, row in stepping:
-        learners, rate = len(design.learners(task)), 1 / (on_task[task] * cost[row])
+        learners, rate = len(design.learners(task, row)), 1 / (on_task[task] * cost[row])
         env_steps = learners * design.budget[task].env_steps
         hours = (env_steps / rate + learners * evaluation[task]) / 3600
         rows.append((task, row, learners, env_steps, rate, hours))

@@ -8,6 +8,7 @@ import torch
 
 import envs
 from threefold.base.errors import InputError
+from threefold.profile.rollout import WORLDS
 
 FLOAT = 4  # bytes
 # Copies of a rollout that are alive at once, at most, measured over the methods: of each kept one, with and without
@@ -20,7 +21,7 @@ def refuse_too_many(task: str, learners: int, episodes: int, config: Any, free: 
     from envs.physics import warp  # takes seconds to import, which only its users shall pay
 
     model = envs.model(envs.load(task))
-    each = warp.bytes_per_world(model) + learning_bytes(config, _obs_size(task), model.nu)
+    each = WORLDS["cuda"] * warp.bytes_per_world(model) + learning_bytes(config, _obs_size(task), model.nu)
     if learners * episodes * each > free:
         raise InputError(
             f"budget.{task}.parallel_episodes: {episodes} episodes of {learners} learners need about "

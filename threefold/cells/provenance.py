@@ -1,9 +1,10 @@
 """Where a number comes from: versions (part of a result), and time, kind of CPU and commit (beside it)."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from envs.device import ENGINES, versions
 from threefold.cells.record import Outcome
+from threefold.cells.training import Job
 from threefold.store.origin import origin
 
 
@@ -18,11 +19,18 @@ def sidecar(outcome: Outcome, device: str) -> dict[str, Any]:
     }
 
 
-def card(made_from: dict[str, Any], device: str) -> dict[str, Any]:
-    """Return part.json: what the numbers of a part rest on; `device` is where it trained."""
+def card(made_from: dict[str, Any], job: Job | None = None) -> dict[str, Any]:
+    """Return part.json: what the numbers of a part rest on, and where and in what shape it trained, if it did."""
+    device = job.device if job else "cpu"
+    rollout = {"parallel_episodes": job.parallel_episodes, "steps": job.config.ppo.steps} if _rolls_out(job) else None
     return {
         "made_from": made_from,
         "versions": versions(ENGINES[device]),
         "engine": ENGINES[device],
         "device": device,
+        "rollout": rollout,
     }
+
+
+def _rolls_out(job: Job | None) -> TypeGuard[Job]:
+    return job is not None and hasattr(job.config, "ppo")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import envs
 from algorithms.core.progress import Progress
 from envs.episodes import Episodes, play
-from threefold.base.files import replacing, write_json
+from threefold.base.files import checksums, replacing, write_json
 from threefold.tables import schema
 
 EVALUATION_SEEDS = 1_000_000  # start states of evaluations are apart from those of training
@@ -181,8 +181,8 @@ def save(folder: Path, outcome: Outcome, card: dict[str, Any], models: str) -> N
     """Write the files of a result, all of them or nothing; `models` is the file's name of what else was learnt."""
     with replacing(folder) as fresh:
         write_tables(fresh, outcome.evaluations, outcome.training, outcome.ends)
-        write_json(card, fresh / schema.PART)
         (fresh / "policies.safetensors").write_bytes(safetensors.torch.save(outcome.policies))
+        write_json(card | {"sha256": checksums(fresh)}, fresh / schema.PART)
         (fresh / models).write_bytes(safetensors.torch.save(outcome.models))
 
 

@@ -12,7 +12,8 @@ from threefold.base.files import checksum, replacing, write_json
 from threefold.cells.provenance import card
 from threefold.cells.record import EVALUATION_SEEDS, rows, write_tables
 from threefold.experts import experts
-from threefold.experts.demonstrations import CARD, refuse_weak
+from threefold.experts.demonstrate import refuse_weak
+from threefold.experts.demonstrations import CARD
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.store import code
@@ -75,4 +76,4 @@ def reference(params: Path, task: str) -> None:
     ]
     with replacing(design.cell(task, REFERENCE) / "all") as fresh:
         write_tables(fresh, evaluations, [], learners)
-        write_json(card(made_from(design, task), "cpu"), fresh / schema.PART)
+        write_json(card(made_from(design, task)), fresh / schema.PART)

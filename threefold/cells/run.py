@@ -14,7 +14,7 @@ from algorithms.core.experience import Demonstrations
 from envs import device as devices
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.base.files import check_writable, replacing, write_bytes, write_json
+from threefold.base.files import check_writable, checksums, replacing, write_bytes, write_json
 from threefold.base.progress import Ticker
 from threefold.base.steps import Step
 from threefold.base.workers import Team
@@ -23,7 +23,7 @@ from threefold.cells.cell import LEARNT, Cell, cells
 from threefold.cells.plan import refuse_other_inputs, refuse_other_plan
 from threefold.cells.provenance import card, sidecar
 from threefold.cells.record import save
-from threefold.cells.training import Evaluation, Job, train
+from threefold.cells.training import train
 from threefold.profile.design import Part, load
 from threefold.profile.names import check_names
 from threefold.store import code
@@ -133,26 +133,13 @@ def compute_group(work: Work, watch: Callable[[Step], None]) -> list[str]:
         # Of just these parts: a state of others that trained with the first one is none of ours.
         together = fingerprint({"parts": [part.name for part in work.parts]})
         folder = entries[0].checkpoints / f"{work.device}-{together}"
-        outcome = train(
-            Job(
-                cell.task,
-                cell.row,
-                cell.variant.method,
-                cell.config,
-                {work.shown.index(learner): learner for learner in learners},
-                work.demonstrations,
-                cell.budget.env_steps,
-                cell.budget.parallel_episodes,
-                Evaluation(**cell.design.evaluation.model_dump()),
-                Checkpoints(folder, entries[0].name),
-                work.threads,
-                work.device,
-            ),
-            watch,
-        )
+        places = {work.shown.index(learner): learner for learner in learners}
+        checkpoints = Checkpoints(folder, entries[0].name)
+        job = cell.job(places, work.demonstrations, checkpoints, work.threads, work.device)
+        outcome = train(job, watch)
         for part, entry in zip(work.parts, entries, strict=True):
             own = outcome.of(part.learners)
-            save(entry.result, own, card(entry.inputs, work.device), LEARNT)
+            save(entry.result, own, card(entry.inputs, job), LEARNT)
             entry.finish(sidecar(own, work.device))
     return outcome.failures
 
@@ -166,8 +153,8 @@ def deliver(cell: Cell) -> list[Part]:
             if is_delivered(cell, part):
                 continue
             if entry.finished():
-                provenance = cell.design.results / "provenance" / cell.task / cell.row / f"{part.name}.json"
-                write_bytes(provenance, entry.provenance())  # first: a part in its place is taken to have both
+                # First: a part in its place is taken to have both.
+                write_bytes(cell.provenance(part), entry.provenance())
                 entry.deliver(cell.folder / part.name, [LEARNT])
             else:
                 missing.append(part)
@@ -178,12 +165,15 @@ def deliver(cell: Cell) -> list[Part]:
 
 
 def is_delivered(cell: Cell, part: Part) -> bool:
-    """Return whether a part's result, made from what it would be made from now, is in its place."""
+    """Return whether a part's result, made from what it would be made from now, is in its place and undamaged."""
+    folder = cell.folder / part.name
     try:
-        found = schema.read_part(cell.folder / part.name / schema.PART)
+        found = schema.read_part(folder / schema.PART)
     except InputError:
         return False
-    return found["made_from"] == cell.made_from(part)
+    files = checksums(folder)
+    del files[schema.PART]
+    return found["made_from"] == cell.made_from(part) and found.get("sha256") == files
 
 
 def leave_out(folder: Path, reason: str) -> None:

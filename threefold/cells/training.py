@@ -7,6 +7,7 @@ imports, those depend on.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import algorithms
@@ -54,6 +55,7 @@ class Job:
     checkpoints: Checkpoints
     threads: int  # of the native engine
     device: str
+    iterations: int | None = None  # after which a truncated training ends
 
 
 def train(job: Job, watch: Callable[[Step], None]) -> Outcome:
@@ -65,7 +67,8 @@ def train(job: Job, watch: Callable[[Step], None]) -> Outcome:
     monitor = Monitor(env)
     record = Record(job.task, job.row, list(job.learners.values()), job.env_steps, job.threads)
     saved, done, iterations = job.checkpoints.found(), 0, 0
-    for progress in algorithms.load(job.method).train(monitor, job.demonstrations, seeds, job.config):
+    training = algorithms.load(job.method).train(monitor, job.demonstrations, seeds, job.config)
+    for progress in islice(training, job.iterations):
         if saved:  # then this iteration has only made the objects that are put back where they were
             state = job.checkpoints.restore({"method": progress.state, "env": monitor, "record": record})
             assert state is not None

@@ -16,6 +16,6 @@ def command(
     ] = False,
 ) -> None:
     """Roll out the stochastic expert of a task, and write its trajectories."""
-    from threefold.experts.demonstrations import demonstrate
+    from threefold.experts.demonstrate import demonstrate
 
     demonstrate(task, params, allow_weak_expert)

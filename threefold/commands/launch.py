@@ -13,6 +13,7 @@ def command(
     cpus: Annotated[int, typer.Option(help="Cores of a cell.", min=1)] = 2,
     gpus: Annotated[float, typer.Option(help="Share of a GPU that a cell gets.", min=0.0)] = 0.0,
     address: Annotated[str, typer.Option(help="Of the Ray cluster; auto: the one this machine is in.")] = "auto",
+    waves: Annotated[int | None, typer.Option(help="Only the first so many waves of the profile.", min=1)] = None,
     root: Root = ROOT,
 ) -> None:
     """Compute the cells of a profile that the store lacks, several at a time.
@@ -22,4 +23,4 @@ def command(
     """
     from threefold.launch.launch import launch_profile
 
-    launch_profile(root.resolve(), profile, executor, cpus, gpus, address)
+    launch_profile(root.resolve(), profile, executor, cpus, gpus, address, waves)

@@ -45,3 +45,20 @@ def deliver(root: Root = ROOT) -> None:
     from threefold.cells.storage import deliver_all
 
     deliver_all(root)
+
+
+@command.command()
+def adopt(
+    old: Annotated[str, typer.Argument(help="The commit that made the results.", metavar="OLD_COMMIT")],
+    iterations: Annotated[str, typer.Option(help="That are compared, or all.", metavar="N|all")] = "3",
+    profile: Annotated[str | None, typer.Option(help="One profile.  [default: all of them]", metavar="NAME")] = None,
+    root: Root = ROOT,
+) -> None:
+    """Let the results of an old commit count as this one's, if both compute the same.
+
+    The first iterations, an evaluation and the written files of a part of every cell whose code differs are computed by
+    both, and compared row by row and bit for bit. At the first difference nothing is adopted.
+    """
+    from threefold.cells.adopt import adopt
+
+    adopt(root, old, iterations, profile)

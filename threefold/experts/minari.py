@@ -20,10 +20,11 @@ import torch
 
 import envs
 from threefold.base.errors import InputError, cure
+from threefold.base.files import IMPORTED
 from threefold.base.names import check
 from threefold.experts import demonstrations, experts
-from threefold.experts.demonstrations import Trajectories
-from threefold.profile.design import IMPORTED
+from threefold.experts.demonstrate import refuse_weak, spread, versions
+from threefold.experts.trajectories import Trajectories, draw_starts, refuse_not_finite
 from threefold.store.entries import say
 from threefold.store.origin import command_line
 
@@ -73,15 +74,15 @@ def import_dataset(
         torch.cat([torch.as_tensor(episode.actions).float() for episode in episodes]),
         lengths,
         torch.tensor([bool(episode.terminations[-1]) for episode in episodes]),
-        demonstrations.draw_starts(lengths, every, seed),
+        draw_starts(lengths, every, seed),
     )
-    demonstrations.refuse_not_finite(dataset, trajectories, "choose a sound dataset")
+    refuse_not_finite(dataset, trajectories, "choose a sound dataset")
     facts = {
         "task": task,
         "source": f"minari: {dataset}",
         **_worth(dataset, task, [float(np.sum(episode.rewards)) for episode in episodes], root, allow_weak_expert),
         "seed": seed,
-        "versions": demonstrations.versions(),
+        "versions": versions(),
         "command": command_line(),
     }
     demonstrations.write(out, trajectories, every, True, facts)
@@ -95,14 +96,12 @@ def _worth(dataset: str, task: str, returns: list[float], root: Path, allow_weak
     """
     if not np.isfinite(returns).all():
         return {"returns": None, "return": None, "references": None}
-    own, folder = demonstrations.spread(returns), root / "data" / "experts" / task
+    own, folder = spread(returns), root / "data" / "experts" / task
     if not folder.is_dir():
         return {"returns": returns, "return": own, "references": None}
     card = experts.load(task, folder)[1]
     if not allow_weak_expert:
-        demonstrations.refuse_weak(
-            f"{dataset}", {"return": own, "random": card["random"]}, "pass --allow-weak-expert", ("return",)
-        )
+        refuse_weak(f"{dataset}", {"return": own, "random": card["random"]}, "pass --allow-weak-expert", ("return",))
     return {"returns": returns, "return": own, "references": {key: card[key] for key in REFERENCES}}
 
 
@@ -179,7 +178,7 @@ def export_dataset(folder: Path, dataset: str) -> None:
         raise InputError(f"{dataset}: exists already in {path}; choose another name or version")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about an author and a link that it has not got
+            warnings.simplefilter("ignore", UserWarning)  # about the author and the link that it lacks
             minari.create_dataset_from_buffers(
                 dataset,
                 _buffers(trajectories),

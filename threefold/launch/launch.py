@@ -24,6 +24,7 @@ from threefold.cells.grid import grid, status
 from threefold.cells.plan import expectation
 from threefold.cells.run import is_delivered
 from threefold.launch.executors import Executor, Local, Order, Outcome, Ray
+from threefold.profile.design import Design
 from threefold.profile.names import check_names
 from threefold.profile.profiles import find
 from threefold.store.entries import Entry, location
@@ -132,6 +133,13 @@ def launch(board: Board, params: str, store: Path, executor: Executor) -> None:
                 board.end(entry, settle(entry, future))
 
 
+def in_waves(design: Design, waves: int | None = None) -> list[Entry]:
+    """Return the parts of a profile that are not in their place, in the order of its waves, or of the first so many."""
+    places = [place for place in grid(design) if not is_delivered(place.cell, place.part)]
+    waved = [(design.wave(place.cell.task, place.cell.row, place.part), place.entry) for place in places]
+    return [entry for wave, entry in sorted(waved, key=lambda pair: pair[0]) if waves is None or wave <= waves]
+
+
 def order(entry: Entry, params: str, store: Path) -> Order:
     """Return what a worker is told."""
     task, row, part = entry.name.split("/")
@@ -161,12 +169,17 @@ def executor_of(name: str, root: Path, cpus: int, gpus: float, address: str) -> 
     return Local(root, cpus, max(1, slots), devices)
 
 
-def launch_profile(root: Path, profile: str, executor: str, cpus: int, gpus: float, address: str) -> None:
-    """Compute the cells of a profile that the store lacks; raises InputError naming those that failed."""
+def launch_profile(
+    root: Path, profile: str, executor: str, cpus: int, gpus: float, address: str, waves: int | None = None
+) -> None:
+    """Compute the parts of a profile that the store lacks, wave after wave, or the first so many waves.
+
+    Raises InputError naming those that failed.
+    """
     design = find(root, profile)
     check_names(design)
     torch.set_num_threads(1)
-    board = Board([place.entry for place in grid(design) if not is_delivered(place.cell, place.part)])
+    board = Board(in_waves(design, waves))
     launch(
         board, str(design.params.relative_to(root)), location(root), executor_of(executor, root, cpus, gpus, address)
     )

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt, ValidationError, create_model
 import studies
 from threefold.base import yaml
 from threefold.base.errors import InputError
+from threefold.base.files import IMPORTED
 from threefold.base.strict import Name, RowName, Seed, Strict, explain
 
 
@@ -37,16 +38,25 @@ class Variant(Strict):
 
     method: Name
     tasks: Annotated[list[str], Field(min_length=1)]
+    # Some of the tasks' numbers of the expert's trajectories; without it all of them.
+    demonstrations: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
     config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
     # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
     expert: Literal["own", "survivors", "idle"] = "own"
 
 
-IMPORTED = Path("data") / "imported"  # demonstrations that users bring, a folder for each name
-
 # The size of each study that the profile has.
 SIZES: dict[str, Any] = {name: (studies.size(name) | None, None) for name in studies.names()}
 Studies = create_model("Studies", __base__=Strict, **SIZES)
+
+
+class Wave(Strict):
+    """Parts that `threefold launch` computes before others: those that every given key allows."""
+
+    rows: list[RowName] | None = None
+    tasks: list[Name] | None = None
+    demonstrations: Literal["ends", "all"] = "all"  # ends: a task's fewest and most
+    seeds: list[Seed] | None = None
 
 
 class Part(NamedTuple):
@@ -95,6 +105,7 @@ class Design(Strict):
     demonstrations_from: dict[str, Name] = {}  # per task: what was imported, in the place of the task's own expert's
     studies: Studies = Studies()  # type: ignore[valid-type] # made from what is found
     left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
+    waves: list[Wave] = []  # the order of `threefold launch`
     allow_weak_expert: bool = False
     keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of training; evaluations are the CPU's, whatever this is
@@ -134,14 +145,32 @@ class Design(Strict):
         """Return the seeds of a task."""
         return self.budget[task].seeds or self.seeds
 
-    def parts(self, task: str) -> list[Part]:
-        """Return the parts of each of a task's cells, in order."""
-        groups = together(self.seeds_of(task))
-        return [Part(number, seeds) for number in self.budget[task].demonstrations for seeds in groups]
+    def numbers(self, task: str, row: str) -> list[int]:
+        """Return the numbers of the expert's trajectories that a row learns from on a task."""
+        return self.variant(row).demonstrations or self.budget[task].demonstrations
 
-    def learners(self, task: str) -> list[tuple[int, int]]:
+    def parts(self, task: str, row: str) -> list[Part]:
+        """Return the parts of a cell, in order."""
+        groups = together(self.seeds_of(task))
+        return [Part(number, seeds) for number in self.numbers(task, row) for seeds in groups]
+
+    def learners(self, task: str, row: str) -> list[tuple[int, int]]:
         """Return the (number of demonstrations, seed) of every learner of a cell, in order."""
-        return [learner for part in self.parts(task) for learner in part.learners]
+        return [learner for part in self.parts(task, row) for learner in part.learners]
+
+    def wave(self, task: str, row: str, part: Part) -> int:
+        """Return when a part is computed: the number of the first wave that has it, from 1 on; the rest come last."""
+        numbers = self.budget[task].demonstrations
+        for place, wave in enumerate(self.waves, start=1):
+            allowed = numbers if wave.demonstrations == "all" else (min(numbers), max(numbers))
+            if (
+                (wave.rows is None or row in wave.rows)
+                and (wave.tasks is None or task in wave.tasks)
+                and part.demonstrations in allowed
+                and (wave.seeds is None or set(part.seeds) <= set(wave.seeds))
+            ):
+                return place
+        return len(self.waves) + 1
 
     @property
     def plan(self) -> Path:
@@ -193,6 +222,12 @@ def _check_keys(path: Path, design: Design) -> None:
                 raise InputError(
                     f"{where}.tasks: {task} is not one of tasks ({', '.join(design.tasks)}); correct either"
                 )
+            for number in variant.demonstrations or []:
+                if number not in (there := design.budget[task].demonstrations):
+                    raise InputError(
+                        f"{where}.demonstrations: {number} is not one of budget.{task}.demonstrations "
+                        f"({', '.join(map(str, there))}); correct either"
+                    )
     lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "methods", "seeds")}
     lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
     lists |= {f"budget.{task}.seeds": budget.seeds for task, budget in design.budget.items() if budget.seeds}

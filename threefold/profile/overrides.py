@@ -4,23 +4,28 @@ from functools import cache
 from typing import Any
 
 import algorithms
+import envs
 from threefold.profile import constants
 from threefold.profile.design import Design
 
 
 def configure(design: Design, task: str, row: str) -> Any:
-    """Return the Config of a row on a task: the method's, with the task's overrides, then the variant's own constants.
+    """Return the Config of a row on a task: the method's, the task's preset, its overrides, the variant's constants.
 
-    A name like `ppo.discount` reaches into a nested Config. An override that this method does not have is another
-    method's; one that no method has is an error, and so is a variant's that its method does not have.
+    Each comes before the next. A name like `ppo.discount` reaches into a nested Config. A constant of a preset or an
+    override that this method does not have is another method's; one that no method has is an error, and so is a
+    variant's that its method does not have.
     """
-    variant, where = design.variant(row), f"{design.params}: overrides.{task}"
+    variant = design.variant(row)
     config = algorithms.load(variant.method).Config()
-    overrides, own = design.overrides.get(task, {}), set(constants.names(config))
-    for name in overrides:
-        if name not in own:
+    own = set(constants.names(config))
+    for changes, where in (
+        (envs.preset(task), f"{envs.load(task).__name__}.PRESET"),
+        (design.overrides.get(task, {}), f"{design.params}: overrides.{task}"),
+    ):
+        for name in set(changes) - own:
             constants.check_known(name, _of_any_method(), where)
-    config = constants.replaced(config, {name: overrides[name] for name in overrides if name in own}, where)
+        config = constants.replaced(config, {name: changes[name] for name in changes if name in own}, where)
     return constants.replaced(config, variant.config, f"{design.params}: variants.{row}.config")
 
 

@@ -88,7 +88,7 @@ def _provenance(given: Inputs) -> str:
         _sidecar(given, f"{task} / {given.label(row)} / {part.name}", Path(task) / row / part.name)
         for task in given.design.tasks
         for row in given.design.rows(task)
-        for part in given.design.parts(task)
+        for part in given.design.parts(task, row)
     ]
     rows += [_sidecar(given, f"studies / {name}", Path("studies") / name) for name in studies.chapters(given.design)]
     columns = ["Cell", "Commit", "Processor", "Wall time", "Steps per second", "Started", "Command"]

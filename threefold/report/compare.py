@@ -183,7 +183,7 @@ def _line(given: Inputs, sidecars: Sidecars, strata: Sequence[Stratum], row: str
         [given.stratum(task, name, number)["score"].to_numpy() for task, number in strata] for name in (first, row)
     )
     score = statistics.aggregate(theirs, np.random.default_rng(0))
-    better = (np.nan, np.nan, np.nan)
+    better = statistics.Estimate(np.array(np.nan), np.array(np.nan), np.array(np.nan))
     if row != first:
         better = statistics.probability_of_improvement(scores, theirs, np.random.default_rng(0))
     learners = _learners(given, strata, row)
@@ -206,7 +206,7 @@ def _sidecars(given: Inputs, rows: Sequence[str]) -> Sidecars:
     return {
         (task, row): {
             part: provenance(given.design, Path(task) / row / part.name)
-            for part in given.design.parts(task)
+            for part in given.design.parts(task, row)
             if given.stratum(task, row, part.demonstrations)["seed"].isin(part.seeds).any()
         }
         for task in given.design.tasks

@@ -134,11 +134,11 @@ def _check(design: Design, learners: pd.DataFrame, folder: Path) -> None:
     found = set(learners[list(schema.LEARNER)].itertuples(index=False, name=None))
     for task in design.tasks:
         for row in design.rows(task):
-            for demonstrations in design.budget[task].demonstrations:
-                if not found.issuperset((task, row, demonstrations, seed) for seed in design.seeds_of(task)):
+            for demonstrations, seed in design.learners(task, row):
+                if (task, row, demonstrations, seed) not in found:
                     raise InputError(
-                        f"{folder / 'learners.csv'}: lacks learners of {task}, {row}, {demonstrations} "
-                        "demonstrations; run `threefold collect` with the same params.yaml"
+                        f"{folder / 'learners.csv'}: lacks {task}, {row}, {demonstrations} demonstrations, "
+                        f"seed {seed}; run `threefold collect` with the same params.yaml"
                     )
 
 

@@ -143,6 +143,7 @@ def returns(given: Inputs) -> Table:
         for task in given.design.tasks
         for number in given.numbers(task)
         for method in given.design.rows(task)
+        if number in given.design.numbers(task, method)
     ]
     data = pd.DataFrame(rows)
     shown = pd.DataFrame(
@@ -285,7 +286,7 @@ def _learners_row(given: Inputs, task: str, method: str) -> dict[str, Any]:
         "seeds": rows["seed"].nunique(),
         "learners": len(rows),
         "failed": int((rows["status"] == "failed").sum()),
-        "missing": len(given.design.learners(task)) - len(rows),
+        "missing": len(given.design.learners(task, method)) - len(rows),
         "env_steps": int(rows["env_steps"].max()) if len(rows) else 0,
         "budget": given.design.budget[task].env_steps,
         "short_budget": bool(given.design.budget[task].short_budget),

@@ -34,13 +34,13 @@ from threefold.store.inputs import fingerprint
 
 FOLDER = ".store"
 LOG = "log"  # of an entry that `threefold launch` started
-FILE = re.compile(r"done|provenance\.json|result/[a-z]+(\.[a-z]+)+")  # of an entry, as it travels
+FILE = re.compile(r"done|provenance\.json|result/[a-z]+\.(csv|csv\.gz|json|safetensors)")  # of an entry, as it travels
 GLANCE = 0.5  # seconds for which a lock may be held by somebody who only looks
 WAITING_LINE = 60.0  # seconds between the lines of a process that waits
 
 
 def location(root: Path) -> Path:
-    """Return the store of a project; raises InputError for a THREEFOLD_STORE that begins with somebody unknown's ~."""
+    """Return the store of a project; raises InputError for a THREEFOLD_STORE in an unknown user's home."""
     named = os.environ.get("THREEFOLD_STORE")
     if not named:
         return root / FOLDER

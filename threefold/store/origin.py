@@ -41,13 +41,13 @@ def commit(code: Path) -> dict[str, Any]:
     It is not known without git, in a checkout that git does not trust because another user owns it, and in a folder
     that lies within somebody else's repository, whose commit says nothing of this code.
     """
-    top = _git(code, "rev-parse", "--show-toplevel")
-    head = _git(code, "rev-parse", "--verify", "HEAD") if top and Path(top).resolve() == code.resolve() else None
-    changes = _git(code, "status", "--porcelain", "--untracked-files=no") if head else None
+    top = git(code, "rev-parse", "--show-toplevel")
+    head = git(code, "rev-parse", "--verify", "HEAD") if top and Path(top).resolve() == code.resolve() else None
+    changes = git(code, "status", "--porcelain", "--untracked-files=no") if head else None
     return {"commit": head, "dirty": None if changes is None else bool(changes)}
 
 
-def _git(code: Path, *arguments: str) -> str | None:
+def git(code: Path, *arguments: str) -> str | None:
     """Return what git says of a folder, or None if it cannot say."""
     # A hook or another tool may point git at another repository than that of the folder.
     environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}

@@ -103,7 +103,7 @@ def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missi
     for task in design.tasks:
         for row in (REFERENCE, *design.rows(task)):
             folder, prints = design.cell(task, row), planned.parts(plan, design, task, row)
-            names = {part.name: part.learners for part in design.parts(task)} if row != REFERENCE else {"all": []}
+            names = {part.name: part.learners for part in design.parts(task, row)} if row != REFERENCE else {"all": []}
             for name, learners in names.items():
                 try:
                     card = _card(folder, name, prints.get(name), f"threefold plan --params {design.params}")

@@ -46,7 +46,8 @@ TABLES = {"evaluations": EVALUATIONS, "training": TRAINING, "learners": LEARNERS
 FILES = {"evaluations": "evaluations.csv.gz", "training": "training.csv.gz", "learners": "learners.csv"}
 
 # part.json: what a part's numbers rest on. made_from: all that decides its bytes (Cell.made_from). versions: of
-# gymnasium, mujoco, torch, python; engine: of the physics; device: where it trained.
+# gymnasium, mujoco, torch, python; engine: of the physics; device: where it trained; rollout: its shape
+# there, if it has one. Of a cell also sha256: of the files beside it.
 PART_KEYS: dict[str, type] = {"made_from": dict, "versions": dict, "engine": str, "device": str}
 
 CURE = "restore it with `dvc checkout` or make it again with `dvc repro`"

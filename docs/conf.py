@@ -1,0 +1,44 @@
+"""Settings of the documentation, built by `sphinx-build -W docs docs/_build/html`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs import docstrings, mathml, pages
+
+project = "Threefold"
+author = copyright = "Threefold contributors"  # noqa: A001 - Sphinx reads this name
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build", "notes", "templates"]
+html_math_renderer = "mathml"
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+add_module_names = False
+
+highlight_language = "none"  # a block says so where it is code
+
+html_theme = "pydata_sphinx_theme"
+html_title = "Threefold"
+html_static_path = ["_static"]
+html_css_files = ["page.css"]
+html_copy_source = False
+html_theme_options = {
+    "navbar_align": "left",
+    "header_links_before_dropdown": 9,
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+
+def setup(app: Any) -> None:
+    """Write the generated pages; let autodoc read docstrings as this project writes them; draw formulas."""
+    app.connect("builder-inited", lambda app: pages.write(Path(app.srcdir)))
+    app.connect("autodoc-process-docstring", docstrings.process)
+    app.add_html_math_renderer("mathml", inline_renderers=(mathml.inline, None), block_renderers=(mathml.block, None))

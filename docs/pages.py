@@ -1,0 +1,301 @@
+"""The pages that the documentation writes itself, from code, cards, profiles and measured results.
+
+They are a page per method, task and study, and those of `SINGLE`. Git ignores them: they are made at every build, so
+they cannot differ from what they describe. What people write about a method beside its file is in
+notes/methods/<name>.md.
+"""
+
+import inspect
+import json
+import os
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import typer.main
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import algorithms
+import envs
+import studies
+from docs import source
+from docs.measured import ROOT, measured, profiles
+from threefold.__main__ import application
+from threefold.profile.design import Design, load
+from threefold.profile.overrides import configure
+from threefold.report import style
+from threefold.report.inputs import PUBLISHED
+from threefold.report.tables import SHORT
+
+HERE = Path(__file__).parent
+FOLDERS = ("methods", "tasks", "studies")  # each has an index.md of its own, which people write
+SINGLE = ("results", "reference/commands", "reference/metrics", "use/speed")
+# Which method each name in the published tables is; the rest are baselines that stand beside it.
+PUBLISHED_NAMES = {"gan-gcl": "gcl", "airl state-only": "airl"}
+
+
+def write(out: Path) -> None:
+    """Write every generated page into the documentation's folder; a file is touched only if it changes."""
+    pages = {f"methods/{name}.md": method(name) for name in algorithms.names()}
+    pages |= {f"tasks/{name}.md": task(name) for name in envs.names()}
+    pages |= {f"studies/{name}.md": study(name) for name in studies.names()}
+    pages |= {f"{name}.md": render(Path(name).name) for name in SINGLE}
+    for path in (path for folder in FOLDERS for path in (out / folder).glob("*.md")):
+        if f"{path.parent.name}/{path.name}" not in pages and path.name != "index.md":
+            path.unlink()
+    for name, text in pages.items():
+        path = out / name
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def method(name: str) -> str:
+    """Return the page of a method."""
+    module, label = algorithms.load(name), style.label(name)
+    notes = HERE / "notes" / "methods" / f"{name}.md"
+    return render(
+        "method",
+        name=name,
+        label=label,
+        notes=notes.read_text() if notes.exists() else "",
+        said=inspect.getdoc(module.Config),
+        constants=grouped(source.of_config(module.Config())),
+        metrics=explained(name),
+        uses=[use for params in designs() if (use := _use(name, *params))],
+        rows_shown={label, *(f"{label}, {variant}" for variant in _variants(name))},
+        published=published(name),
+    )
+
+
+def explained(name: str) -> dict[str, dict[str, str]]:
+    """Return what a method logs, with its explanation, by the names of the metrics."""
+    glossary = yaml.safe_load((HERE / "metrics.yaml").read_text())
+    looped = hasattr(algorithms.load(name).Config(), "loop")
+    return glossary["every"] | (glossary["loop"] if looped else {}) | glossary["methods"].get(name, {})
+
+
+def as_rows(constants: Iterable[source.Constant]) -> list[list[str]]:
+    """Return constants as rows of a table."""
+    return [[f"`{constant.name}`", f"`{constant.value}`", constant.comment] for constant in constants]
+
+
+def grouped(constants: Iterable[source.Constant]) -> dict[str, list[source.Constant]]:
+    """Return constants by the Config that they stand in: the method's own, `loop` or `ppo`."""
+    groups: dict[str, list[source.Constant]] = {}
+    for constant in constants:
+        groups.setdefault(constant.name.rpartition(".")[0], []).append(constant)
+    return groups
+
+
+@cache
+def designs() -> list[tuple[Path, Design]]:
+    """Return the params.yaml of every profile, and what it asks for."""
+    return [(path, load(path)) for path in profiles().values()]
+
+
+def _variants(name: str) -> list[str]:
+    every = {row: variant for _, design in designs() for row, variant in design.variants.items()}
+    return [row.removeprefix(f"{name}_").replace("_", " ") for row, v in every.items() if v.method == name]
+
+
+def _use(name: str, params: Path, design: Design) -> dict[str, Any] | None:
+    """Return what a profile does with a method: nothing, or its variants and the constants that differ by task."""
+    variants = {row: variant for row, variant in design.variants.items() if variant.method == name}
+    if name not in design.methods and not variants:
+        return None
+    default = {constant.name: constant.value for constant in source.of_config(algorithms.load(name).Config())}
+    changed = {}
+    for task in design.tasks if name in design.methods else []:
+        own = source.of_config(configure(design, task, name))
+        if differs := [f"`{c.name}` {c.value}" for c in own if c.value != default[c.name]]:
+            changed[task] = ", ".join(differs)
+    return {"profile": design.profile, "row": name in design.methods, "variants": variants, "changed": changed}
+
+
+def published(name: str) -> list[dict[str, Any]]:
+    """Return the rows of the published tables that are of a method, a table each."""
+    tables = []
+    for path in sorted(PUBLISHED.glob("*.csv")):
+        frame = pd.read_csv(path)
+        if "method" not in frame:
+            continue
+        lower = frame["method"].str.lower()
+        own = frame[lower.map(lambda m: PUBLISHED_NAMES.get(m, m.split(" (")[0]) == name.replace("_", "-"))]
+        if len(own):
+            tables.append({"file": path.name, "columns": [*own], "rows": own.astype(object).fillna("").to_numpy()})
+    return tables
+
+
+def task(name: str) -> str:
+    """Return the page of a task."""
+    module, env = envs.load(name), envs.make(name, [0], 1)
+    cards = {kind: ROOT / "data" / kind / name / "card.json" for kind in ("experts", "demonstrations")}
+    return render(
+        "task",
+        name=name,
+        module=module.__name__,
+        path=Path(inspect.getfile(module)).name,
+        env=env,
+        functions=[f for f in ("reset", "observation", "reward", "terminal") if hasattr(module, f)],
+        never=inspect.getdoc(module.terminal) == "Never.",
+        dt=module.DT,
+        titles={name, f"{name} ({SHORT})"},
+        constants=source.of_module(Path(inspect.getfile(module))),
+        expert=_card(cards["experts"]),
+        demonstrations=_card(cards["demonstrations"]),
+        designs=[source.excerpt(ROOT / "data" / "params.yaml", key, name) for key in ("experts", "demonstrations")],
+        budgets={
+            design.profile: [source.excerpt(path, key, name) for key in ("budget", "overrides")]
+            for path, design in designs()
+            if name in design.tasks
+        },
+    )
+
+
+def _card(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def study(name: str) -> str:
+    """Return the page of a study."""
+    sizes = {design.profile: source.excerpt(path, "studies", name) for path, design in designs()}
+    sizes = {profile: text for profile, text in sizes.items() if text}
+    return render("study", name=name, sizes=sizes, chapters=chapters(measured(), name))
+
+
+def chapters(shown: dict[str, Any], name: str) -> list[tuple[str, Any]]:
+    """Return what is shipped of a study's results, with the profiles that computed it."""
+    return [(profile, results["studies"][name]) for profile, results in shown.items() if name in results["studies"]]
+
+
+def render(template: str, **given: Any) -> str:
+    """Return a page from its template."""
+    return TEMPLATES.get_template(f"{template}.md.j2").render(measured=measured(), **given)
+
+
+def table(columns: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a Markdown table; columns of numbers are aligned to the right."""
+    head, body = [cell(column) for column in columns], [[cell(value) for value in row] for row in rows]
+    right = [bool(body) and all(re.match(r"^[−–+-]?\d|^–$|^$", row[i]) for row in body) for i in range(len(head))]
+    rule = ["---:" if number else "---" for number in right]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
+
+
+def cell(value: Any) -> str:
+    """Return a value as a cell of a Markdown table."""
+    text = f"{value:,.6g}" if isinstance(value, float) else str(value)
+    return " ".join(text.replace("|", r"\|").replace("<", "&lt;").split())
+
+
+def verbs() -> dict[str, Any]:
+    """Return the commands by what is typed, `minari import` included."""
+    found: dict[str, Any] = {}
+    group: Any = typer.main.get_command(application())
+    for name, command in sorted(group.commands.items()):
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {verb}": one for verb, one in inner.items()} or {name: command}
+    return found
+
+
+def options(command: Any) -> list[tuple[str, str, str]]:
+    """Return name, default and meaning of each argument and option that a command shows."""
+    return [
+        (f"`{_typed(parameter)}`", _default(parameter), parameter.help or "")
+        for parameter in command.params
+        if not parameter.hidden
+    ]
+
+
+def _typed(parameter: Any) -> str:
+    return parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar or parameter.name
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    return "" if parameter.default in (None, False) else f"`{parameter.default}`"
+
+
+def glossary() -> dict[str, Any]:
+    """Return the explanations of all metrics."""
+    return yaml.safe_load((HERE / "metrics.yaml").read_text())
+
+
+def speed(name: str) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of a table that a benchmark left in benchmarks/."""
+    frame = pd.read_csv(ROOT / "benchmarks" / f"{name}.csv", dtype=str, keep_default_na=False)
+    return [column.replace("_", " ") for column in frame], frame.to_numpy().tolist()
+
+
+def rows_of(metrics: dict[str, dict[str, str]]) -> list[list[str]]:
+    """Return explained metrics as rows of a table."""
+    return [[f"`{name}`", said["unit"], said["meaning"], said["look"]] for name, said in metrics.items()]
+
+
+def head(profile: str) -> str:
+    """Return what a profile asks for, in a few lines."""
+    path, design = next((path, design) for path, design in designs() if design.profile == profile)
+    budgets = [
+        [task, f"{b.env_steps:,}", str(b.parallel_episodes), ", ".join(map(str, b.demonstrations))]
+        + ["too short for a verdict" if b.short_budget else ""]
+        for task in design.tasks
+        for b in [design.budget[task]]
+    ]
+    said = (
+        f"`{os.path.relpath(path, design.root)}`: {len(design.methods)} methods and {len(design.variants)} variants, "
+        f"{len(design.seeds)} seeds."
+    )
+    columns = ["task", "env steps per learner", "parallel episodes", "numbers of trajectories", "budget"]
+    return f"{said}\n\n{table(columns, budgets)}"
+
+
+def costs(shown: dict[str, Any], name: str) -> list[list[Any]]:
+    """Return what a method's cells took, where that is shipped."""
+    return [
+        [profile, one["task"], one["minutes"], f"{one['env_steps_per_s']:,}", one["cpu"], one["cores"]]
+        for profile, results in shown.items()
+        for one in results["cost"]
+        if one["row"] == name
+    ]
+
+
+def number(value: float) -> str:
+    """Return a number with four significant figures, or whole."""
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def span(limits: Any) -> str:
+    """Return an action's limits: one number where they are equal."""
+    values = sorted(set(limits.tolist()))
+    return f"{values[0]:g}" if len(values) == 1 else str([f"{x:g}" for x in limits.tolist()])
+
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(HERE / "templates"), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+)
+TEMPLATES.filters |= {
+    "number": number,
+    "span": span,
+    "tail": lambda row: row[1:],
+    "named": lambda tables, name: next(one for one in tables if one["name"] == name),
+    "versions": lambda versions: ", ".join(f"{name} {version}" for name, version in versions.items()),
+}
+TEMPLATES.globals |= {
+    "as_rows": as_rows,
+    "costs": costs,
+    "glossary": glossary,
+    "head": head,
+    "label": style.label,
+    "options": options,
+    "profiles": profiles,
+    "rows_of": rows_of,
+    "speed": speed,
+    "table": table,
+    "verbs": verbs,
+}

@@ -1,0 +1,39 @@
+"""The README's figure and table, from the results that the documentation keeps."""
+
+import re
+from typing import Any
+
+from docs.measured import ROOT, SHIPPED, measured
+from docs.pages import table
+
+PATH = ROOT / "README.md"
+BETWEEN = re.compile(r"(<!-- results: .+? -->\n)(.*?)(<!-- end of results -->)", re.DOTALL)
+NONE = (
+    "No results are in the repository at this commit. `dvc repro` computes them, and "
+    "`python -m docs.generate --params params.yaml` writes figure and table here.\n"
+)
+FIGURE = "score_against_trajectories"
+
+
+def text(page: str) -> str:
+    """Return the README with its results up to date: those of the first profile of `SHIPPED` that has any."""
+    shown = measured()
+    profile = next((name for name in SHIPPED if name in shown), None)
+    results = _results(profile, shown[profile]) if profile else NONE
+    return BETWEEN.sub(lambda found: found[1] + results + found[3], page)
+
+
+def _results(profile: str, shown: dict[str, Any]) -> str:
+    """Return the figure and the table of aggregates, a line per method."""
+    aggregate, summary = (next(t for t in shown["tables"] if t["name"] == name) for name in ("aggregate", "summary"))
+    return (
+        f"![Score against the number of expert trajectories](docs/measured/{profile}/{FIGURE}.png)\n\n"
+        f"Interquartile mean of the score over tasks and {shown['seeds']} seeds, with its 95 % interval (0 = random "
+        f"actions, 1 = the expert, both measured). From the profile `{profile}`{_caution(summary)}.\n\n"
+        f"{table(aggregate['columns'][:4], [row[:4] for row in aggregate['rows']])}\n"
+    )
+
+
+def _caution(summary: dict[str, Any]) -> str:
+    short = [task.split(" (")[0] for task, *_ in summary["rows"] if "short budget" in task]
+    return f", whose budget on {' and '.join(short)} is too short for a verdict" if short else ""

@@ -1,0 +1,306 @@
+"""The documentation: it builds, it is in step with code and results, and what it teaches works."""
+
+import hashlib
+import itertools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mlcroissant
+import pytest
+import yaml
+
+import algorithms
+import envs
+import studies
+from docs import croissant, docstrings, measured, pages, readme, source
+from tests import synthetic, test_dvc, test_laws, toy
+from threefold.base.errors import InputError
+from threefold.profile.design import load
+from threefold.report import build, inputs
+from threefold.tables.collect import collect
+
+ROOT = Path(__file__).parents[1]
+LISTING = re.compile(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.+?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def prose() -> list[Path]:
+    """Every page that people write."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    return [ROOT / name for name in listed if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The documentation, built with warnings as errors."""
+    out = tmp_path_factory.mktemp("html")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(out / "trees"), "docs", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_there_is_a_page_of_every_method_task_and_study(site):
+    for folder, names in (("methods", algorithms.names()), ("tasks", envs.names()), ("studies", studies.names())):
+        for name in names:
+            assert (site / folder / f"{name}.html").is_file()
+            assert f'href="{name}.html"' in (site / folder / "index.html").read_text()
+
+
+@pytest.mark.parametrize("name", algorithms.names())
+def test_every_constant_stands_on_its_methods_page(site, name):
+    page = (site / "methods" / f"{name}.html").read_text()
+    for constant in source.of_config(algorithms.load(name).Config()):
+        assert f">{constant.name}<" in page.replace('<span class="pre">', ">").replace("</span>", "<")
+
+
+def test_constants_are_read_with_their_comments():
+    found = {constant.name: constant for constant in source.of_config(algorithms.load("airl").Config())}
+    assert found["state_only"] == ("state_only", "False", "g(s) instead of g(s, a)")
+    assert found["loop.recent"] == ("loop.recent", "20", "negatives from the last 20 iterations")
+    assert found["loop.reward_steps"].comment == "steps on the reward per iteration"
+    assert found["ppo.max_norm"].comment.startswith("Andrychowicz et al. 2021")
+    own = {constant.name: constant for constant in source.of_module(ROOT / "envs" / "hopper.py")}
+    assert own["HEALTHY_HEIGHT"] == ("HEALTHY_HEIGHT", "0.7", "m, lower bound")
+
+
+def test_an_excerpt_has_the_comments_on_and_above_it(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("# above\na:\n  x: {k: 1}\n  # of y\n  y:\n    k: 2  # beside\n\n# below\nb: 3\n")
+    assert source.excerpt(path, "a", "y") == "# above\na:\n  # of y\n  y:\n    k: 2  # beside"
+    assert source.excerpt(path, "a", "x") == "# above\na:\n  x: {k: 1}"
+    assert source.excerpt(path, "a", "z") == ""
+
+
+def test_a_docstring_is_text_lists_and_blocks():
+    said = ["One |x|^2 of `code` and a_.", "Sign: l.", "    loss = a*b", "Departures:", "- one", "  more", "- two"]
+    assert docstrings.restructured(said) == [
+        r"One \|x\|^2 of \ ``code``\  and a\_.",
+        "",
+        "Sign: l.",
+        "",
+        "::",
+        "",
+        "    loss = a*b",
+        "",
+        "Departures:",
+        "",
+        "- one",
+        "  more",
+        "",
+        "- two",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("name", algorithms.names())
+def test_the_glossary_explains_what_a_method_logs_and_nothing_else(name):
+    method, seeds, counts = algorithms.load(name), [5, 2], [4, 6]
+    training = method.train(toy.Puck(seeds, 3), toy.demonstrations(counts), seeds, test_laws.small(method.Config()))
+    logged = {metric for progress in itertools.islice(training, 4) for metric in progress.metrics}
+    logged |= {metric for progress in training for metric in progress.metrics} if name == "bc" else set()
+    every = {"episode_return", "episode_length"}  # of any method's training episodes: `Record.take`
+    assert logged | every == set(pages.explained(name))
+    assert set(pages.glossary()["methods"]) <= set(algorithms.names())
+
+
+def test_readme_is_short_and_its_results_are_in_step():
+    page = readme.PATH.read_text()
+    assert len(page.split()) <= 900
+    assert readme.text(page) == page
+
+
+@pytest.mark.parametrize("profile", measured.profiles())
+def test_measured_results_are_those_of_the_lock_file(profile):
+    """On a clone without results too: what a profile's lock file names is what the documentation was made from."""
+    shown, params = measured.measured().get(profile), measured.profiles()[profile]
+    if shown is None:
+        assert not (measured.FOLDER / profile).exists()
+    else:
+        assert shown["made_from"] == measured.locked(params)
+        figures = {plot["name"] for part in (shown, *shown["studies"].values()) for plot in part["plots"]}
+        assert figures == {path.stem for path in (measured.FOLDER / profile).glob("*.png")}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project with the made-up results of a profile named quick, collected, reported and locked."""
+    monkeypatch.setattr(measured, "ROOT", tmp_path)
+    monkeypatch.setattr(measured, "FOLDER", tmp_path / "docs" / "measured")
+    params = synthetic.design(tmp_path, profile="quick")
+    monkeypatch.setattr(pages, "designs", lambda: [(params, load(params))])
+    synthetic.fill(params)
+    collect(load(params))
+    build.build(inputs.read(params))
+    paths = [f"results/quick/{name}" for name in measured.COLLECTED]
+    outs = [{"path": path, "md5": hashlib.md5((tmp_path / path).read_bytes()).hexdigest()} for path in paths]
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"collect": {"outs": outs}}}))
+    return params
+
+
+def test_results_are_taken_and_shown(project):
+    folder = measured.take(project)
+    assert (folder / "learning_curves.png").read_bytes()[1:4] == b"PNG"
+    shown = measured.measured()["quick"]
+    assert set(shown["made_from"]) == {f"results/quick/{name}" for name in measured.COLLECTED}
+    page = readme.text("<!-- results: x -->\nold\n<!-- end of results -->\n")
+    assert "old" not in page
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert [row.split(" | ")[0] for row in rows] == ["| Method", "| ---", "| BC", "| GAIL"]
+    assert "whose budget on Hopper-v5 is too short for a verdict" in page
+    gail, hopper, results = pages.method("gail"), pages.task("Hopper-v5"), pages.render("results")
+    assert "training_gail.png" in gail
+    assert "| Hopper-v5 (short budget) | 4 | GAIL |" in gail
+    assert "| Hopper-v5 (short budget) | 4 | BC |" not in gail
+    assert "| 4 | BC |" in hopper
+    assert all(caption in results for caption in ("### Aggregate", "learning_curves.png", "published"))
+
+
+def test_results_that_are_not_the_lock_files_are_refused(project):
+    path = project.parent / "results" / "quick" / "learners.csv"
+    path.write_text(path.read_text().replace(",ok,10,", ",ok,11,"))
+    with pytest.raises(InputError, match=r"learners\.csv: not what .*dvc\.lock records; run `dvc repro`"):
+        measured.take(project)
+    assert not (project.parent / "docs").exists()
+    (project.parent / "dvc.lock").unlink()
+    with pytest.raises(InputError, match=r"dvc\.lock: missing; run `dvc repro`"):
+        measured.take(project)
+
+
+def test_croissant_is_valid_and_in_step_with_the_cards(caplog):
+    assert croissant.CROISSANT.read_text() == croissant.text(), "run `python -m docs.generate`"
+    dataset = mlcroissant.Dataset(jsonld=croissant.CROISSANT)
+    assert not dataset.metadata.ctx.issues.errors
+    assert not dataset.metadata.ctx.issues.warnings
+    assert not caplog.records
+    card = json.loads((ROOT / "data" / "demonstrations" / "Hopper-v5" / "card.json").read_text())
+    records = list(dataset.records(record_set="Hopper-v5-trajectories"))
+    assert [record["Hopper-v5-trajectories/returns"] for record in records] == card["returns"]
+    assert {one.name.split("/")[0] for one in dataset.metadata.distribution} == {
+        path.parent.name for path in (ROOT / "data" / "demonstrations").glob("*/card.json")
+    }
+
+
+def test_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert f'version = "{cited["version"]}"' in (ROOT / "pyproject.toml").read_text()
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+
+
+def test_every_file_that_the_checklist_names_exists():
+    named = re.findall(r"`([\w./<>-]+)`", (ROOT / "CHECKLIST.md").read_text())
+    paths = [name for name in named if "/" in name and not re.search(r"<|^(results|reports)/", name)]
+    assert len(paths) > 30
+    assert [name for name in paths if not (ROOT / name).exists()] == []
+
+
+def test_links_between_files_lead_somewhere():
+    made = {f"docs/{name}.md" for name in pages.SINGLE}
+    made |= {f"docs/methods/{name}.md" for name in algorithms.names()}
+    made |= {f"docs/studies/{name}.md" for name in studies.names()}
+    broken = []
+    for path in prose():
+        here = path.parent
+        if "notes" in path.parts:
+            here = ROOT / "docs" / path.parent.name  # they are part of a page there
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]+)?\)", path.read_text()):
+            found = (here / target).resolve()
+            if not found.exists() and found.relative_to(ROOT.resolve()).as_posix() not in made:
+                broken.append(f"{path.relative_to(ROOT)}: {target}")
+    assert not broken
+
+
+def test_every_command_that_the_pages_show_exists():
+    verbs, seen = pages.verbs(), 0
+    for path in prose():
+        for words in re.findall(r"^\s*(?:python -m )?threefold ([^#\n`]+)", path.read_text(), re.MULTILINE):
+            typed = words.split()
+            if typed[0].startswith("-") or typed[0] in ("adopt", "deliver"):
+                continue
+            verb = next((name for name in (" ".join(typed[:2]), typed[0]) if name in verbs), None)
+            assert verb, f"{path.name}: threefold {words}"
+            known = {option for parameter in verbs[verb].params for option in parameter.opts}
+            assert {word for word in typed if word.startswith("--")} <= known, f"{path.name}: threefold {words}"
+            seen += 1
+    assert seen > 10
+
+
+def test_continuous_integration_runs_the_readmes_command_with_pinned_actions():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "python -m pip install tox && python -m tox -e test\n" in workflow
+    assert "python -m pip install tox && python -m tox -e test " in readme.PATH.read_text()
+    used = re.findall(r"uses: (\S+)", workflow)
+    assert used
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in used)
+
+
+def listings(page: str) -> dict[str, str]:
+    """The files that a tutorial has, by their paths."""
+    return dict(LISTING.findall((ROOT / "docs" / "own" / page).read_text()))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the project with what the tutorials add."""
+    folder = tmp_path_factory.mktemp("clone")
+    test_dvc.copy(folder)
+    for page in ("method.md", "task.md", "study.md"):
+        for name, text in listings(page).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+    return folder
+
+
+def run(folder, *command):
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=test_dvc.environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_tutorials_method_obeys_the_laws(clone):
+    assert re.search(r"^\d+ passed", run(clone, "pytest", "-q", "tests/test_laws.py", "-k", "example").splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_the_tutorials_task_equals_gymnasiums(clone):
+    said = run(clone, "pytest", "-q", "tests/test_envs.py", "tests/test_envs_gymnasium.py", "-k", "HumanoidStandup")
+    assert re.search(r"^\d+ passed", said.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_the_tutorials_study_runs_and_has_a_chapter(clone):
+    page = (ROOT / "docs" / "own" / "study.md").read_text()
+    (size,) = re.findall(r"```yaml\n(studies:.+?)```", page, re.DOTALL)
+    (clone / "params.yaml").write_text(yaml.safe_dump(test_dvc.PARAMS | yaml.safe_load(size)))
+    run(clone, "threefold", "study", "weights")
+    run(clone, "threefold", "figures", "--only", "weights_share")
+    assert (clone / "reports" / "quick" / "figures" / "weights_share.png").is_file()
+    rows = (clone / "results" / "quick" / "studies" / "weights" / "shares.csv").read_text().splitlines()
+    assert rows[0] == "std,share"
+    shares = [float(row.split(",")[1]) for row in rows[1:]]
+    assert shares == sorted(shares, reverse=True)
+    assert 0.75 < shares[0] < 0.82  # exp(-0.25) = 0.779
+
+
+@pytest.mark.slow
+def test_a_new_method_task_and_study_get_their_pages(clone):
+    run(clone, "sphinx", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
+    for name in ("methods/example", "tasks/HumanoidStandup-v5", "studies/weights"):
+        assert (clone / "docs" / "_build" / "html" / f"{name}.html").is_file()
+
+
+def test_mathematics_is_drawn_without_a_script(site):
+    page = (site / "methods" / "gail.html").read_text()
+    assert "<math " in page
+    assert not re.search(r"<script[^>]*mathjax", page, re.IGNORECASE)
