@@ -27,6 +27,9 @@ html_title = "Threefold"
 html_static_path = ["_static"]
 html_css_files = ["page.css"]
 html_copy_source = False
+html_sidebars: dict[str, list[str]] = {
+    page: [] for page in ("start", "concepts", "results")
+}  # which have no section of their own
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 9,

@@ -14,6 +14,7 @@ import yaml
 
 from threefold.base.errors import InputError
 from threefold.base.files import replacing, write_json
+from threefold.profile.profiles import profiles as designs
 from threefold.report import figures, inputs, studies, tables
 from threefold.report.chapter import Chapter
 from threefold.report.plot import Plot
@@ -28,8 +29,7 @@ SHIPPED = ("paper", "quick")  # whose numbers the README shows: the first that t
 
 def profiles() -> dict[str, Path]:
     """Return the params.yaml of every profile by the profile's name."""
-    found = [path for path in (ROOT / "params.yaml", *sorted(ROOT.glob("*/params.yaml"))) if path.parent.name != "data"]
-    return {yaml.safe_load(path.read_text())["profile"]: path for path in found}
+    return {design.profile: design.params for design in designs(ROOT)}
 
 
 def measured() -> dict[str, dict[str, Any]]:

@@ -66,7 +66,7 @@ def method(name: str) -> str:
         said=inspect.getdoc(module.Config),
         constants=grouped(source.of_config(module.Config())),
         metrics=explained(name),
-        uses=[use for params in designs() if (use := _use(name, *params))],
+        uses=[use for design in designs() if (use := _use(name, design))],
         rows_shown={label, *(f"{label}, {variant}" for variant in _variants(name))},
         published=published(name),
     )
@@ -93,17 +93,17 @@ def grouped(constants: Iterable[source.Constant]) -> dict[str, list[source.Const
 
 
 @cache
-def designs() -> list[tuple[Path, Design]]:
-    """Return the params.yaml of every profile, and what it asks for."""
-    return [(path, load(path)) for path in profiles().values()]
+def designs() -> list[Design]:
+    """Return what every profile asks for."""
+    return [load(path) for path in profiles().values()]
 
 
 def _variants(name: str) -> list[str]:
-    every = {row: variant for _, design in designs() for row, variant in design.variants.items()}
+    every = {row: variant for design in designs() for row, variant in design.variants.items()}
     return [row.removeprefix(f"{name}_").replace("_", " ") for row, v in every.items() if v.method == name]
 
 
-def _use(name: str, params: Path, design: Design) -> dict[str, Any] | None:
+def _use(name: str, design: Design) -> dict[str, Any] | None:
     """Return what a profile does with a method: nothing, or its variants and the constants that differ by task."""
     variants = {row: variant for row, variant in design.variants.items() if variant.method == name}
     if name not in design.methods and not variants:
@@ -150,8 +150,8 @@ def task(name: str) -> str:
         demonstrations=_card(cards["demonstrations"]),
         designs=[source.excerpt(ROOT / "data" / "params.yaml", key, name) for key in ("experts", "demonstrations")],
         budgets={
-            design.profile: [source.excerpt(path, key, name) for key in ("budget", "overrides")]
-            for path, design in designs()
+            design.profile: [source.excerpt(design.params, key, name) for key in ("budget", "overrides")]
+            for design in designs()
             if name in design.tasks
         },
     )
@@ -163,7 +163,7 @@ def _card(path: Path) -> dict[str, Any]:
 
 def study(name: str) -> str:
     """Return the page of a study."""
-    sizes = {design.profile: source.excerpt(path, "studies", name) for path, design in designs()}
+    sizes = {design.profile: source.excerpt(design.params, "studies", name) for design in designs()}
     sizes = {profile: text for profile, text in sizes.items() if text}
     return render("study", name=name, sizes=sizes, chapters=chapters(measured(), name))
 
@@ -241,7 +241,7 @@ def rows_of(metrics: dict[str, dict[str, str]]) -> list[list[str]]:
 
 def head(profile: str) -> str:
     """Return what a profile asks for, in a few lines."""
-    path, design = next((path, design) for path, design in designs() if design.profile == profile)
+    design = next(design for design in designs() if design.profile == profile)
     budgets = [
         [task, f"{b.env_steps:,}", str(b.parallel_episodes), ", ".join(map(str, b.demonstrations))]
         + ["too short for a verdict" if b.short_budget else ""]
@@ -249,8 +249,8 @@ def head(profile: str) -> str:
         for b in [design.budget[task]]
     ]
     said = (
-        f"`{os.path.relpath(path, design.root)}`: {len(design.methods)} methods and {len(design.variants)} variants, "
-        f"{len(design.seeds)} seeds."
+        f"`{os.path.relpath(design.params, design.root)}`: {len(design.methods)} methods and {len(design.variants)} "
+        f"variants, {len(design.seeds)} seeds."
     )
     columns = ["task", "env steps per learner", "parallel episodes", "numbers of trajectories", "budget"]
     return f"{said}\n\n{table(columns, budgets)}"

@@ -178,7 +178,7 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     """The new one is the tutorial's, so that what it teaches is known to work."""
     method = finished / "algorithms" / "gail.py"
     text = method.read_text()
-    changed = text.replace("gradient_penalty: float = 1.0", "gradient_penalty: float = 2.0")
+    changed = text.replace("gradient_penalty: NonNegativeFloat = 1.0", "gradient_penalty: NonNegativeFloat = 2.0")
     assert changed != text
     gail = [f"run@{TASK}-gail", "variant@gail_idle_expert"]
     method.write_text(changed)

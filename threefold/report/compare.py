@@ -183,7 +183,7 @@ def _line(given: Inputs, sidecars: Sidecars, strata: Sequence[Stratum], row: str
         [given.stratum(task, name, number)["score"].to_numpy() for task, number in strata] for name in (first, row)
     )
     score = statistics.aggregate(theirs, np.random.default_rng(0))
-    better = statistics.Estimate(np.array(np.nan), np.array(np.nan), np.array(np.nan))
+    better: Sequence[Any] = (np.nan, np.nan, np.nan)
     if row != first:
         better = statistics.probability_of_improvement(scores, theirs, np.random.default_rng(0))
     learners = _learners(given, strata, row)
