@@ -218,6 +218,8 @@ def _typed(parameter: Any) -> str:
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
     return "" if parameter.default in (None, False) else f"`{parameter.default}`"
 
 

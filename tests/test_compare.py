@@ -25,7 +25,7 @@ from threefold.tables.collect import collect
 
 ROOT = Path(__file__).parents[1]
 HOPPER, PENDULUM = "Hopper-v5", "InvertedPendulum-v5"
-VARIANTS = {"gail_idle_expert": {"method": "gail", "tasks": [HOPPER], "expert": "idle"}}
+VARIANTS = {"gail_idle_expert": {"method": "gail", "tasks": [HOPPER], "demonstrations": [4], "expert": "idle"}}
 # Tasks and what is compared there, of the made-up profile.
 STRATA = [(PENDULUM, "1"), (PENDULUM, "4"), (HOPPER, "4"), (HOPPER, "11")]
 
@@ -125,7 +125,11 @@ def test_results_collected_before_do_not_count(params, cells):
 
 def test_a_variant_is_compared_where_it_runs(params):
     found = compared(params, "gail", "gail_idle_expert")
-    assert set(found.data["task"]) == {HOPPER, "all"}
+    assert found.data[["task", "demonstrations"]].drop_duplicates().to_numpy().tolist() == [
+        [HOPPER, "4"],
+        ["all", "all"],
+    ]
+    assert "Left out, because GAIL, idle expert has no results there: Hopper-v5 (trajectories: 11)." in found.notes
     assert "InvertedPendulum-v5 is left out: the profile does not run gail_idle_expert there." in found.notes
     assert found.tables[-1].shown["Method"].tolist() == ["GAIL", "GAIL, idle expert"]
 

@@ -8,21 +8,29 @@ import typer
 from threefold import commands
 from threefold.base.errors import one_line
 
+HELP = """Threefold, a reproducible benchmark of imitation learning.
+
+A profile is a folder with a params.yaml: tasks, methods, seeds, budgets. `dvc repro` there computes whatever is missing
+and makes the report. These commands are its steps, and tools beside it.
+"""
+
 
 def application() -> typer.Typer:
     """Return the command with all its verbs: the modules of `threefold.commands`."""
     app = typer.Typer(
-        help="A reproducible benchmark of imitation learning.",
+        help=HELP,
         no_args_is_help=True,
+        rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for found in pkgutil.iter_modules(commands.__path__):
-        module = import_module(f"{commands.__name__}.{found.name}")
+    modules = [import_module(f"{commands.__name__}.{found.name}") for found in pkgutil.iter_modules(commands.__path__)]
+    for module in sorted(modules, key=lambda module: commands.GROUPS.index(module.GROUP)):
+        name = module.__name__.rpartition(".")[2]
         if isinstance(module.command, typer.Typer):
-            app.add_typer(module.command, name=found.name)
+            app.add_typer(module.command, name=name, rich_help_panel=module.GROUP)
         else:
-            app.command(found.name)(module.command)
+            app.command(name, rich_help_panel=module.GROUP)(module.command)
     return app
 
 

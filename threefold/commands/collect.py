@@ -1,14 +1,17 @@
-"""`threefold collect`: gather a profile's cells."""
+"""`threefold collect`: the tables of a profile."""
 
 import sys
 
-from threefold.commands import PARAMS, Params
+from threefold.commands import PARAMS, RESULTS, Params
+
+GROUP = RESULTS
 
 
 def command(params: Params = PARAMS) -> None:
-    """Gather the cells of a profile into evaluations.csv, training.csv, learners.csv and cells.json.
+    """Gather all results of a profile into one set of tables.
 
-    A missing result is an error that names it; with `keep_going: true` in the profile it is marked instead.
+    They are evaluations.csv, training.csv, learners.csv and cells.json of results/PROFILE. A missing result is an error
+    that names it. If the profile says `keep_going: true`, it is marked in learners.csv instead.
     """
     from threefold.profile.design import load
     from threefold.tables.collect import collect

@@ -1,21 +1,25 @@
-"""`threefold demonstrate`: roll out an expert."""
+"""`threefold demonstrate`: the trajectories of an expert."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from threefold.commands import Params, Task
+from threefold.commands import DATA, DATA_PARAMS, DataParams, Task
+
+GROUP = DATA
 
 
 def command(
     task: Task,
-    params: Params = Path("data/params.yaml"),
+    params: DataParams = DATA_PARAMS,
     allow_weak_expert: Annotated[
-        bool, typer.Option("--allow-weak-expert", help="Accept an expert that is no better than random.")
+        bool, typer.Option("--allow-weak-expert", help="Accept an expert that is no better than random actions.")
     ] = False,
 ) -> None:
-    """Roll out the stochastic expert of a task, and write its trajectories."""
+    """Record demonstrations of a task's expert.
+
+    They are written to data/demonstrations/TASK. Those of every task come with the project.
+    """
     from threefold.experts.demonstrate import demonstrate
 
     demonstrate(task, params, allow_weak_expert)

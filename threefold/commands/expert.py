@@ -5,18 +5,23 @@ from typing import Annotated
 
 import typer
 
-from threefold.commands import Params, Task
+from threefold.commands import DATA, DATA_PARAMS, DataParams, Task
+
+GROUP = DATA
 
 
 def command(
     task: Task,
-    params: Params = Path("data/params.yaml"),
+    params: DataParams = DATA_PARAMS,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write it.  [default: data/experts/TASK]", metavar="FOLDER")
+        Path | None, typer.Option(help="Where to write it.", metavar="FOLDER", show_default="data/experts/TASK")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to train: auto, cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to train: auto, cpu or cuda.", metavar="DEVICE")] = "cpu",
 ) -> None:
-    """Train an expert on the task's own reward, and write its weights and its card."""
+    """Train the expert of a task on the task's own reward.
+
+    Writes its weights, and a card with its returns. The experts of every task come with the project.
+    """
     from threefold.experts.experts import make
 
     make(task, params, out or Path("data/experts") / task, device)

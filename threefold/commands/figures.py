@@ -4,14 +4,19 @@ from typing import Annotated
 
 import typer
 
-from threefold.commands import PARAMS, Params
+from threefold.commands import PARAMS, RESULTS, Params
+
+GROUP = RESULTS
 
 
 def command(
+    only: Annotated[
+        str | None,
+        typer.Option(help="One figure, for example learning_curves.", metavar="NAME", show_default="all of them"),
+    ] = None,
     params: Params = PARAMS,
-    only: Annotated[str | None, typer.Option(help="One figure.  [default: all of them]", metavar="NAME")] = None,
 ) -> None:
-    """Draw the figures of the report as PDF and PNG."""
+    """Draw the figures of the report alone, as PDF and PNG."""
     from threefold.report.figures import draw
 
     draw(params, only)

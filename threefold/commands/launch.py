@@ -1,25 +1,44 @@
-"""`threefold launch`: compute many cells at a time."""
+"""`threefold launch`: compute a profile several results at a time."""
 
 from typing import Annotated
 
 import typer
 
-from threefold.commands import ROOT, Root
+from threefold.commands import COMPUTE, ROOT, Root
+
+GROUP = COMPUTE
+WHERE = "Where to compute"
 
 
 def command(
-    profile: Annotated[str, typer.Option(help="For example paper.", metavar="NAME")],
-    executor: Annotated[str, typer.Option(help="local (this machine) or ray (a cluster).")] = "local",
-    cpus: Annotated[int, typer.Option(help="Cores of a cell.", min=1)] = 2,
-    gpus: Annotated[float, typer.Option(help="Share of a GPU that a cell gets.", min=0.0)] = 0.0,
-    address: Annotated[str, typer.Option(help="Of the Ray cluster; auto: the one this machine is in.")] = "auto",
-    waves: Annotated[int | None, typer.Option(help="Only the first so many waves of the profile.", min=1)] = None,
+    profile: Annotated[str, typer.Option(help="The profile, for example paper.", metavar="NAME")],
+    waves: Annotated[
+        int | None,
+        typer.Option(
+            help="Only the first so many waves of the profile.", min=1, metavar="N", show_default="all of them"
+        ),
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(help="local: on this machine. ray: on a Ray cluster.", metavar="local|ray", rich_help_panel=WHERE),
+    ] = "local",
+    cpus: Annotated[int, typer.Option(help="Cores for each result.", min=1, metavar="N", rich_help_panel=WHERE)] = 2,
+    gpus: Annotated[
+        float,
+        typer.Option(help="GPUs for each result, for example 0.5.", min=0.0, metavar="SHARE", rich_help_panel=WHERE),
+    ] = 0.0,
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Of the Ray cluster. auto: the one that this machine is in.", metavar="ADDRESS", rich_help_panel=WHERE
+        ),
+    ] = "auto",
     root: Root = ROOT,
 ) -> None:
-    """Compute the cells of a profile that the store lacks, several at a time.
+    """Compute a whole profile, several results at a time, here or on a cluster.
 
-    `dvc repro` then only verifies and copies them. A cell that fails does not stop the others. It can be ended and
-    started again at any time, also beside a `dvc repro`: no cell is computed twice.
+    `dvc repro` then takes the results and makes the report. If one fails, the others go on. Stop it and start it again
+    at any time, also beside a `dvc repro`: nothing is computed twice.
     """
     from threefold.launch.launch import launch_profile
 

@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
-from threefold.commands import ROOT, Root, Task
+from threefold.commands import DATA, ROOT, Root, Task
 
-command = typer.Typer(help="Import a Minari dataset as demonstrations, or export demonstrations as one.")
-Dataset = Annotated[str, typer.Option(help="Its Minari name, for example mujoco/hopper/expert-v0.", metavar="NAME")]
+GROUP = DATA
+command = typer.Typer(help="Exchange demonstrations with Minari, the Farama Foundation's collection of datasets.")
+Dataset = Annotated[
+    str, typer.Option(help="Its name in Minari, for example mujoco/hopper/expert-v0.", metavar="DATASET")
+]
 
 
 @command.command("import")
@@ -16,16 +19,20 @@ def import_(
     dataset: Dataset,
     task: Task,
     name: Annotated[str, typer.Option(help="What to call it here, for example my-hopper.", metavar="NAME")],
-    every: Annotated[int, typer.Option(help="Use every n-th pair.", min=1)] = 1,
-    seed: Annotated[int, typer.Option(help="Of the random first pair of each trajectory.", min=0, max=2**63 - 1)] = 0,
+    every: Annotated[int, typer.Option(help="Use every n-th step of a trajectory.", min=1, metavar="N")] = 1,
+    seed: Annotated[
+        int,
+        typer.Option(help="Draws the first step used of each trajectory.", min=0, max=2**63 - 1, metavar="SEED"),
+    ] = 0,
     allow_weak_expert: Annotated[
-        bool, typer.Option("--allow-weak-expert", help="Accept a dataset that is no better than random.")
+        bool, typer.Option("--allow-weak-expert", help="Accept a dataset that is no better than random actions.")
     ] = False,
     root: Root = ROOT,
 ) -> None:
-    """Write a local Minari dataset as demonstrations to data/imported/NAME, which is never overwritten.
+    """Make demonstrations of a local Minari dataset.
 
-    A profile uses it for a task with `demonstrations_from: {TASK: NAME}` in its params.yaml.
+    They are written to data/imported/NAME, which is never overwritten. A profile uses them for a task with
+    `demonstrations_from: {TASK: NAME}` in its params.yaml.
     """
     from threefold.experts.minari import import_dataset
 
@@ -35,9 +42,12 @@ def import_(
 
 @command.command()
 def export(
-    demonstrations: Annotated[Path, typer.Option(help="Folder of demonstrations.", metavar="FOLDER")], dataset: Dataset
+    demonstrations: Annotated[
+        Path, typer.Option(help="Their folder, for example data/demonstrations/Hopper-v5.", metavar="FOLDER")
+    ],
+    dataset: Dataset,
 ) -> None:
-    """Write demonstrations as a new local Minari dataset."""
+    """Make a local Minari dataset of demonstrations."""
     from threefold.experts.minari import export_dataset
 
     export_dataset(demonstrations, dataset)

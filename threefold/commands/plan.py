@@ -1,12 +1,15 @@
-"""`threefold plan`: what is stale."""
+"""`threefold plan`: what is to be computed."""
 
-from threefold.commands import PARAMS, Params
+from threefold.commands import COMPUTE, PARAMS, Params
+
+GROUP = COMPUTE
 
 
 def command(params: Params = PARAMS) -> None:
-    """Write plan.json, the fingerprint of every part of a profile's cells, and say what is to be computed.
+    """Find out which results of a profile are there and which are to be computed.
 
-    `dvc repro` runs it first. Before a `dvc repro --dry` that shall name the stages of a new method, run it yourself.
+    Writes plan.json beside params.yaml: for each result a fingerprint of the code, settings and data that decide it.
+    `dvc repro` does this first. Before `dvc repro --dry`, do it yourself after adding a method.
     """
     from threefold.cells.plan import write_plan
     from threefold.cells.storage import outlook

@@ -1,23 +1,29 @@
-"""`threefold run`: compute cells."""
+"""`threefold run`: train and evaluate a method."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from threefold.commands import PARAMS, Params
+from threefold.commands import COMPUTE, PARAMS, Params
+
+GROUP = COMPUTE
 
 
 def command(
-    row: Annotated[str, typer.Option(help="A method or a variant of the profile.", metavar="ROW")],
-    task: Annotated[str | None, typer.Option(help="One of its tasks.  [default: all of them]", metavar="TASK")] = None,
+    row: Annotated[str, typer.Option(help="A method or a variant of the profile, for example gail.", metavar="NAME")],
+    task: Annotated[
+        str | None,
+        typer.Option(help="One task, for example Hopper-v5.", metavar="TASK", show_default="all of the profile"),
+    ] = None,
     params: Params = PARAMS,
     part: Annotated[str | None, typer.Option(hidden=True)] = None,
     expect: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Train, evaluate and write the cells of one method or variant.
+    """Train and evaluate one method.
 
-    What the store has already is not computed again; what was stopped goes on from its last checkpoint.
+    All its learners train: each seed of the profile with each number of demonstrations. Stop it and start it again at
+    any time: it goes on where it was, and what is done is not computed again.
     """
     from threefold.cells.run import run, run_part
 

@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
-from threefold.commands import ROOT, Root
+from threefold.commands import ROOT, STORAGE, Root
 
-command = typer.Typer(help="Look after the store, where cells and experts are computed.")
+GROUP = STORAGE
+command = typer.Typer(help="Look after the store, the folder where results are computed and kept: .store/.")
 
 
 @command.command("list")
 def list_(root: Root = ROOT) -> None:
-    """Show every cell and expert computed, and the profiles that ask for it."""
+    """Show what is in the store, and which profiles use it."""
     from threefold.cells.storage import show
 
     show(root)
@@ -19,7 +20,7 @@ def list_(root: Root = ROOT) -> None:
 
 @command.command()
 def verify(root: Root = ROOT) -> None:
-    """Compare all results with their checksums."""
+    """Check that no result in the store is damaged."""
     from threefold.cells.storage import verify
 
     verify(root)
@@ -27,12 +28,17 @@ def verify(root: Root = ROOT) -> None:
 
 @command.command()
 def prune(
-    cells: Annotated[list[str] | None, typer.Argument(help="Entries to remove.", metavar="TASK/ROW")] = None,
+    cells: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="What to remove, for example Hopper-v5/gail.", metavar="TASK/NAME", show_default="what no profile uses"
+        ),
+    ] = None,
     root: Root = ROOT,
 ) -> None:
-    """Remove what no profile asks for, or the entries named: they will then be computed again.
+    """Remove results from the store: those that no profile uses, or those named.
 
-    What is being computed stays.
+    A result that a profile uses is computed again. What is being computed stays.
     """
     from threefold.cells.storage import prune
 
@@ -41,7 +47,7 @@ def prune(
 
 @command.command()
 def deliver(root: Root = ROOT) -> None:
-    """Put finished parts of every profile in their place, without computing."""
+    """Copy finished results of every profile into results/, without computing any."""
     from threefold.cells.storage import deliver_all
 
     deliver_all(root)
@@ -50,8 +56,10 @@ def deliver(root: Root = ROOT) -> None:
 @command.command()
 def adopt(
     old: Annotated[str, typer.Argument(help="The commit that made the results.", metavar="OLD_COMMIT")],
-    iterations: Annotated[str, typer.Option(help="That are compared, or all.", metavar="N|all")] = "3",
-    profile: Annotated[str | None, typer.Option(help="One profile.  [default: all of them]", metavar="NAME")] = None,
+    iterations: Annotated[str, typer.Option(help="How many to compare, or all.", metavar="N|all")] = "3",
+    profile: Annotated[
+        str | None, typer.Option(help="One profile.", metavar="NAME", show_default="all of them")
+    ] = None,
     root: Root = ROOT,
 ) -> None:
     """Let the results of an old commit count as this one's, if both compute the same.

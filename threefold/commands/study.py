@@ -4,13 +4,16 @@ from typing import Annotated
 
 import typer
 
-from threefold.commands import PARAMS, Params
+from threefold.commands import COMPUTE, PARAMS, Params
+
+GROUP = COMPUTE
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="A folder of studies/.", metavar="NAME")], params: Params = PARAMS
+    name: Annotated[str, typer.Argument(help="A folder of studies/, for example connection.", metavar="NAME")],
+    params: Params = PARAMS,
 ) -> None:
-    """Compute a study at the size that the profile gives it."""
+    """Compute a study, which measures theory without a task."""
     from studies.core.command import run
 
     run(name, params)
