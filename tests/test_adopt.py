@@ -21,10 +21,11 @@ from threefold.base.errors import InputError
 from threefold.cells import adopt as module
 from threefold.cells.adopt import Case, agreeing, readdress, rekey
 from threefold.cells.grid import grid
-from threefold.cells.prefix import number
+from threefold.cells.prefix import number, prefix
 from threefold.profile.design import load
 from threefold.store import code
 from threefold.store.entries import Entry, damages, location
+from threefold.tables import schema
 
 ROOT = Path(__file__).parents[1]
 SMALL = PARAMS | {
@@ -253,6 +254,31 @@ def test_another_project_than_the_one_that_runs_is_refused(copy):
 @pytest.mark.parametrize(("text", "found"), [("all", None), ("1", 1), ("12", 12)])
 def test_numbers_of_iterations(text, found):
     assert number(text) == found
+
+
+# What the two trees compute.
+
+
+def test_all_iterations_of_a_part_are_what_a_run_computes(computed, tmp_path):
+    prefix(computed[0] / "params.yaml", tmp_path, None, [PART])
+    (entry,) = (path.parent for path in (computed[0] / ".store" / PART).glob("*/done"))
+    assert contents(tmp_path / PART) == contents(entry / "result")
+    made_from = json.loads((tmp_path / "made_from.json").read_text())
+    assert sorted(made_from, reverse=True) == [PART, f"{TASK}/constant_positive/1_0-1"]
+    assert made_from[PART] == json.loads((entry / "inputs.json").read_text())
+
+
+def test_the_first_iterations_are_those_of_the_whole_training(computed, tmp_path):
+    prefix(computed[0] / "params.yaml", tmp_path, 2, [PART])
+    parts = (tmp_path / PART, computed[0] / "results" / "tiny" / "cells" / PART)
+    some, every = (schema.read_csv(folder / "training.csv.gz", schema.TRAINING) for folder in parts)
+    assert set(some["iteration"]) == {1, 2}
+    assert some.equals(every[every["iteration"] <= 2])
+
+
+def test_a_part_that_the_profile_lacks(computed, tmp_path):
+    with pytest.raises(InputError, match=r"^--part x: not a part of .*params\.yaml; name one of its own$"):
+        prefix(computed[0] / "params.yaml", tmp_path, 3, ["x"])
 
 
 # What counts as a difference.

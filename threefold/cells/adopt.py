@@ -76,9 +76,9 @@ def adopt(root: Path, old: str, iterations: str, profile: str | None) -> None:
             proof = {"from": commit, "to": new, "iterations": iterations, "compared": compared[case.place.cell.name]}
             stored += rekey(case, proof)
             delivered += readdress(case, proof)
-    number_of = sum(len(compared) for _, compared in found)
+    cells = sum(len(compared) for _, compared in found)
     print(
-        f"{number_of} cells have other code, and compute the same in {iterations} iterations; "
+        f"{cells} cells have other code, and compute the same in {iterations} iterations; "
         f"adopted: {stored} parts in the store, {delivered} delivered ones"
     )
 
@@ -182,7 +182,7 @@ def content(path: Path) -> dict[str, str]:
         part = json.loads(data)
         return {key: str(value) for key, value in (part | {"made_from": {**part["made_from"], "code": None}}).items()}
     columns, *rows = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
-    return {"columns": columns} | {f"row {number}": row for number, row in enumerate(rows, start=1)}
+    return {"columns": columns} | {f"row {k}": row for k, row in enumerate(rows, start=1)}
 
 
 def _described(tensor: torch.Tensor) -> str:
