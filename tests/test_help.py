@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -21,10 +22,15 @@ LONGEST = 90  # characters of a sentence in the list of verbs: two lines on a na
 JARGON = re.compile(r"\b(cells?|rows?|entry|entries|stage|artefact|stale)\b")
 
 
+def verbs() -> dict[str, Any]:
+    """The commands at the top, by name."""
+    top: Any = typer.main.get_command(application())
+    return top.commands
+
+
 def every():
     """Each command by what is typed, groups of commands as well."""
-    top = typer.main.get_command(application())
-    for name, command in top.commands.items():
+    for name, command in verbs().items():
         yield name, command
         for verb, inner in getattr(command, "commands", {}).items():
             yield f"{name} {verb}", inner
@@ -35,7 +41,7 @@ COMMANDS = dict(every())
 
 def test_every_module_is_a_verb_of_a_group():
     found = {path.stem for path in (ROOT / "threefold" / "commands").glob("[!_]*.py")}
-    top = typer.main.get_command(application()).commands
+    top = verbs()
     assert set(top) == found
     assert [command.rich_help_panel for command in top.values()] == sorted(
         (command.rich_help_panel for command in top.values()), key=commands.GROUPS.index
