@@ -69,7 +69,19 @@ def copy(folder):
 
 def commit(folder):
     shell(folder, "git", "add", "--all")
-    shell(folder, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "a commit")
+    shell(
+        folder,
+        "git",
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@localhost",
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "-m",
+        "a commit",
+    )
 
 
 @pytest.fixture(scope="module")

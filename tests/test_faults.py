@@ -434,7 +434,7 @@ def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_sam
     assert test_dvc.repro(folders[1]) == []
     whole, killed = (outputs(folder) for folder in folders)
     assert len(whole) > 20
-    assert json.loads(whole[f"data/experts/{TASK}/card.json"])["design"] == EXPERT | {"log_std": 0.0}
+    assert json.loads(whole[f"data/experts/{TASK}/card.json"])["design"].items() >= EXPERT.items()
     assert killed == whole
     for entry in entries(location(folders[1])):
         assert status(entry) == "done"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -18,6 +19,15 @@ from tests import synthetic
 from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.tables import schema
+
+
+@pytest.fixture(autouse=True)
+def _environment():
+    """What `gpu.main` puts into it is not for the tests after these."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.mark.slow

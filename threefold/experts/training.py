@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 import envs
 from algorithms.core.policy import GaussianPolicy
-from algorithms.core.population import Generators
+from algorithms.core.population import Generators, finite
 from algorithms.core.ppo import PPO, PPOConfig
 from envs.device import ENGINES
 from envs.episodes import play
@@ -134,7 +134,7 @@ def contest(job: Job, policies: GaussianPolicy, env_steps: int) -> Champion:
         noise = Generators(held_out, "contest")
         drawn = play(arena, lambda obs: policies.act(obs, noise.normal(HELD_OUT, arena.action_size))).episode_return
         merit = torch.minimum(merit - returns.std(1), drawn.mean(1) - drawn.std(1))
-    merit = merit.nan_to_num(-float("inf"))
+    merit = merit.masked_fill(~finite(policies), -float("inf"))  # its actions, not finite, act as 0
     best = int(merit.argmax())
     return Champion(float(merit[best]), weights(policies, best), seeds[best], env_steps)
 
