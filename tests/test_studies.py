@@ -561,7 +561,7 @@ def test_the_page_has_the_chapters_with_figures_tables_and_commands(params, repo
         latex = (report.parent / "tables" / f"{name}.tex").read_text()
         assert latex.isascii()
     provenance = (report.parent / "provenance.html").read_text()
-    assert all(f"python -m studies.{name} --params" in provenance for name in ("connection", "density"))
+    assert all(f"threefold study {name} --params" in provenance for name in ("connection", "density"))
 
 
 def test_a_studys_figure_needs_its_own_results_alone(params, report, tmp_path):
