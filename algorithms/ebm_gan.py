@@ -28,6 +28,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat
 from algorithms.core.density import GaussianMixture
 from algorithms.core.experience import Batch, Samples, average
 from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
-from algorithms.core.population import Generators, mlp
+from algorithms.core.population import Generators, Linear, mlp
 from algorithms.core.ppo import PPOConfig
 
 
@@ -84,11 +85,11 @@ class Reward(nn.Module):
 
     def energy(self, inputs: Tensor) -> Tensor:
         """Return E `[P, N]`."""
-        return self.base(inputs) + self.e_theta(inputs)[..., 0]
-
-    def base(self, inputs: Tensor) -> Tensor:
-        """Return |x|^2 / (2 * 1.5^2) `[P, N]`."""
         obs, _, action = inputs.split(self.sizes, -1)
+        return self.base(obs, action) + self.e_theta(inputs)[..., 0]
+
+    def base(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return |x|^2 / (2 * 1.5^2) `[...]` of `[..., O]` and `[..., A]`."""
         return (obs.square().sum(-1) + action.square().sum(-1)) / (2 * self.config.base_std**2)
 
     def log_q(self, inputs: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class Reward(nn.Module):
         log_q = state + self.pi(obs).log_prob(action).sum(-1)
         if self.defensive:
             dimensions = self.density.kept.sum(1, keepdim=True) + self.sizes[2]
-            normal = -self.base(inputs) - dimensions * math.log(self.config.base_std * math.sqrt(2 * math.pi))
+            normal = -self.base(obs, action) - dimensions * math.log(self.config.base_std * math.sqrt(2 * math.pi))
             log_q = torch.logaddexp(log_q + math.log(1 - self.defensive), normal + math.log(self.defensive))
         return torch.lerp(log_q + (-self.share).log1p()[:, None], self.share.log()[:, None], absorbing[..., 0])
 
@@ -110,10 +111,22 @@ class Reward(nn.Module):
 
     def log_z_given(self, obs: Tensor) -> Tensor:
         """Estimate log Z(s) `[P, N]`, that of exp(-E(s, .)), from K actions of the policy."""
-        obs = obs.repeat_interleave(self.config.actions, 1)
-        action = self.drawn(obs)
-        log_weight = -self.energy(alive(obs, action)) - self.pi(obs).log_prob(action).sum(-1)
-        return log_mean_exp(log_weight.unflatten(1, (-1, self.config.actions)))
+        pi = self.pi(obs)
+        pi = Normal(pi.mean[:, :, None], pi.stddev[:, :, None], validate_args=False)
+        action = pi.mean + pi.stddev * self.draws.normal(obs.shape[1], self.config.actions, self.sizes[2])
+        return log_mean_exp(-self.energies(obs, action) - pi.log_prob(action).sum(-1))
+
+    def energies(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return E `[P, N, K]` of K actions `[P, N, K, A]` at each observation.
+
+        What the observation adds to the first layer is computed once, not K times.
+        """
+        first = cast(Linear, self.e_theta[0])
+        at_obs, _, at_action = first.weight.split(self.sizes, 1)
+        of_obs, of_action = torch.baddbmm(first.bias, obs, at_obs), action.flatten(1, 2) @ at_action
+        sums = of_action.unflatten(1, action.shape[1:3]) + of_obs[:, :, None]
+        e_theta = self.e_theta[1:](sums.flatten(1, 2)).view(action.shape[:3])
+        return self.base(obs[:, :, None], action) + e_theta
 
     def drawn(self, obs: Tensor) -> Tensor:
         """Draw an action of the policy, with instance noise, at each observation."""

@@ -135,6 +135,13 @@ def test_logit_reward_and_loss_by_hand():
     torch.testing.assert_close(paid, d[1].log() - logits[1].neg().sigmoid().log())
 
 
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
+def test_energies_of_many_actions_are_those_of_each(hidden):
+    model, obs, actions = model_of(replace(CONFIG, hidden=hidden)), torch.randn(2, 7, 2), torch.randn(2, 7, 4, 1)
+    each = [model.energy(ebm_gan.alive(obs, action)) for action in actions.unbind(2)]
+    torch.testing.assert_close(model.energies(obs, actions), torch.stack(each, 2))
+
+
 def test_conditional_log_z_equals_quadrature():
     """log of the integral over actions of exp(-E(s, a)); it takes the place of log q_phi(s)."""
     model, obs = model_of(replace(CONFIG, conditional=True, actions=4000)), 0.5 * torch.randn(2, 3, 2)

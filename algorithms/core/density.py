@@ -62,8 +62,11 @@ class GaussianMixture(nn.Module):
 
     def _joint(self, x: Tensor) -> Tensor:
         """Return log densities of point and component, `[P, K, N]`."""
-        gap = ((x[:, None] - self.mean[:, :, None]) * self.kept[:, None, None]).mT  # [P, K, D, N]
-        z = torch.linalg.solve_triangular(self.factor, gap, upper=False)
+        # The inverse makes one matrix product of all components; dimensions left out have columns of 0.
+        identity = torch.eye(x.shape[2], dtype=x.dtype, device=x.device)
+        whiten = torch.linalg.solve_triangular(self.factor, identity, upper=False) * self.kept[:, None, None]
+        middle = whiten @ self.mean[..., None]  # [P, K, D, 1]
+        z = torch.baddbmm(middle.flatten(1, 2), whiten.flatten(1, 2), x.mT, beta=-1).unflatten(1, middle.shape[1:3])
         log_volume = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         log_volume = log_volume + _HALF_LOG_2PI * self.kept.sum(1, keepdim=True)
         return -0.5 * z.square().sum(2) + (self.log_share - log_volume)[..., None]
