@@ -28,12 +28,6 @@ BUDGET: dict[str, dict[str, Any]] = {
 QUALITY = {"bc": 0.4, "gail": 1.0, "airl": 0.9}  # final score with many demonstrations; others 0.7
 
 
-BUDGET = {
-    "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
-    "Hopper-v5": {"env_steps": 100000, "parallel_episodes": 16, "demonstrations": [4, 11], "short_budget": True},
-}
-
-
 def design(folder: Path, **changes: Any) -> Path:
     """Write folder/params.yaml of a small profile called `made-up`; its path."""
     params = {
