@@ -40,8 +40,10 @@ from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat
 from algorithms.core.density import GaussianMixture
 from algorithms.core.experience import Batch, Samples, average
 from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
-from algorithms.core.population import Generators, Linear, mlp
+from algorithms.core.population import Generators, Linear, affine, mlp
 from algorithms.core.ppo import PPOConfig
+
+PIECE = 64  # observations whose actions are worked on together: what a cache holds
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,12 @@ class Reward(nn.Module):
 
     def log_z_given(self, obs: Tensor) -> Tensor:
         """Estimate log Z(s) `[P, N]`, that of exp(-E(s, .)), from K actions of the policy."""
-        pi = self.pi(obs)
-        pi = Normal(pi.mean[:, :, None], pi.stddev[:, :, None], validate_args=False)
-        action = pi.mean + pi.stddev * self.draws.normal(obs.shape[1], self.config.actions, self.sizes[2])
-        return log_mean_exp(-self.energies(obs, action) - pi.log_prob(action).sum(-1))
+        pi, noise = self.pi(obs), self.draws.normal(obs.shape[1], self.config.actions, self.sizes[2])
+        action = pi.mean[:, :, None] + pi.stddev[:, :, None] * noise
+        log_pi = Normal(0, 1).log_prob(noise).sum(-1) - pi.stddev.log().sum(-1, keepdim=True)
+        pieces = zip(obs.split(PIECE, 1), action.split(PIECE, 1), strict=True)
+        energy = torch.cat([self.energies(*piece) for piece in pieces], 1)
+        return log_mean_exp(-energy - log_pi)
 
     def energies(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return E `[P, N, K]` of K actions `[P, N, K, A]` at each observation.
@@ -123,10 +127,9 @@ class Reward(nn.Module):
         """
         first = cast(Linear, self.e_theta[0])
         at_obs, _, at_action = first.weight.split(self.sizes, 1)
-        of_obs, of_action = torch.baddbmm(first.bias, obs, at_obs), action.flatten(1, 2) @ at_action
-        sums = of_action.unflatten(1, action.shape[1:3]) + of_obs[:, :, None]
-        e_theta = self.e_theta[1:](sums.flatten(1, 2)).view(action.shape[:3])
-        return self.base(obs[:, :, None], action) + e_theta
+        of_obs = affine(obs, at_obs, first.bias).repeat_interleave(action.shape[2], 1)
+        layer = affine(action.flatten(1, 2), at_action, of_obs, tanh=len(self.e_theta) > 1)
+        return self.base(obs[:, :, None], action) + self.e_theta[2:](layer).view(action.shape[:3])
 
     def drawn(self, obs: Tensor) -> Tensor:
         """Draw an action of the policy, with instance noise, at each observation."""

@@ -160,6 +160,30 @@ def test_log_z_is_the_root(apart):
         assert found[p].item() == pytest.approx(root, abs=1e-4, rel=1e-6)
 
 
+@pytest.mark.parametrize("spread", [0.1, 1.0, 30.0, 1000.0, 30_000.0])
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 2), (16, 16), (64, 48), (1, 100), (512, 512)])
+@pytest.mark.parametrize("kind", ["normal", "two peaks", "heavy tails", "ties"])
+def test_log_z_is_exact_however_the_values_are_spread(spread, sizes, kind):
+    """Both ways to write the equation hold, in logarithms: where one is flat, the other is not."""
+    made = {
+        "normal": lambda n: torch.randn(50, n),
+        "two peaks": lambda n: torch.randn(50, n).sign() + torch.randn(50, n) / spread,
+        "heavy tails": lambda n: torch.randn(50, n) / torch.randn(50, n),
+        "ties": lambda n: torch.randn(50, n).round(),
+    }
+    for apart in (-3.0, 0.0, 3.0):
+        expert, policy = (spread * made[kind](n).double() for n in sizes)
+        expert = expert + apart * spread
+        b = solve_log_z(expert, policy)[:, None]
+        missed, taken = log_mean_exp(logsigmoid(b - expert)), log_mean_exp(logsigmoid(policy - b))
+        found, refused = log_mean_exp(logsigmoid(expert - b)), log_mean_exp(logsigmoid(b - policy))
+        rounding = 1e-12 * (1 + torch.cat([expert, policy], 1).abs().amax(1))
+        assert ((missed - taken).abs() < rounding).all()
+        assert ((found - refused).abs() < rounding).all()
+        rounded = expert.float(), policy.float()
+        assert torch.equal(solve_log_z(*rounded), solve_log_z(*(x.double() for x in rounded)).float())
+
+
 def test_log_z_is_the_minimum_of_the_discriminators_loss():
     expert, policy = torch.randn(2, 40).double() + 1, torch.randn(2, 25).double()
     log_z = solve_log_z(expert, policy).requires_grad_()

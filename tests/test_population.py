@@ -5,7 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from algorithms.core.population import Generators, Linear, Normalizer, adam, clip_gradients, descend, finite, mlp
+from algorithms.core.population import (
+    Generators,
+    Linear,
+    Normalizer,
+    Tanh,
+    adam,
+    affine,
+    clip_gradients,
+    descend,
+    finite,
+    mlp,
+)
 from tests.toy import linears
 
 SEEDS = [3, 11, 4]
@@ -84,11 +95,31 @@ def test_linear_and_mlp_equal_separate_layers():
     x = torch.randn(3, 7, 5)
     layer = Linear(5, 4, Generators(SEEDS, "weights"))
     layer.bias.data.normal_()
-    network = mlp(5, (8, 6), 2, Generators(SEEDS, "weights"), nn.ReLU)
+    network = mlp(5, (8, 6), 2, Generators(SEEDS, "weights"))
     for population in (nn.Sequential(layer), network):
         expected = torch.stack([own(x[p]) for p, own in enumerate(separate(population))])
-        torch.testing.assert_close(population(x), expected, rtol=1e-6, atol=1e-6)
-    assert [type(part) for part in network] == [Linear, nn.ReLU, Linear, nn.ReLU, Linear]
+        found = population(x)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+        with torch.no_grad():
+            assert torch.equal(population(x), found)
+    assert [type(part) for part in network] == [Linear, Tanh, Linear, Tanh, Linear]
+
+
+@pytest.mark.parametrize("n_out", [1, 3, 20])  # one column, a narrow product and a wide one
+@pytest.mark.parametrize("rows", [1, 4])  # one bias for all rows, or one of each
+@pytest.mark.parametrize("tanh", [False, True])
+def test_gradients_of_an_affine_map_are_right_twice(n_out, rows, tanh):
+    """By finite differences; the second ones are those of gradient penalties."""
+    x, weight, bias = torch.randn(2, 4, 3), torch.randn(2, 3, n_out), torch.randn(2, rows, n_out)
+    x, weight, bias = ((0.5 * part.double()).requires_grad_() for part in (x, weight, bias))
+
+    def ours(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return affine(x, weight, bias, tanh)
+
+    expected = torch.baddbmm(bias, x, weight)
+    torch.testing.assert_close(ours(x, weight, bias), expected.tanh() if tanh else expected)
+    assert torch.autograd.gradcheck(ours, (x, weight, bias))
+    assert torch.autograd.gradgradcheck(ours, (x, weight, bias))
 
 
 def test_initial_weights_are_orthogonal_of_the_gain_asked_for():
