@@ -33,14 +33,14 @@ PPO_SIZES = {"steps": 32, "epochs": 1, "minibatches": 2, "hidden": [8]}
 DESIGN: dict[str, Any] = {
     "seeds": [0, 3, 5, 6],
     "env_steps": 640,
-    "episodes": 2,
+    "parallel_episodes": 2,
     "required_return": 1e6,
     "ppo": PPO_SIZES,
     "final_log_std": -1.0,
     "play_log_std": -1.5,
     "steady": True,
 }
-DEFAULTS = {"log_std": 0.0, "required_score": 0.95, "allowed_falls": 0.02, "allowed_spread": None}
+DEFAULTS = {"required_score": 0.95, "allowed_falls": 0.02, "allowed_spread": None}
 
 
 @pytest.fixture
@@ -182,16 +182,19 @@ def test_the_best_of_the_groups():
     assert best_of(champions).seed == 1
 
 
-def test_the_first_policy_has_the_std_that_the_design_says(tmp_path, monkeypatch):
+def test_the_tasks_preset_comes_before_the_designs_own_constants(tmp_path, monkeypatch):
     found, collect = [], PPO.collect
+    monkeypatch.setattr(training.envs, "preset", lambda task: {"ppo.log_std": -1.5, "ppo.gae": 0.5, "noise": 3.0})
 
     def watched(self):
         found.append(self.policy.log_std.detach().clone())
         return collect(self)
 
     monkeypatch.setattr(PPO, "collect", watched)
-    train(job(tmp_path, {0: 0}, env_steps=64, log_std=-1.5), lambda step: None)
+    asked = job(tmp_path, {0: 0}, env_steps=64, ppo=PPO_SIZES | {"gae": 0.25})
+    train(asked, lambda step: None)
     assert found[0].unique().tolist() == [-1.5]
+    assert asked.design.config(TASK).gae == 0.25
 
 
 def test_the_bound_on_the_std_falls_linearly_in_its_logarithm(tmp_path, monkeypatch):
@@ -207,7 +210,8 @@ def test_the_bound_on_the_std_falls_linearly_in_its_logarithm(tmp_path, monkeypa
 
     monkeypatch.setattr(PPO, "collect", widened)
     monkeypatch.setattr(training, "contest", watched)
-    train(job(tmp_path, {0: 0, 1: 3}, env_steps=256, log_std=-0.5, final_log_std=-2.5), lambda step: None)
+    asked = job(tmp_path, {0: 0, 1: 3}, env_steps=256, ppo=PPO_SIZES | {"log_std": -0.5}, final_log_std=-2.5)
+    train(asked, lambda step: None)
     assert [log_std.flatten().tolist() for log_std in found] == [[bound] * 2 for bound in (-1.0, -1.5, -2.0, -2.5)]
 
 
@@ -322,13 +326,13 @@ def test_on_a_gpu_all_learners_train_together(tmp_path, monkeypatch, where, grou
         ({"seeds": [0, -1]}, r"seeds.1: .* \(found -1\); correct it"),
         ({"seeds": [2**64]}, r"seeds.0: .* \(found 18446744073709551616\); correct it"),
         ({"required_return": float("nan")}, r"required_return: .* \(found nan\); correct it"),
-        ({"log_std": float("-inf")}, r"log_std: .* \(found -inf\); correct it"),
+        ({"final_log_std": float("-inf")}, r"final_log_std: .* \(found -inf\); correct it"),
         ({"ppo": {"steps": 0}}, r"ppo.steps: .* greater than 0 \(found 0, default 256\); correct it"),
         ({"ppo": {"discount": 5}}, r"ppo.discount: .* less than 1 \(found 5, default 0.99\); correct it"),
         ({"ppo": {"rate": -1.0}}, r"ppo.rate: .* greater than 0 \(found -1.0, default 0.0003\); correct it"),
         ({"ppo": {"hidden": [64, 0]}}, r"ppo.hidden.1: .* greater than 0 \(found 0, "),
         ({"ppo": [1]}, r"ppo: .* \(found \[1\]\); correct it"),
-        ({"epsiodes": 4}, r"epsiodes: no such key; did you mean 'episodes'\?"),
+        ({"parallel_epsiodes": 4}, r"parallel_epsiodes: no such key; did you mean 'parallel_episodes'\?"),
     ],
 )
 def test_a_wrong_design_is_one_line(tmp_path, changes, said):
@@ -339,9 +343,9 @@ def test_a_wrong_design_is_one_line(tmp_path, changes, said):
 
 def test_a_design_that_lacks_a_key_names_it(tmp_path):
     made = folder(tmp_path)
-    row = {key: value for key, value in DESIGN.items() if key != "episodes"}
+    row = {key: value for key, value in DESIGN.items() if key != "parallel_episodes"}
     (made / "params.yaml").write_text(yaml.safe_dump({"experts": {TASK: row}}))
-    with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}.episodes: "):
+    with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}.parallel_episodes: "):
         read_design(made / "params.yaml", TASK)
 
 

@@ -33,7 +33,7 @@ from threefold.profile.design import load
 from threefold.store import code
 from threefold.store.entries import Entry, entries, is_locked, location
 
-EXPERT = {"seeds": [0, 1, 2, 3], "env_steps": 8192, "episodes": 8, "required_return": 1, "ppo": {"steps": 128}}
+EXPERT = {"seeds": [0, 1, 2, 3], "env_steps": 8192, "parallel_episodes": 8, "required_return": 1, "ppo": {"steps": 128}}
 DEMONSTRATIONS = {"trajectories": 2, "every": 5, "seed": 0, "whole": True}
 KILLS = int(os.environ.get("THREEFOLD_KILLS", "4"))
 SMALL = {

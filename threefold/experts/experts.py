@@ -142,7 +142,7 @@ def describe(task: str, design: Design, champion: Champion, policy: GaussianPoli
         "seed": champion.seed,
         "env_steps": champion.env_steps,
         "design": asdict(design),
-        "ppo": asdict(design.config),
+        "ppo": asdict(design.config(task)),
         "versions": devices.versions(devices.ENGINES[device]),
         "command": f"threefold expert --task {task}",
     }
@@ -200,7 +200,7 @@ def made_from(task: str, design: Design, device: str) -> dict[str, Any]:
     """Return all that decides the bytes of an expert; versions of packages are on its card, not counted."""
     module = envs.load(task)
     model = envs.model_path(module)
-    facts = {"task": task, "design": asdict(design), "ppo": asdict(design.config), "device": device}
+    facts = {"task": task, "design": asdict(design), "ppo": asdict(design.config(task)), "device": device}
     made_of = {"code": code.checksums(__name__, module.__name__), "data": {model.name: checksum(model)}}
     return plain(facts | made_of)
 

@@ -37,21 +37,21 @@ class Design:
 
     seeds: Annotated[list[Seed], Field(min_length=1)]
     env_steps: Count  # per seed
-    episodes: Count  # in parallel, per seed
+    parallel_episodes: Count  # per seed
     required_return: Real  # deterministic mean that the card must reach,
-    ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig`
+    ppo: dict[str, Any]  # constants of PPO that differ from `PPOConfig` and from the task's preset
     required_score: Real = 0.95  # of the stochastic play, between random actions (0) and the deterministic play (1),
     allowed_falls: Real = 0.02  # share of the episodes of either play that the task may end,
     allowed_spread: Real | None = None  # std of the deterministic return over its mean
-    log_std: Real = 0.0  # of the first policy's actions, in units of half their range
-    final_log_std: Real | None = None  # the bound on log std in training falls linearly from `log_std` to it
+    final_log_std: Real | None = None  # the bound on log std in training falls linearly from `ppo.log_std` to it
     play_log_std: Real | None = None  # the bound with which a policy competes and is kept
     steady: bool = False  # the contest is won by the most reliable policy, not by the best mean action
 
-    @property
-    def config(self) -> PPOConfig:
+    def config(self, task: str) -> PPOConfig:
         """Return all constants of PPO; raises `InputError` for one that it does not have or allow."""
-        return replaced(PPOConfig(), self.ppo, "ppo")
+        preset = envs.preset(task).items()
+        ours = {name.removeprefix("ppo."): value for name, value in preset if name.startswith("ppo.")}
+        return replaced(PPOConfig(), ours | self.ppo, "ppo")
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,11 @@ def train(job: Job, watch: Callable[[Step], None]) -> Champion:
 
     The contests are held on the native engine, whichever trains.
     """
-    design, config, seeds, places = job.design, job.design.config, list(job.learners.values()), list(job.learners)
-    env = Monitor(envs.make(job.task, seeds, design.episodes, ENGINES[job.device], job.device, job.threads))
+    design, seeds, places = job.design, list(job.learners.values()), list(job.learners)
+    config = design.config(job.task)
+    env = Monitor(envs.make(job.task, seeds, design.parallel_episodes, ENGINES[job.device], job.device, job.threads))
     ppo = PPO(env, seeds, config)
-    with torch.no_grad():
-        ppo.policy.log_std.fill_(design.log_std)
-    per_iteration = config.steps * design.episodes
+    per_iteration = config.steps * design.parallel_episodes
     iterations = -(-design.env_steps // per_iteration)
     between = max(1, iterations // CHOICES)
     checkpoints = Checkpoints(job.checkpoints, f"{job.task}/expert")
@@ -100,7 +99,7 @@ def train(job: Job, watch: Callable[[Step], None]) -> Champion:
         ppo.improve(lambda _: env.take_rewards().transpose(0, 1).float(), experience)
         if design.final_log_std is not None:
             share = (iteration + 1) / iterations
-            bound_log_std(ppo.policy, design.log_std + (design.final_log_std - design.log_std) * share)
+            bound_log_std(ppo.policy, config.log_std + (design.final_log_std - config.log_std) * share)
         ended = [(places[learner], total, length) for learner, total, length in env.take_episodes()]
         watch(Step(experience.steps, ended, learners=len(seeds)))
         iteration += 1
