@@ -22,21 +22,25 @@ Departures from the paper:
 - An episode is collected over several iterations; each q_k is taken to have made all of it.
 - c is a 64-64 tanh network plus w_u |a|^2, not a quadratic form of learnt features plus w_u |a|^2; no monotonicity
   term, which is for reaching.
+`segment` is not the paper's: a sample is then so many steps of a trajectory, down to one, and the weights degenerate
+less. `demonstration_density` "one" and `entropy_weight` 0 with single steps are what DI-engine's GCL does.
 """
 
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from algorithms.core.adversarial import LoopConfig, imitate
-from algorithms.core.constants import NonNegativeFloat
+from algorithms.core.constants import Count, NonNegativeFloat
 from algorithms.core.experience import Batch, Samples, Trajectories
 from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
 from algorithms.core.population import Generators, mlp
 from algorithms.core.ppo import PPOConfig
+from threefold.base.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Config:
 
     hidden: tuple[int, ...] = (64, 64)  # as every method here
     trajectories: int = 16  # n, of each source a step
+    segment: Count | None = None  # steps of each that count, from a random one on; None: all
+    demonstration_density: Literal["model", "one"] = "model"  # p~ and q together, or 1, in a demonstration's weight
+    entropy_weight: NonNegativeFloat = 1.0  # of -log pi in the reward
     lcr: NonNegativeFloat = 0.1  # weight of g_lcr
     torque: NonNegativeFloat = 0.5  # w_u: so exp(-c) starts as the first policy, and stays integrable
     loop: LoopConfig = LoopConfig(
@@ -54,6 +61,11 @@ class Config:
         trajectories=True,
     )
     ppo: PPOConfig = PPOConfig()
+
+    def __post_init__(self) -> None:
+        """Raise `InputError` for segments of episodes that end before the horizon."""
+        if self.segment and not self.loop.absorbing:
+            raise InputError("segment: an episode that ends has none of this length; set loop.absorbing to true")
 
 
 class Reward(nn.Module):
@@ -75,10 +87,12 @@ class Reward(nn.Module):
 
 def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
     """Return `[P]`: L + g_lcr; 0 for learners whose policies have completed no episode yet."""
-    demonstrations, samples = expert.trajectories(config.trajectories), policy.trajectories(config.trajectories)
+    n, segment = config.trajectories, config.segment
+    demonstrations, samples = expert.trajectories(n, segment), policy.trajectories(n, segment)
     steps = [model(tau.steps) for tau in (demonstrations, samples)]
     on_expert, on_policy = demonstrations.sum(steps[0]), samples.sum(steps[1])
-    value, log_z = objective(on_expert, demonstrations.log_mixture, on_policy, samples.log_mixture)
+    log_q = demonstrations.log_mixture, samples.log_mixture
+    value, log_z = objective(on_expert, log_q[0], on_policy, log_q[1], config.demonstration_density == "model")
     bend = (curvature(demonstrations, steps[0]) + curvature(samples, steps[1])) / 2
     model.diagnostics = {
         "log_z": log_z,
@@ -91,12 +105,17 @@ def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Ten
 
 
 def objective(
-    on_expert: Tensor, expert_log_q: Tensor, on_policy: Tensor, policy_log_q: Tensor
+    on_expert: Tensor, expert_log_q: Tensor, on_policy: Tensor, policy_log_q: Tensor, fused: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return L and log Z, `[P]`, from costs c(tau) and log mean_k q_k(tau), `[P, n]`, of both sources."""
+    """Return L and log Z, `[P]`, from costs c(tau) and log mean_k q_k(tau), `[P, n]`, of both sources.
+
+    Not `fused`, mu is 1 for demonstrations and mean_k q_k for samples.
+    """
     cost, log_q = torch.cat([on_expert, on_policy], 1), torch.cat([expert_log_q, policy_log_q], 1)
     log_z = solve_log_z(-on_expert - expert_log_q, -on_policy - policy_log_q)
     log_mu = (torch.stack([-cost - log_z[:, None], log_q]).logsumexp(0) - math.log(2)).detach()
+    if not fused:
+        log_mu = torch.cat([torch.zeros_like(expert_log_q), policy_log_q], 1)
     return on_expert.mean(1) + log_mean_exp(-cost - log_mu), log_z
 
 
@@ -110,7 +129,7 @@ def curvature(tau: Trajectories, cost: Tensor) -> Tensor:
 
 def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
     """Return `[P, N]`: -c - log pi."""
-    return -model(batch) - batch.log_prob
+    return -model(batch) - config.entropy_weight * batch.log_prob
 
 
 train = partial(imitate, Reward, loss, reward)

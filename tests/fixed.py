@@ -17,7 +17,7 @@ class Fixed(Samples):
         assert self._batch is not None
         return self._batch
 
-    def trajectories(self, n: int) -> Trajectories:
+    def trajectories(self, n: int, segment: int | None = None) -> Trajectories:
         assert self._trajectories is not None
         return self._trajectories
 

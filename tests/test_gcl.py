@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from algorithms import gcl
 from algorithms.core.experience import Batch, Trajectories
 from algorithms.core.population import Generators
 from tests.fixed import Fixed, searcher
+from threefold.base.errors import InputError
 
 SEEDS = [3, 8]
 CONFIG = gcl.Config(hidden=(5,), trajectories=3)
@@ -249,3 +251,25 @@ def test_without_weights_the_variance_is_overestimated():
 def test_without_entropy_the_policy_collapses():
     _, policy = point_mass(entropy=False)
     assert policy < 0.01
+
+
+def test_with_a_density_of_one_a_demonstration_weighs_its_exponential_alone():
+    """DI-engine's weights: exp(-c) of a demonstration, exp(-c) / q of a sample; and the policy is paid -c."""
+    config = replace(CONFIG, demonstration_density="one", lcr=0.0, entropy_weight=0.0)
+    model = gcl.Reward(2, 1, Generators(SEEDS, "weights"), config)
+    expert, policy = trajectories(1), trajectories(2)
+    loss = gcl.loss(model, Fixed(trajectories=expert), Fixed(trajectories=policy), config)
+    costs = [tau.sum(model(tau.steps)).double() for tau in (expert, policy)]
+    for p in range(2):
+        demos, samples = (c[p].tolist() for c in costs)
+        weights = [math.exp(-c) for c in demos]
+        weights += [math.exp(-c - q) for c, q in zip(samples, policy.log_mixture[p].tolist(), strict=True)]
+        expected = sum(demos) / 3 + math.log(sum(weights) / 6)
+        assert loss[p].item() == pytest.approx(expected, rel=1e-5)
+    paid = gcl.reward(model, expert.steps, config)
+    torch.testing.assert_close(paid, -model(expert.steps))
+
+
+def test_segments_need_the_absorbing_state():
+    with pytest.raises(InputError, match=r"segment: .* loop\.absorbing"):
+        replace(CONFIG, segment=5, loop=replace(CONFIG.loop, absorbing=False))

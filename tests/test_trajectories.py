@@ -197,3 +197,30 @@ def test_samples_without_trajectories_say_so():
     samples: Samples = policy_samples(policy, [rollout], Generators(SEEDS, "samples"), config)
     with pytest.raises(AssertionError, match=r"LoopConfig\.trajectories"):
         samples.trajectories(3)
+
+
+@pytest.mark.parametrize("source", ["expert", "policy"])
+@pytest.mark.parametrize("segment", [1, 5, HORIZON])
+def test_a_segment_is_so_many_steps_of_an_episode_that_goes_on_to_the_horizon(history, source, segment):
+    """Every step to the horizon is as likely, in the absorbing state too, and its density is of its own actions."""
+    window, _, policies = history
+    episodes, n = getattr(window, source)(), 4000
+    tau = episodes.draw(n, Generators(SEEDS, "draws"), partial(see, policies[-1]), HORIZON, segment=segment)
+    assert torch.equal(tau.weight, torch.ones(2, n, segment))
+    assert tau.steps.absorbing.shape == (2, n * segment)
+    absorbing = tau.steps.absorbing.unflatten(1, (n, segment))
+    assert (absorbing.diff(dim=2) >= 0).all()  # nothing comes after it
+    for p in range(2):
+        count = int(episodes.count[p])
+        length, ended = episodes.length[p, :count].double(), episodes.ended[p, :count]
+        expected = ((HORIZON - length) * ended).mean().item() / HORIZON
+        if segment in (1, HORIZON):  # between, the steps in the middle are in more segments than the first and last
+            assert absorbing[p].mean().item() == pytest.approx(expected, abs=0.03)
+    obs, action = (tau.steps.obs / 10).unflatten(1, (n, -1)), tau.steps.action.unflatten(1, (n, -1))
+    for p in range(2):
+        for i in range(0, n, 400):
+            own = absorbing[p, i] == 0
+            x, a = obs[p, i, own].expand(2, -1, -1), action[p, i, own].expand(2, -1, -1)
+            logs = [policy.log_prob(x, a)[p].sum().item() for policy in policies[-3:]]
+            expected = math.log(sum(map(math.exp, logs)) / 3)
+            assert tau.log_mixture[p, i].item() == pytest.approx(expected, rel=1e-4, abs=1e-4)

@@ -102,3 +102,9 @@ def extended(time: Tensor, length: Tensor, terminated: Tensor, horizon: int | No
     """
     absorbed = (time == length) & terminated & (horizon is not None)
     return absorbed, (time < length) + absorbed * ((horizon or 0) - length)
+
+
+def stepwise(time: Tensor, length: Tensor, terminated: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of the places `time` `[P, n, L]` below the horizon, of which each stands for itself alone."""
+    absorbed = (time >= length) & terminated
+    return absorbed, (time < length) + absorbed * torch.ones_like(length)

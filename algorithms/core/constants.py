@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-__all__ = ["BelowOne", "NonNegativeFloat", "PositiveFloat", "Share"]
+__all__ = ["BelowOne", "Count", "NonNegativeFloat", "PositiveFloat", "Share"]
 
+Count = Annotated[int, Field(ge=1)]  # where a type has more than an `int`
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]  # of a discount, the sum over a future without end is finite

@@ -29,7 +29,7 @@ class Transitions(NamedTuple):
 
 @dataclass(frozen=True)
 class Trajectories:
-    """n whole trajectories of each learner, as a loss sees them.
+    """n whole trajectories of each learner, or segments of them, as a loss sees them.
 
     With absorbing states one that terminated ends in the absorbing state, which stands for all steps to the horizon.
     A learner that has no trajectory yet has weights of zero.
@@ -62,7 +62,7 @@ class Samples:
         policy's action, `[P, N, A]` and `[P, 1, A]`.
         """
         self.absorbing_share, self.conditional = absorbing_share, conditional
-        self.whole: Callable[[int, Generators], Trajectories] | None = None
+        self.whole: Callable[..., Trajectories] | None = None  # `Episodes.draw` of n, generators and segment
         self._rows, self._size, self._generators, self._standardise = rows, size, generators, standardise
 
     @cached_property
@@ -97,10 +97,13 @@ class Samples:
         mean = average(self.rows.obs, weight)[:, None]
         return average((self.rows.obs - mean).square(), weight) > 1e-3**2
 
-    def trajectories(self, n: int) -> Trajectories:
-        """Draw n whole trajectories `[P, n]` with replacement: for methods whose `LoopConfig` says `trajectories`."""
+    def trajectories(self, n: int, segment: int | None = None) -> Trajectories:
+        """Draw n whole trajectories `[P, n]` with replacement, or a `segment` of so many steps of each.
+
+        For methods whose `LoopConfig` says `trajectories`.
+        """
         assert self.whole is not None, "LoopConfig.trajectories is off"
-        return self.whole(n, self._generators)
+        return self.whole(n, self._generators, segment=segment)
 
 
 def average(x: Tensor, weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from algorithms.core.absorbing import Batch, extended
+from algorithms.core.absorbing import Batch, extended, stepwise
 from algorithms.core.experience import Demonstrations, Experience, Trajectories, Transitions
 from algorithms.core.partition import log_mean_exp
 from algorithms.core.policy import GaussianPolicy
@@ -30,17 +30,29 @@ class Episodes:
 
     @torch.no_grad()
     def draw(
-        self, n: int, generators: Generators, standardise: Callable[[Transitions], Batch], horizon: int | None
+        self,
+        n: int,
+        generators: Generators,
+        standardise: Callable[[Transitions], Batch],
+        horizon: int | None,
+        segment: int | None = None,
     ) -> Trajectories:
         """Draw n episodes with replacement; `standardise` makes a batch of their steps.
 
-        With a `horizon` (steps) an episode that the task ended goes on in the absorbing state until then.
+        With a `horizon` (steps) an episode that the task ended goes on in the absorbing state until then. Of such ones
+        a `segment` of so many steps may be drawn, from a random step on.
         """
         index = (generators.uniform(n) * self.count[:, None]).long()
         start, length, ended = (x.gather(1, index)[..., None] for x in (self.start, self.length, self.ended))
-        time = torch.arange(longest(length) + 1, device=start.device)
+        if segment is None:
+            time = torch.arange(longest(length) + 1, device=start.device)
+            absorbed, weight = extended(time, length, ended, horizon)
+        else:
+            assert horizon is not None, "only episodes that go on to the horizon have segments of one length"
+            first = (generators.uniform(n, 1) * (horizon - segment + 1)).long()
+            time = first + torch.arange(segment, device=start.device)
+            absorbed, weight = stepwise(time, length, ended)
         inside = time < length  # [P, n, L]
-        absorbed, weight = extended(time, length, ended, horizon)
         row = torch.where(inside, start + time, 0).flatten(1)
         learner = torch.arange(len(row), device=row.device)[:, None]
         steps = standardise(self.record.take(row))
