@@ -139,7 +139,8 @@ def _read(design: Design, rows: Sequence[str]) -> tuple[Inputs, list[str]]:
         except InputError as error:
             notes.append(f"{task} is left out: {str(error).splitlines()[0]}.")
     if not found:
-        raise InputError(f"{design.results}: nothing to compare; {' '.join(notes)}")
+        more = f" (so are {len(notes) - 1} other tasks)" if len(notes) > 1 else ""
+        raise InputError(f"{design.results}: nothing to compare; {notes[0].rstrip('.')}{more}")
     tables = {
         name: pd.concat([one.tables[name] for one in found.values()]) for name in next(iter(found.values())).tables
     }
