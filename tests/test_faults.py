@@ -341,7 +341,7 @@ def test_a_damaged_checkpoint(params, stopped, whole, damage):
     older, newest = sorted(stopped.glob("[0-9]*"))
     newest.write_bytes(damage(newest.read_bytes()))
     assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
-    assert f"{TASK}/gail/1_0-1: {newest}: cut or altered; going on from the one before" in said(params).splitlines()
+    assert f"{TASK}/gail/1_0-1: {newest}: cut or altered; taking the one before it" in said(params).splitlines()
     sound(params, "gail", whole)
     assert provenance(params, "gail")["resumed"] == 1
 
@@ -367,7 +367,7 @@ def test_a_hostile_checkpoint_runs_no_code(params, stopped, tmp_path):
         name = f"9999999999-{hashlib.sha256(data).hexdigest()}.safetensors"
         (stopped / name).write_bytes(data)
         assert crashing.finish(crashing.start(params, "gail", TASK)) == 2
-        assert said(params).splitlines()[-1].startswith(f"error: {stopped}: no state of this training (")
+        assert said(params).splitlines()[-1].startswith(f"error: {stopped}: no checkpoint of this training (")
         (stopped / name).unlink()
     assert not (tmp_path / "exploded").exists()
     assert crashing.finish(crashing.start(params, "gail", TASK)) == 0

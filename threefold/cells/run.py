@@ -15,6 +15,7 @@ from envs import device as devices
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
 from threefold.base.files import check_writable, checksums, replacing, write_bytes, write_json
+from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.steps import Step
 from threefold.base.workers import Team
@@ -28,7 +29,7 @@ from threefold.profile.design import Part, load
 from threefold.profile.names import check_names
 from threefold.store import code
 from threefold.store.checkpoints import Checkpoints
-from threefold.store.entries import alone, location, say
+from threefold.store.entries import alone, location
 from threefold.store.inputs import fingerprint
 from threefold.tables import schema
 
@@ -86,7 +87,7 @@ def compute(cell: Cell, parts: Sequence[Part]) -> None:
     missing = [part for part in parts if not (is_delivered(cell, part) or cell.entry(part).finished())]
     learners = [learner for part in missing for learner in part.learners]
     if not missing:
-        say(f"{cell.name}: nothing to compute")
+        inform(f"{cell.name}: nothing to compute")
         return
     if device == "cuda":
         memory.refuse_too_many(
@@ -106,7 +107,7 @@ def compute(cell: Cell, parts: Sequence[Part]) -> None:
     ):
         failures = team.outcomes(ticker.advance)
     for line in (line for lines in failures for line in lines):
-        say(line)
+        inform(line)
 
 
 @dataclass(frozen=True)
