@@ -93,6 +93,7 @@ def test_only_what_all_have_is_compared_and_the_rest_is_said(params, cells):
     part = cells / HOPPER / "bc" / "11_0-1-2"
     rows = schema.read_csv(part / "learners.csv", schema.LEARNERS)
     schema.write_csv(rows[rows["seed"] != 1], part / "learners.csv", schema.LEARNERS)
+    synthetic.seal(part)
     found = compared(params, "gail", "bc", "airl")
     data = keyed(found)
     assert list(dict.fromkeys(zip(found.data["task"], found.data["demonstrations"], strict=True))) == [

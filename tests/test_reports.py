@@ -206,6 +206,7 @@ def incomplete(tmp_path):
         rows = schema.read_csv(part / "learners.csv", schema.LEARNERS)
         mine = rows["seed"] == 1
         schema.write_csv(rows[mine if keep else ~mine], part / "learners.csv", schema.LEARNERS)
+        synthetic.seal(part)
     shutil.rmtree(cells / "InvertedPendulum-v5" / "airl" / "1_0-1-2")
     collect(load(path))
     return inputs.read(path)

@@ -113,7 +113,8 @@ def test_a_cell_holds_what_the_schema_says(finished, row):
     for number, part in enumerate(sorted(cell(finished, row).iterdir()), start=1):
         assert sorted(path.name for path in part.iterdir()) == expected
         card = schema.read_part(part / "part.json")
-        assert set(card) - {"sha256"} == {*schema.PART_KEYS, "rollout"}
+        assert set(card) == {*schema.PART_KEYS, "rollout", "sha256"}
+        assert set(card["sha256"]) == set(expected) - {"part.json"}
         assert card["rollout"] == ({"parallel_episodes": 2, "steps": 32} if row == "gail" else None)
         made_from = card["made_from"]
         assert (made_from["task"], made_from["row"], card["engine"]) == (TASK, row, "native")

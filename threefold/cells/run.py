@@ -14,7 +14,7 @@ from algorithms.core.experience import Demonstrations
 from envs import device as devices
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.base.files import check_writable, checksums, replacing, write_bytes, write_json
+from threefold.base.files import check_writable, replacing, write_bytes, write_json
 from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.steps import Step
@@ -31,7 +31,7 @@ from threefold.store import code
 from threefold.store.checkpoints import Checkpoints
 from threefold.store.entries import alone, location
 from threefold.store.inputs import fingerprint
-from threefold.tables import schema
+from threefold.tables import delivered, schema
 
 
 def run(params: Path, row: str, task: str | None = None) -> None:
@@ -172,9 +172,7 @@ def is_delivered(cell: Cell, part: Part) -> bool:
         found = schema.read_part(folder / schema.PART)
     except InputError:
         return False
-    files = checksums(folder)
-    del files[schema.PART]
-    return found["made_from"] == cell.made_from(part) and found.get("sha256") == files
+    return found["made_from"] == cell.made_from(part) and not delivered.damages(folder, found)
 
 
 def leave_out(folder: Path, reason: str) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from threefold.base import integrity
 from threefold.base.errors import InputError
 from threefold.base.files import naming, replacing, write_bytes, write_json
 from threefold.base.messages import inform
@@ -192,9 +193,7 @@ def damages(folder: Path) -> list[str]:
         found = _checksums(folder)
     except OSError as error:
         return [f"{error.filename}: {error.strerror}"]
-    return [f"{folder / name}: missing, cut or altered" for name in expected if found.get(name) != expected[name]] + [
-        f"{folder / name}: no part of the result" for name in found if name not in expected
-    ]
+    return integrity.damages(folder, expected, found)
 
 
 def _checksums(folder: Path) -> dict[str, str]:

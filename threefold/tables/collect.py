@@ -1,9 +1,9 @@
 """Gather the parts of a profile's cells into four files, or refuse and name whatever is missing.
 
 They are evaluations.csv, training.csv, learners.csv and cells.json of results/<profile>/. Only the parts that the plan
-has are taken, and only if they are made from what it says. With `keep_going` what is missing is marked instead. A
-learner that failed is not missing: its row in learners.csv says so. The cell `reference` of each task (random, expert,
-expert-stochastic) is wanted like any method's.
+has are taken, and only if they are made from what it says and their files have the checksums of their part.json. With
+`keep_going` what is missing is marked instead. A learner that failed is not missing: its row in learners.csv says so.
+The cell `reference` of each task (random, expert, expert-stochastic) is wanted like any method's.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,12 @@ from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import Design
 from threefold.store.inputs import fingerprint
-from threefold.tables import planned, schema, statistics
+from threefold.tables import delivered, planned, schema, statistics
 
 REFERENCE = "reference"
 RETURNS_DEPEND_ON = ("gymnasium", "mujoco")  # versions: one of each per task, or returns do not compare
 CURE = "run `dvc repro`"
+RESTORE = "put it back with `git restore` or `threefold store deliver`, or make it again with `dvc repro`"
 AGAIN = "for another try: `dvc repro -f -s <its stage>`"
 
 
@@ -67,8 +68,7 @@ def gather(design: Design) -> Collected:
     learners alone, with status missing. Contradictions are refused in either case.
     """
     parts, missing = _find(design, planned.read(design))
-    tables, parts, damaged = _read(parts)
-    missing += damaged
+    tables = {name: _table(name, parts) for name in schema.TABLES}
     evaluations, training, learners = tables.values()
     expected = _expected(design, parts, learners)
     missing += _unfinished(expected, learners, evaluations, design.evaluation.episodes)
@@ -122,26 +122,9 @@ def _card(folder: Path, name: str, planned_as: str | None, plan: str) -> dict[st
     card = schema.read_part(folder / name / schema.PART)
     if fingerprint(card["made_from"]) != planned_as:
         raise InputError(f"{folder / name}: made from other code, settings or data than planned; {CURE} (or `{plan}`)")
+    if damages := delivered.damages(folder / name, card):
+        raise InputError(f"{damages[0]}; {RESTORE}")
     return card
-
-
-def _read(parts: list[Found]) -> tuple[dict[str, pd.DataFrame], list[Found], list[Missing]]:
-    """Return the tables of all parts that can be read, those parts, and what is missing by the others."""
-    try:  # all at once, which takes a tenth of the time
-        return {name: _table(name, parts) for name in schema.TABLES}, parts, []
-    except InputError:
-        sound, missing = [], []
-        for part in parts:
-            try:
-                for name in schema.TABLES:
-                    _table(name, [part])
-                sound.append(part)
-            except InputError as error:
-                reason = str(error).removeprefix(str(part.folder)).lstrip("/: ").partition("; ")[0]
-                made_from = part.card["made_from"]
-                learners = [(made_from.get("demonstrations", 0), seed) for seed in made_from.get("seeds", [])]
-                missing.append(Missing(part.task, part.row, reason, str(error), learners))
-        return {name: _table(name, sound) for name in schema.TABLES}, sound, missing
 
 
 def _table(name: str, parts: list[Found]) -> pd.DataFrame:
