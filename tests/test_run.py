@@ -238,6 +238,33 @@ def test_collected_tables_hold_every_cell(finished):
     }
 
 
+def test_a_report_of_what_is_there_computes_nothing_but_the_reference(finished, tmp_path, capsys, monkeypatch):
+    """Without a plan, without collected tables, without a part that only the store has, and without DVC."""
+    shutil.copytree(finished.parent, tmp_path, dirs_exist_ok=True)
+    params = tmp_path / "params.yaml"
+    design, references = load(params), contents(cell(params, "reference"))
+    shutil.rmtree(cell(params, "reference"))
+    shutil.rmtree(cell(params, "gail") / PARTS[1])
+    for path in (design.plan, *design.results.glob("*.csv"), design.results / "cells.json"):
+        path.unlink()
+    before = {path: data for path, data in contents(tmp_path).items() if not path.startswith(".store")}
+    monkeypatch.setattr(run, "compute", None)
+    assert threefold("report", "--available", "--params", params) == 0
+    said = capsys.readouterr()
+    folder = tmp_path / "reports" / "tiny" / "available"
+    note = "3 of 4 parts of the profile are there; the others are marked as missing."
+    assert said.out == f"{folder / 'report.html'}: {note}\n"
+    assert said.err.splitlines() == [
+        f"{TASK}: measuring random actions and the expert",
+        f"finished in the store, not yet in {design.results}: 1 (`threefold store deliver` copies them)",
+    ]
+    assert note in (folder / "report.html").read_text()
+    assert contents(cell(params, "reference")) == references
+    for path in (tmp_path / "reports", cell(params, "reference")):
+        shutil.rmtree(path)
+    assert {path: data for path, data in contents(tmp_path).items() if not path.startswith(".store")} == before
+
+
 @pytest.mark.parametrize("row", ["bc", "gail", "reference"])
 def test_the_same_cell_twice_gives_the_same_bytes(finished, tmp_path, monkeypatch, row):
     params = project(tmp_path)

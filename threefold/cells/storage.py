@@ -77,6 +77,12 @@ def deliver_all(root: Path) -> None:
         )
 
 
+def undelivered(design: Design) -> int:
+    """Return how many parts of a profile are finished in the store and not in their place."""
+    done = [place for place in grid(design) if status(place.entry.folder) == "done"]
+    return sum(not is_delivered(place.cell, place.part) for place in done)
+
+
 def outlook(design: Design) -> str:
     """Return how many parts of a profile are there, and how many are to be computed, as text."""
     places = grid(design)
