@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.fresh import threefold
+
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
 PARAMS = {
@@ -53,7 +55,8 @@ def repro(folder, *options):
 
 def plan(folder, profile="."):
     """Write the plan, without which `dvc repro --dry` cannot tell what a new cell depends on."""
-    shell(folder, sys.executable, "-m", "threefold", "plan", "--params", f"{profile}/params.yaml")
+    exit_code, _, said = threefold(folder, "plan", "--params", f"{profile}/params.yaml")
+    assert exit_code == 0, said
 
 
 def copy(folder):
