@@ -291,7 +291,7 @@ def test_a_state_of_another_training_is_refused(tmp_path, data_of_a_state):
     asked.checkpoints.mkdir()
     name = f"0000000001-{hashlib.sha256(data_of_a_state).hexdigest()}.safetensors"
     (asked.checkpoints / name).write_bytes(data_of_a_state)
-    with pytest.raises(InputError, match=f"^{asked.checkpoints}: no state of this training"):
+    with pytest.raises(InputError, match=f"^{asked.checkpoints}: no checkpoint of this training"):
         train(asked, lambda step: None)
 
 
