@@ -24,7 +24,7 @@ def available(design: Design, plan: dict[str, Any]) -> tuple[Path, str]:
     there = [name for name in design.sizes if (design.results / "studies" / name).is_dir()]
     lacking = [name for name in design.sizes if name not in there]
     design = design.model_copy(
-        update={"keep_going": True, "studies": design.studies.model_copy(update=dict.fromkeys(lacking))}
+        update={"keep_going": True, "studies": design.studies.model_copy(update=dict.fromkeys(lacking))}  # type: ignore[attr-defined] # a pydantic model, made from what is found
     )
     found = gather(design, plan)
     folder = design.root / "reports" / design.profile / FOLDER
