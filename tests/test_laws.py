@@ -54,7 +54,7 @@ def small(config: Any) -> Any:
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             changes[field.name] = small(value)
-        elif type(value) is type(SIZES.get(field.name)):
+        elif field.name in SIZES and type(value) is type(SIZES[field.name]):
             changes[field.name] = SIZES[field.name]
     return dataclasses.replace(config, **changes)
 
