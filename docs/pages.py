@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import algorithms
 import envs
 import studies
-from docs import source
+from docs import source, tuning
 from docs.measured import ROOT, measured, profiles
 from threefold.__main__ import application
 from threefold.profile.design import Design, load
@@ -44,6 +44,10 @@ def write(out: Path) -> None:
     pages |= {f"tasks/{name}.md": task(name) for name in envs.names()}
     pages |= {f"studies/{name}.md": study(name) for name in studies.names()}
     pages |= {f"{name}.md": render(Path(name).name) for name in SINGLE}
+    trials = tuning.trials()
+    tasks = {name: tuning.rows(name, trials) for name in trials["task"].unique()}
+    pages["reference/tuning.md"] = render("tuning", tasks=tasks, cost=tuning.cost(trials))
+    (out / "reference" / "tuning.png").write_bytes(tuning.curves(trials))
     for path in (path for folder in FOLDERS for path in (out / folder).glob("*.md")):
         if f"{path.parent.name}/{path.name}" not in pages and path.name != "index.md":
             path.unlink()

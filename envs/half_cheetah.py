@@ -11,7 +11,7 @@ FIELDS = ("qpos", "qvel")
 FRAME_SKIP = 5
 DT = 0.05  # s
 HORIZON = 1000  # steps; nothing else ends an episode
-PRESET = {"ppo.discount": 0.98, "ppo.gae": 0.92, "ppo.log_std": -1.0}  # with a first std of 1 learners stay at 2,000
+PRESET = {"ppo.log_std": -1.0}  # with a first std of 1 learners stay at 2,000
 
 RESET_NOISE = 0.1  # m, rad; standard deviation in m/s, rad/s
 CONTROL_COST = 0.1  # per squared action

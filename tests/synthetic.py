@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from threefold.base.files import write_json
+from threefold.base.files import checksums, write_json
 from threefold.profile.design import Design, Part, load
 from threefold.store.inputs import fingerprint
 from threefold.tables import planned, schema
@@ -84,6 +84,7 @@ def _part(asked: Design, task: str, row: str, part: Part | None) -> str:
     if part:
         made_from |= {"demonstrations": part.demonstrations, "seeds": list(part.seeds)}
     write_json({"made_from": made_from, "versions": VERSIONS, "engine": "native", "device": "cpu"}, path / schema.PART)
+    seal(path)
     return fingerprint(made_from)
 
 
@@ -121,6 +122,14 @@ def fail(folder: Path, task: str, row: str, demonstrations: int, seed: int, reas
     schema.write_csv(learners, path / schema.FILES["learners"], schema.LEARNERS)
     kept = evaluations[~((evaluations["seed"] == seed) & (evaluations["env_steps"] == last))]
     schema.write_csv(kept, path / schema.FILES["evaluations"], schema.EVALUATIONS)
+    seal(path)
+
+
+def seal(part: Path) -> None:
+    """Let a part's part.json have the checksums of the files that are now beside it."""
+    files = checksums(part)
+    del files[schema.PART]
+    edit(part, sha256=files)
 
 
 def part_of(cell: Path, demonstrations: int) -> Path:

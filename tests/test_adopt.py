@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 import yaml
 
-from tests import test_run
+from tests import fresh, test_run
 from tests.test_run import PARAMS, TASK, contents, project
 from threefold.base.errors import InputError
 from threefold.cells import adopt as module
@@ -65,8 +65,8 @@ def edit(folder, name, *changes):
 
 
 def threefold(folder, *arguments):
-    done = run(folder, sys.executable, "-m", "threefold", *arguments)
-    return done.returncode, done.stderr + done.stdout
+    exit_code, out, err = fresh.threefold(folder, *arguments)
+    return exit_code, err + out
 
 
 def state(folder):

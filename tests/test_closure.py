@@ -1,16 +1,20 @@
 """What a training loads is what its cell's fingerprint is of, for every method and every task; and nothing else is."""
 
+import dataclasses
 import json
 import shutil
-import subprocess
 import sys
+import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import algorithms
 import envs
+from tests.fresh import fresh, threefold
 from threefold.cells.cell import Cell
 from threefold.profile.design import load
 from threefold.store import code
@@ -19,20 +23,16 @@ ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
 PAIRS = [(method, TASK) for method in algorithms.names()]
 PAIRS += [("bc" if number % 2 else "gail", task) for number, task in enumerate(envs.names()) if task != TASK]
-# A process for each pair that has nothing of the project loaded yet, made by fork from one that has all else.
-SCRIPT = """
-import dataclasses, json, multiprocessing, sys, tempfile
-from pathlib import Path
-import gymnasium, mujoco, pandas, pydantic, rich.console, safetensors.torch, scipy.stats, torch, yaml
 
-PACKAGES = ("algorithms", "envs", "studies", "threefold")
 
 def ours():
+    """The files of the project, in the current folder, that are loaded."""
     return {
         str(Path(module.__file__).relative_to(Path.cwd()))
         for name, module in list(sys.modules.items())
-        if name.split(".")[0] in PACKAGES and module.__file__
+        if name.split(".")[0] in code.PACKAGES and module.__file__
     }
+
 
 def tiny(config):
     small = {"batch": 8, "validate_every": 1, "reward_steps": 1, "epochs": 1, "minibatches": 1}
@@ -41,6 +41,7 @@ def tiny(config):
     inner = {name: tiny(getattr(config, name)) for name in names if dataclasses.is_dataclass(getattr(config, name))}
     return dataclasses.replace(config, **{k: v for k, v in (small | steps).items() if k in names}, **inner)
 
+
 class Unsaved:
     def offer(self, iteration, state):
         pass
@@ -48,43 +49,24 @@ class Unsaved:
     def found(self):
         return False
 
-def loaded(pair):
-    method, task, data = pair
+
+def trained(method, task):
+    """Train a learner a little, in a process of its own; the files of the project that this has loaded."""
     assert not ours()
-    import algorithms
-    from threefold.cells.record import save
-    from threefold.cells.training import Evaluation, Job, train
-    from threefold.experts import demonstrations
-
+    names = "algorithms", "threefold.experts.demonstrations", "threefold.cells.record", "threefold.cells.training"
+    algorithms, demonstrations, record, training = map(import_module, names)
     torch.set_num_threads(1)
-    learners = {0: (1, 0)}
-    shown = demonstrations.load(Path(data) / "demonstrations" / task, task, [1])
-    config = tiny(algorithms.load(method).Config())
+    shown = demonstrations.load(ROOT / "data" / "demonstrations" / task, task, [1])
+    config, evaluation = tiny(algorithms.load(method).Config()), training.Evaluation(1, 1, 1)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(task, method, method, config, learners, shown, 1, 2, Evaluation(1, 1, 1), Unsaved(), 1, "cpu")
-        steps = []
-        outcome = train(job, steps.append)
-        save(Path(folder) / "result", outcome, {}, "models.safetensors")
+        job = training.Job(task, method, method, config, {0: (1, 0)}, shown, 1, 2, evaluation, Unsaved(), 1, "cpu")
+        steps: list[object] = []
+        outcome = training.train(job, steps.append)
+        record.save(Path(folder) / "result", outcome, {}, "models.safetensors")
     assert steps
-    assert outcome.evaluations and outcome.ends[0]["status"] == "ok"
-    return sorted(ours())
-
-pairs = json.loads(sys.argv[1])
-with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-    print(json.dumps(pool.map(loaded, pairs, chunksize=1)))
-"""
-
-
-def run(folder, *command):
-    done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def loaded(folder, pairs):
-    """The files of the project in a folder that the training of each pair of method and task has loaded."""
-    found = json.loads(run(folder, "-c", SCRIPT, json.dumps([(*pair, str(ROOT / "data")) for pair in pairs])))
-    return {pair: set(files) for pair, files in zip(pairs, found, strict=True)}
+    assert outcome.evaluations
+    assert outcome.ends[0]["status"] == "ok"
+    return ours()
 
 
 def write_params(folder):
@@ -111,14 +93,9 @@ def counted(params, method, task):
     return set(cell.made_from(cell.parts[0])["code"])
 
 
-@pytest.fixture(scope="module")
-def seen():
-    return loaded(ROOT, PAIRS)
-
-
 @pytest.mark.parametrize(("method", "task"), PAIRS)
-def test_what_a_training_loads_counts(seen, tmp_path, method, task):
-    files = seen[method, task]
+def test_what_a_training_loads_counts(tmp_path, method, task):
+    files = fresh(ROOT, trained, method, task)
     assert {
         f"algorithms/{method}.py",
         "envs/batch.py",
@@ -154,12 +131,13 @@ def test_a_module_that_a_fingerprint_misses_is_found(copied, line):
     (copied / "algorithms" / "core" / "hidden.py").write_text("FACTOR = 2.0\n")
     with open(copied / "algorithms" / "constant.py", "a") as file:
         file.write(f"\n\nshown = train\n\n\ndef train(*arguments):\n    {line}\n    yield from shown(*arguments)\n")
-    missed = loaded(copied, [("constant", TASK)])["constant", TASK] - counted(write_params(copied), "constant", TASK)
+    missed = fresh(copied, trained, "constant", TASK) - counted(write_params(copied), "constant", TASK)
     assert missed == {"algorithms/core/hidden.py"}
 
 
 def plan(folder):
-    run(folder, "-m", "threefold", "plan", "--params", "params.yaml")
+    exit_code, _, said = threefold(folder, "plan", "--params", "params.yaml")
+    assert exit_code == 0, said
     return json.loads((folder / "plan.json").read_text())
 
 

@@ -41,6 +41,7 @@ def drop(path, columns, **which):
     rows = frame[list(which)].eq(which).all(axis=1)
     assert rows.any()
     schema.write_csv(frame[~rows], path, columns)
+    synthetic.seal(path.parent)
 
 
 def test_complete_profile_is_collected(params, results):
@@ -98,9 +99,9 @@ def test_everything_that_is_missing_is_named(params, results, gail):
     for line, parts in zip(
         sorted(lines),
         [
-            (str(bc / "11_0-1-2"), "missing"),
-            (str(bc / "4_0-1-2"), "missing"),
-            (str(results / "cells" / "InvertedPendulum-v5" / "reference" / "all"), "missing"),
+            (str(bc / "11_0-1-2"), "not computed yet"),
+            (str(bc / "4_0-1-2"), "not computed yet"),
+            (str(results / "cells" / "InvertedPendulum-v5" / "reference" / "all"), "not computed yet"),
             ("Hopper-v5, gail, 11 demonstrations, seed 1", "learners.csv"),
             ("Hopper-v5, gail, 4 demonstrations, seed 2", "3 finite final episodes of 4"),
         ],
@@ -116,17 +117,15 @@ def test_keep_going_marks_what_is_missing_and_takes_the_rest(params, results, ga
     path.write_bytes(path.read_bytes()[:-3])
     lines = collect(load(synthetic.design(params.parent, keep_going=True)))
     assert len(lines) == 5
-    assert f"{results / 'cells' / 'Hopper-v5' / 'bc' / '4_0-1-2'}: missing; run `dvc repro`" in lines
+    assert f"{results / 'cells' / 'Hopper-v5' / 'bc' / '4_0-1-2'}: not computed yet; run `dvc repro`" in lines
     learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
     absent = learners[learners["status"] == "missing"]
     found = absent.groupby(["task", "row", "reason"]).size().to_dict()
-    cut = [reason for _, _, reason in found if reason.startswith("training.csv.gz: truncated or altered")]
     assert found == {
-        ("Hopper-v5", "bc", "4_0-1-2: missing"): 3,
-        ("Hopper-v5", "bc", "11_0-1-2: missing"): 3,
+        ("Hopper-v5", "bc", "not computed yet"): 6,
         ("Hopper-v5", "gail", "3 finite final episodes of 4 in evaluations.csv"): 1,
         ("Hopper-v5", "gail", "not in learners.csv with status ok or failed"): 1,
-        ("InvertedPendulum-v5", "gail", cut[0]): 3,
+        ("InvertedPendulum-v5", "gail", "training.csv.gz: missing, cut or altered"): 3,
     }
     assert len(learners[~learners["row"].isin(schema.REFERENCES)]) == 2 * 2 * 2 * 3
     lost = set(absent[list(schema.LEARNER)].itertuples(index=False, name=None))
@@ -158,6 +157,34 @@ def test_a_part_that_is_made_from_something_else_is_not_taken(params, results, g
     assert line.startswith(said)
 
 
+DAMAGES = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "altered": lambda path: path.write_bytes(path.read_bytes().replace(b"0,\n", b"1,\n")),  # env_steps
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("row", ["gail", "reference"])
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_file_that_has_another_checksum_is_not_taken_and_nothing_is_lost(params, results, row, how):
+    """A table that is altered reads like a sound one: only its checksum tells."""
+    part = sorted((results / "cells" / "Hopper-v5" / row).iterdir())[0]
+    kept = {path: path.read_bytes() for path in results.rglob("*.*") if path.name != "learners.csv"}
+    DAMAGES[how](part / "learners.csv")
+    (line,) = missing(params)
+    assert line == (
+        f"{part / 'learners.csv'}: missing, cut or altered; put it back with `git restore` or `threefold store "
+        "deliver`, or make it again with `dvc repro`"
+    )
+    assert all(path.read_bytes() == data for path, data in kept.items())
+
+
+def test_a_part_without_checksums_is_not_taken(params, gail):
+    synthetic.edit(gail / "4_0-1-2", sha256=None)
+    (line,) = missing(params)
+    assert line.startswith(f"{gail / '4_0-1-2' / 'part.json'}: no proper 'sha256'; ")
+
+
 def test_a_reference_that_is_made_from_something_else_is_not_taken(params, results):
     part = results / "cells" / "Hopper-v5" / "reference" / "all"
     synthetic.edit(part, made_from={"task": "Hopper-v5"})
@@ -181,7 +208,7 @@ def test_keep_going_refuses_contradictions_and_a_missing_reference(params, resul
     synthetic.edit(gail, versions={**synthetic.VERSIONS, "mujoco": "0.1"})
     assert len(missing(params)) == 1
     shutil.rmtree(results / "cells" / "Hopper-v5" / "reference")
-    assert "reference/all: missing" in missing(params)[0]
+    assert "reference/all: not computed yet" in missing(params)[0]
 
 
 def test_keep_going_changes_nothing_where_nothing_is_missing(params, results):
@@ -206,6 +233,7 @@ def test_returns_that_are_not_finite_are_missing(params, results):
     frame = schema.read_csv(path, schema.EVALUATIONS)
     frame.loc[0, "episode_return"] = float("nan")
     schema.write_csv(frame, path, schema.EVALUATIONS)
+    synthetic.seal(path.parent)
     assert ["3 finite final episodes of 4" in line for line in missing(params)] == [True]
 
 
@@ -237,6 +265,7 @@ def test_learner_that_stands_twice_is_refused(params, results):
     folder = results / "cells" / "Hopper-v5"
     name = "4_0-1-2/evaluations.csv.gz"
     shutil.copy(folder / "gail" / name, folder / "bc" / name)
+    synthetic.seal((folder / "bc" / name).parent)
     lines = missing(params)
     assert any("Hopper-v5, gail, 4 demonstrations, seed 0: stands twice in evaluations.csv" in line for line in lines)
     assert any("Hopper-v5, bc, 4 demonstrations, seed 0: 0 finite final episodes" in line for line in lines)
@@ -247,6 +276,7 @@ def test_expert_no_better_than_random_is_refused(params, results):
     frame = schema.read_csv(path, schema.EVALUATIONS)
     frame.loc[frame["row"] == "expert", "episode_return"] = 1.0
     schema.write_csv(frame, path, schema.EVALUATIONS)
+    synthetic.seal(path.parent)
     assert "Hopper-v5: expert returns 1, random" in missing(params)[0]
 
 
@@ -259,5 +289,5 @@ def test_command_says_it_in_lines_without_traceback(params, results):
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 3
-    assert "bc/4_0-1-2: missing" in done.stderr
-    assert "its last line is cut off" in done.stderr
+    assert "bc/4_0-1-2: not computed yet" in done.stderr
+    assert f"{path}: missing, cut or altered; put it back with `git restore`" in done.stderr

@@ -93,6 +93,7 @@ def test_only_what_all_have_is_compared_and_the_rest_is_said(params, cells):
     part = cells / HOPPER / "bc" / "11_0-1-2"
     rows = schema.read_csv(part / "learners.csv", schema.LEARNERS)
     schema.write_csv(rows[rows["seed"] != 1], part / "learners.csv", schema.LEARNERS)
+    synthetic.seal(part)
     found = compared(params, "gail", "bc", "airl")
     data = keyed(found)
     assert list(dict.fromkeys(zip(found.data["task"], found.data["demonstrations"], strict=True))) == [
@@ -259,14 +260,18 @@ def test_wrong_input_is_one_line(params, cells, monkeypatch, capsys, words, mess
 
 
 def test_nothing_computed_is_one_line(tmp_path, monkeypatch, capsys):
-    synthetic.design(tmp_path)
+    results = synthetic.fill(synthetic.design(tmp_path))
     (tmp_path / "dvc.yaml").write_text("")
+    shutil.rmtree(results)
     monkeypatch.chdir(tmp_path)
     assert threefold("compare", "gail", "bc", "--profile", "made-up") == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: results/made-up: nothing to compare; ")
-    assert "run `threefold plan --params params.yaml`" in said
-    assert said.count("\n") == 1
+    assert capsys.readouterr().err == (
+        f"error: results/made-up: nothing to compare; {PENDULUM} is left out: results/made-up/cells/{PENDULUM}/"
+        "reference/all: not computed yet; run `dvc repro` (tasks left out: 2)\n"
+    )
+    (tmp_path / "plan.json").unlink()
+    assert threefold("compare", "gail", "bc", "--profile", "made-up") == 2
+    assert capsys.readouterr().err == "error: plan.json: missing; run `threefold plan --params params.yaml`\n"
 
 
 def test_it_needs_neither_torch_nor_mujoco(params):

@@ -156,7 +156,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(always, entry,
     first, second = sorted(checkpoints.folder.iterdir())
     damage(second)
     assert restored(checkpoints) == 1
-    assert set(capsys.readouterr().err.splitlines()) == {f"a/b: {second}: cut or altered; going on from the one before"}
+    assert set(capsys.readouterr().err.splitlines()) == {f"a/b: {second}: cut or altered; taking the one before it"}
     damage(first)
     assert restored(checkpoints) is None
     (checkpoints.folder / ".0000000003-half").write_text("of a killed run")
@@ -166,10 +166,10 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(always, entry,
 def test_a_state_of_another_training_is_refused(always, entry):
     checkpoints = Checkpoints(entry.checkpoints / "0", "a/b")
     checkpoints.offer(1, lambda: {"counter": {}})
-    with pytest.raises(InputError, match=r"no state of this training \('count'\)"):
+    with pytest.raises(InputError, match=r"no checkpoint of this training \('count'\)"):
         restored(checkpoints)
     checkpoints.offer(2, dict)
-    with pytest.raises(InputError, match=r"no state of this training \('counter'\)"):
+    with pytest.raises(InputError, match=r"no checkpoint of this training \('counter'\)"):
         restored(checkpoints)
 
 

@@ -111,7 +111,7 @@ def test_a_store_elsewhere(monkeypatch, text):
 
 def test_a_store_in_the_home_of_nobody(monkeypatch):
     monkeypatch.setenv("THREEFOLD_STORE", "~no-such-user/store")
-    with pytest.raises(InputError, match=r"^THREEFOLD_STORE: ~no-such-user/store: no such user's home[^\n]+$"):
+    with pytest.raises(InputError, match=r"^THREEFOLD_STORE: ~no-such-user/store: there is no such user; write[^\n]+$"):
         location(Path("project"))
 
 

@@ -40,7 +40,7 @@ DESIGN: dict[str, Any] = {
     "play_log_std": -1.5,
     "steady": True,
 }
-DEFAULTS = {"required_score": 0.95, "allowed_falls": 0.02, "allowed_spread": None}
+DEFAULTS = {"contests": 20, "held_out": 20, "required_score": 0.95, "allowed_falls": 0.02, "allowed_spread": None}
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_the_champion_is_the_best_of_all_contests(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("steady", [False, True])
 def test_a_contest_is_won_on_held_out_episodes(tmp_path, steady):
-    env, seeds, size = envs.make(TASK, [0, 3], 1), [HELD_OUT_SEEDS, HELD_OUT_SEEDS + 3], training.HELD_OUT
+    env, seeds, size = envs.make(TASK, [0, 3], 1), [HELD_OUT_SEEDS, HELD_OUT_SEEDS + 3], 20
     policies = GaussianPolicy(env.obs_size, torch.tensor([3.0]), (8,), Generators([0, 3], "weights"))
     bounded = deepcopy(policies)
     bound_log_std(bounded, -0.5)
@@ -291,7 +291,7 @@ def test_a_state_of_another_training_is_refused(tmp_path, data_of_a_state):
     asked.checkpoints.mkdir()
     name = f"0000000001-{hashlib.sha256(data_of_a_state).hexdigest()}.safetensors"
     (asked.checkpoints / name).write_bytes(data_of_a_state)
-    with pytest.raises(InputError, match=f"^{asked.checkpoints}: no state of this training"):
+    with pytest.raises(InputError, match=f"^{asked.checkpoints}: no checkpoint of this training"):
         train(asked, lambda step: None)
 
 

@@ -341,7 +341,7 @@ def test_a_damaged_checkpoint(params, stopped, whole, damage):
     older, newest = sorted(stopped.glob("[0-9]*"))
     newest.write_bytes(damage(newest.read_bytes()))
     assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
-    assert f"{TASK}/gail/1_0-1: {newest}: cut or altered; going on from the one before" in said(params).splitlines()
+    assert f"{TASK}/gail/1_0-1: {newest}: cut or altered; taking the one before it" in said(params).splitlines()
     sound(params, "gail", whole)
     assert provenance(params, "gail")["resumed"] == 1
 
@@ -367,7 +367,7 @@ def test_a_hostile_checkpoint_runs_no_code(params, stopped, tmp_path):
         name = f"9999999999-{hashlib.sha256(data).hexdigest()}.safetensors"
         (stopped / name).write_bytes(data)
         assert crashing.finish(crashing.start(params, "gail", TASK)) == 2
-        assert said(params).splitlines()[-1].startswith(f"error: {stopped}: no state of this training (")
+        assert said(params).splitlines()[-1].startswith(f"error: {stopped}: no checkpoint of this training (")
         (stopped / name).unlink()
     assert not (tmp_path / "exploded").exists()
     assert crashing.finish(crashing.start(params, "gail", TASK)) == 0
@@ -431,7 +431,7 @@ def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_sam
             (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
         process.wait()
     test_dvc.repro(folders[1])
-    assert test_dvc.repro(folders[1]) == []
+    assert test_dvc.repro(folders[1]) == ["plan"]
     whole, killed = (outputs(folder) for folder in folders)
     assert len(whole) > 20
     assert json.loads(whole[f"data/experts/{TASK}/card.json"])["design"].items() >= EXPERT.items()

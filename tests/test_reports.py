@@ -16,7 +16,8 @@ from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import load
 from threefold.report import build, figures, inputs, style, tables
-from threefold.tables import schema
+from threefold.report.available import available
+from threefold.tables import planned, schema
 from threefold.tables.collect import collect
 
 ROOT = Path(__file__).parent.parent
@@ -206,6 +207,7 @@ def incomplete(tmp_path):
         rows = schema.read_csv(part / "learners.csv", schema.LEARNERS)
         mine = rows["seed"] == 1
         schema.write_csv(rows[mine if keep else ~mine], part / "learners.csv", schema.LEARNERS)
+        synthetic.seal(part)
     shutil.rmtree(cells / "InvertedPendulum-v5" / "airl" / "1_0-1-2")
     collect(load(path))
     return inputs.read(path)
@@ -234,6 +236,69 @@ def test_missing_results_are_left_out_and_said_wherever_something_is_averaged(in
     assert made["aggregate"].shown["Missing"].tolist() == ["6", "1", "11"]
     captions = {name: plot.caption for name, plot in figures.plots(incomplete).items() if not plot.diagnostic}
     assert all("Incomplete: 18 of 36 learners" in caption for caption in captions.values())
+
+
+@pytest.fixture
+def partly(tmp_path):
+    """A profile of which one part is there, with its references, and no study."""
+    sizes = {"connection": {"energies": 1, "points": [8], "repeats": 10}}
+    path = synthetic.design(tmp_path, variants=VARIANTS, studies=sizes)
+    folder = synthetic.fill(path)
+    for part in [*folder.glob("cells/*/*/*_*"), *folder.glob("variants/*/*/*_*")]:
+        if part != folder / "cells" / "Hopper-v5" / "gail" / "4_0-1-2":
+            shutil.rmtree(part)
+    return load(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_report_of_what_is_there_lies_beside_the_other_and_says_at_its_top_how_much_it_is(partly):
+    kept = {path: path.read_bytes() for path in partly.root.rglob("*.*") if path.is_file()}
+    path, note = available(partly, planned.read(partly))
+    assert path == partly.root / "reports" / "made-up" / "available" / "report.html"
+    assert note == (
+        "1 of 14 parts of the profile are there; the others are marked as missing. "
+        "Studies that are not computed yet: connection."
+    )
+    page = Page(path.read_text())
+    assert page.text.index(note) < page.text.index("Scores at a glance")
+    assert "39 of 42 learners have no result" in page.text
+    assert page.text.count("not computed yet") == 1 + 7  # the note, and each cell
+    assert "threefold report --available --params params.yaml" in page.text
+    assert "threefold figures" not in page.text
+    assert [link for link in page.links if link[0] != "#" and not (path.parent / link).is_file()] == []
+    assert {path: path.read_bytes() for path in kept} == kept
+    new = {path for path in partly.root.rglob("*.*") if path.is_file()} - set(kept)
+    assert all(one.is_relative_to(path.parent) for one in new)
+
+
+def test_a_report_of_all_parts_says_so_and_has_the_same_tables(params, report):
+    design = load(params)
+    path, note = available(design, planned.read(design))
+    assert note == "All 14 parts of the profile are there."
+    assert note in path.read_text()
+    for table in (report.parent / "tables").iterdir():
+        assert (path.parent / "tables" / table.name).read_bytes() == table.read_bytes()
+    shutil.rmtree(path.parent)
+
+
+def test_a_report_of_what_is_there_names_what_is_damaged_or_made_from_other_code(partly):
+    folder = synthetic.fill(partly.params) / "cells" / "Hopper-v5"
+    gail, bc = folder / "gail" / "4_0-1-2", folder / "bc" / "4_0-1-2"
+    (gail / "evaluations.csv.gz").write_bytes((gail / "evaluations.csv.gz").read_bytes()[:-1])
+    synthetic.edit(bc, made_from={"code": "other"})
+    path, note = available(partly, planned.read(partly))
+    assert note.startswith("12 of 14 parts")
+    text = Page(path.read_text()).text
+    assert "evaluations.csv.gz: missing, cut or altered" in text
+    assert "made from other code, settings or data than planned" in text
+
+
+def test_a_report_of_nothing_is_one_line(partly):
+    shutil.rmtree(partly.results / "cells" / "Hopper-v5" / "gail")
+    with pytest.raises(InputError) as caught:
+        available(partly, planned.read(partly))
+    assert str(caught.value) == f"{partly.results}: no cell has a result; run `dvc repro`"
+    assert not (partly.root / "reports").exists()
 
 
 def test_a_complete_report_says_nothing_of_missing_results(given, report):

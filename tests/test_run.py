@@ -113,7 +113,8 @@ def test_a_cell_holds_what_the_schema_says(finished, row):
     for number, part in enumerate(sorted(cell(finished, row).iterdir()), start=1):
         assert sorted(path.name for path in part.iterdir()) == expected
         card = schema.read_part(part / "part.json")
-        assert set(card) - {"sha256"} == {*schema.PART_KEYS, "rollout"}
+        assert set(card) == {*schema.PART_KEYS, "rollout", "sha256"}
+        assert set(card["sha256"]) == set(expected) - {"part.json"}
         assert card["rollout"] == ({"parallel_episodes": 2, "steps": 32} if row == "gail" else None)
         made_from = card["made_from"]
         assert (made_from["task"], made_from["row"], card["engine"]) == (TASK, row, "native")
@@ -235,6 +236,33 @@ def test_collected_tables_hold_every_cell(finished):
     assert set(json.loads((load(finished).results / "cells.json").read_text())) == {
         f"{TASK}/{name}" for name in ("reference", "bc", "gail")
     }
+
+
+def test_a_report_of_what_is_there_computes_nothing_but_the_reference(finished, tmp_path, capsys, monkeypatch):
+    """Without a plan, without collected tables, without a part that only the store has, and without DVC."""
+    shutil.copytree(finished.parent, tmp_path, dirs_exist_ok=True)
+    params = tmp_path / "params.yaml"
+    design, references = load(params), contents(cell(params, "reference"))
+    shutil.rmtree(cell(params, "reference"))
+    shutil.rmtree(cell(params, "gail") / PARTS[1])
+    for path in (design.plan, *design.results.glob("*.csv"), design.results / "cells.json"):
+        path.unlink()
+    before = {path: data for path, data in contents(tmp_path).items() if not path.startswith(".store")}
+    monkeypatch.setattr(run, "compute", None)
+    assert threefold("report", "--available", "--params", params) == 0
+    said = capsys.readouterr()
+    folder = tmp_path / "reports" / "tiny" / "available"
+    note = "3 of 4 parts of the profile are there; the others are marked as missing."
+    assert said.out == f"{folder / 'report.html'}: {note}\n"
+    assert said.err.splitlines() == [
+        f"{TASK}: measuring random actions and the expert",
+        f"finished in the store, not yet in {design.results}: 1 (`threefold store deliver` copies them)",
+    ]
+    assert note in (folder / "report.html").read_text()
+    assert contents(cell(params, "reference")) == references
+    for path in (tmp_path / "reports", cell(params, "reference")):
+        shutil.rmtree(path)
+    assert {path: data for path, data in contents(tmp_path).items() if not path.startswith(".store")} == before
 
 
 @pytest.mark.parametrize("row", ["bc", "gail", "reference"])

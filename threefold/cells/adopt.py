@@ -27,12 +27,13 @@ import torch
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
 from threefold.base.files import replacing, write_json
+from threefold.base.messages import inform
 from threefold.cells.grid import Place, grid, status
 from threefold.cells.prefix import MADE_FROM, number
 from threefold.profile.design import Design
 from threefold.profile.profiles import profiles
 from threefold.store import code
-from threefold.store.entries import LOG, Entry, alone, location, removable, say
+from threefold.store.entries import LOG, Entry, alone, location, removable
 from threefold.store.worktree import committed, worktree
 from threefold.tables import schema
 
@@ -94,7 +95,7 @@ def _cases(design: Design, root: Path, tree: Path, scratch: Path) -> list[Case]:
     """Return the parts that both trees have and make from other code; InputError if more than the code differs."""
     params = design.params.relative_to(root)
     if not (tree / params).exists():
-        say(f"{params}: not in the old commit; nothing to adopt")
+        inform(f"{params}: not in the old commit; nothing to adopt")
         return []
     out = scratch / "plans" / params
     _drive([tree], params, [out], [])
@@ -131,7 +132,7 @@ def compare(
     firsts = {case.place.cell.name: case.name for case in reversed(cases)}
     if not firsts:
         return {}
-    say(f"{params}: computing {len(firsts)} parts in both trees, {iterations} iterations")
+    inform(f"{params}: computing {len(firsts)} parts in both trees, {iterations} iterations")
     outs = [scratch / which / params for which in ("old", "new")]
     options = ["--iterations", iterations, *(word for name in firsts.values() for word in ("--part", name))]
     _drive(trees, params, outs, options)

@@ -26,6 +26,7 @@ import typer
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError, one_line
 from threefold.base.files import write_json
+from threefold.base.messages import inform
 from threefold.base.steps import Step
 from threefold.base.workers import Team
 from threefold.cells.cell import LEARNT
@@ -35,7 +36,6 @@ from threefold.cells.record import save
 from threefold.cells.training import Evaluation, Job, train
 from threefold.profile.design import load
 from threefold.profile.names import check_names
-from threefold.store.entries import say
 
 MADE_FROM = "made_from.json"
 EVALUATION = Evaluation(episodes=2, points=2, episodes_during_training=1)
@@ -85,7 +85,7 @@ def compute(work: Work, watch: Callable[[Step], None]) -> str:
     job, entry = whole(work.place, work.threads), work.place.entry
     outcome = train(job if work.iterations is None else truncated(job, work.iterations), watch)
     save(work.out / entry.name, outcome, card(entry.inputs, job), LEARNT)
-    say(f"{entry.name}: computed")
+    inform(f"{entry.name}: computed")
     return entry.name
 
 

@@ -8,7 +8,7 @@ import torch
 import envs
 from algorithms.core.policy import GaussianPolicy
 from envs.episodes import play
-from threefold.base.files import checksum, replacing, write_json
+from threefold.base.files import checksum, checksums, replacing, write_json
 from threefold.cells.provenance import card
 from threefold.cells.record import EVALUATION_SEEDS, rows, write_tables
 from threefold.experts import experts
@@ -76,4 +76,4 @@ def reference(params: Path, task: str) -> None:
     ]
     with replacing(design.cell(task, REFERENCE) / "all") as fresh:
         write_tables(fresh, evaluations, [], learners)
-        write_json(card(made_from(design, task)), fresh / schema.PART)
+        write_json(card(made_from(design, task)) | {"sha256": checksums(fresh)}, fresh / schema.PART)

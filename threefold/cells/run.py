@@ -14,7 +14,8 @@ from algorithms.core.experience import Demonstrations
 from envs import device as devices
 from envs.physics.native import default_threads
 from threefold.base.errors import InputError
-from threefold.base.files import check_writable, checksums, replacing, write_bytes, write_json
+from threefold.base.files import check_writable, replacing, write_bytes, write_json
+from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.steps import Step
 from threefold.base.workers import Team
@@ -28,9 +29,9 @@ from threefold.profile.design import Part, load
 from threefold.profile.names import check_names
 from threefold.store import code
 from threefold.store.checkpoints import Checkpoints
-from threefold.store.entries import alone, location, say
+from threefold.store.entries import alone, location
 from threefold.store.inputs import fingerprint
-from threefold.tables import schema
+from threefold.tables import delivered, schema
 
 
 def run(params: Path, row: str, task: str | None = None) -> None:
@@ -86,7 +87,7 @@ def compute(cell: Cell, parts: Sequence[Part]) -> None:
     missing = [part for part in parts if not (is_delivered(cell, part) or cell.entry(part).finished())]
     learners = [learner for part in missing for learner in part.learners]
     if not missing:
-        say(f"{cell.name}: nothing to compute")
+        inform(f"{cell.name}: nothing to compute")
         return
     if device == "cuda":
         memory.refuse_too_many(
@@ -106,7 +107,7 @@ def compute(cell: Cell, parts: Sequence[Part]) -> None:
     ):
         failures = team.outcomes(ticker.advance)
     for line in (line for lines in failures for line in lines):
-        say(line)
+        inform(line)
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,7 @@ def is_delivered(cell: Cell, part: Part) -> bool:
         found = schema.read_part(folder / schema.PART)
     except InputError:
         return False
-    files = checksums(folder)
-    del files[schema.PART]
-    return found["made_from"] == cell.made_from(part) and found.get("sha256") == files
+    return found["made_from"] == cell.made_from(part) and not delivered.damages(folder, found)
 
 
 def leave_out(folder: Path, reason: str) -> None:

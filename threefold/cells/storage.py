@@ -77,17 +77,10 @@ def deliver_all(root: Path) -> None:
         )
 
 
-def outlook(design: Design) -> str:
-    """Return how many parts of a profile are there, and how many are to be computed, as text."""
-    places = grid(design)
-    there = [place for place in places if is_delivered(place.cell, place.part) or place.entry.finished()]
-    if len(there) == len(places):
-        return f"{design.plan}: all {len(places)} parts are there"
-    steps = sum(place.cell.budget.env_steps * len(place.part.seeds) for place in places if place not in there)
-    return (
-        f"{design.plan}: {len(there)} of {len(places)} parts are there; {len(places) - len(there)} are to be computed, "
-        f"at most {steps:,} environment steps (`threefold estimate --params {design.params}` measures the hours)"
-    )
+def undelivered(design: Design) -> int:
+    """Return how many parts of a profile are finished in the store and not in their place."""
+    done = [place for place in grid(design) if status(place.entry.folder) == "done"]
+    return sum(not is_delivered(place.cell, place.part) for place in done)
 
 
 def _name(root: Path, folder: Path) -> str:

@@ -27,13 +27,14 @@ from envs.physics.native import default_threads
 from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import check_writable, checksum, replacing
+from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.strict import explain
 from threefold.base.workers import Team
 from threefold.experts.training import Champion, Design, Job, best_of, train
 from threefold.profile.constants import replaced
 from threefold.store import code
-from threefold.store.entries import Entry, location, say
+from threefold.store.entries import Entry, location
 from threefold.store.inputs import differences, plain
 from threefold.store.origin import origin
 
@@ -252,4 +253,4 @@ def make(task: str, params: Path, out: Path, wanted: str) -> None:
         entry.deliver(out)
     card = load(task, out)[1]
     if not card["reached"]:
-        say(f"note: {task}: short of its bars: {below(card)}")
+        inform(f"note: {task}: short of its bars: {below(card)}")

@@ -21,11 +21,11 @@ import torch
 import envs
 from threefold.base.errors import InputError, cure
 from threefold.base.files import IMPORTED
+from threefold.base.messages import inform
 from threefold.base.names import check
 from threefold.experts import demonstrations, experts
 from threefold.experts.demonstrate import refuse_weak, spread, versions
 from threefold.experts.trajectories import Trajectories, draw_starts, refuse_not_finite
-from threefold.store.entries import say
 from threefold.store.origin import command_line
 
 DESCRIPTION = (
@@ -110,7 +110,7 @@ def _refuse_other_environment(dataset: str, spec: Any, task: str) -> None:
     from gymnasium.envs.registration import load_env_creator, registry
 
     if spec is None:
-        say(f"note: {dataset}: names no environment; that its sizes fit {task} is all that can be checked")
+        inform(f"note: {dataset}: names no environment; that its sizes fit {task} is all that can be checked")
         return
     if spec.id != task:
         raise InputError(f"{dataset}: dataset of {spec.id}, not of {task}; choose one of {task}")

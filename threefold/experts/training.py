@@ -23,9 +23,7 @@ from threefold.base.strict import Count, Real, Seed
 from threefold.profile.constants import replaced
 from threefold.store.checkpoints import Checkpoints
 
-HELD_OUT = 20  # episodes that choose the policy, the same ones each time,
-HELD_OUT_SEEDS = 10_000  # apart from those of training
-CHOICES = 20  # times during training that the policies compete
+HELD_OUT_SEEDS = 10_000  # of the episodes that choose the policy, apart from those of training
 FINAL_RATE = 0.1  # of the first learning rate, reached linearly
 
 
@@ -45,7 +43,9 @@ class Design:
     allowed_spread: Real | None = None  # std of the deterministic return over its mean
     final_log_std: Real | None = None  # the bound on log std in training falls linearly from `ppo.log_std` to it
     play_log_std: Real | None = None  # the bound with which a policy competes and is kept
-    steady: bool = False  # the contest is won by the most reliable policy, not by the best mean action
+    contests: Count = 20  # times during training that the policies compete
+    held_out: Count = 20  # episodes that choose the policy, the same ones each time
+    steady: bool = False  # they choose the most reliable policy, not the best mean action
 
     def config(self, task: str) -> PPOConfig:
         """Return all constants of PPO; raises `InputError` for one that it does not have or allow."""
@@ -86,7 +86,7 @@ def train(job: Job, watch: Callable[[Step], None]) -> Champion:
     ppo = PPO(env, seeds, config)
     per_iteration = config.steps * design.parallel_episodes
     iterations = -(-design.env_steps // per_iteration)
-    between = max(1, iterations // CHOICES)
+    between = max(1, iterations // design.contests)
     checkpoints = Checkpoints(job.checkpoints, f"{job.task}/expert")
     champion, done = Champion(-float("inf"), weights(ppo.policy, 0), seeds[0], 0), 0
     if saved := checkpoints.restore({"ppo": ppo.state, "env": env}):
@@ -120,18 +120,18 @@ def contest(job: Job, policies: GaussianPolicy, env_steps: int) -> Champion:
 
     They compete and are kept with the std that `play_log_std` allows; those in training keep theirs. Merit is the mean
     return of the mean action. With `steady` it is mean minus std, and the smaller one of the deterministic and the
-    stochastic play: of 20 episodes a mean hardly shows that one in fifty fails.
+    stochastic play: a mean hardly shows that one episode in fifty fails.
     """
     design, seeds, policies = job.design, list(job.learners.values()), deepcopy(policies.on_cpu())
     if design.play_log_std is not None:
         bound_log_std(policies, design.play_log_std)
-    held_out = [HELD_OUT_SEEDS + seed for seed in seeds]
-    arena = envs.make(job.task, held_out, HELD_OUT, threads=job.threads)
+    episodes, start_seeds = design.held_out, [HELD_OUT_SEEDS + seed for seed in seeds]
+    arena = envs.make(job.task, start_seeds, episodes, threads=job.threads)
     returns = play(arena, policies).episode_return
     merit = returns.mean(1)
     if design.steady:
-        noise = Generators(held_out, "contest")
-        drawn = play(arena, lambda obs: policies.act(obs, noise.normal(HELD_OUT, arena.action_size))).episode_return
+        noise = Generators(start_seeds, "contest")
+        drawn = play(arena, lambda obs: policies.act(obs, noise.normal(episodes, arena.action_size))).episode_return
         merit = torch.minimum(merit - returns.std(1), drawn.mean(1) - drawn.std(1))
     merit = merit.masked_fill(~finite(policies), -float("inf"))  # its actions, not finite, act as 0
     best = int(merit.argmax())

@@ -1,19 +1,20 @@
 """One page that shows a profile's results: reports/<profile>/report.html with figures/ and tables/.
 
-Beside it is provenance.html. The report is a pure
-function of the results, so that DVC can hash it. Who computed them, when and how fast is not: that stands in
-provenance.html, which no DVC stage tracks.
+Beside it is provenance.html. The report is a pure function of the results, so that DVC can hash it. Who computed them,
+when and how fast is not: that stands in provenance.html, which no DVC stage tracks.
 """
 
 import base64
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from threefold.base.files import write_bytes
+from threefold.profile.design import Design
 from threefold.report import figures, studies, style, tables
 from threefold.report.inputs import Inputs, provenance
 from threefold.report.plot import write
@@ -29,9 +30,18 @@ PAGE_DPI = 114  # CSS pixels per inch of figure
 UNRECORDED = "not recorded"
 
 
-def build(given: Inputs) -> Path:
+class Edition(NamedTuple):
+    """Which report of a profile it is: the one that DVC makes, or another beside it."""
+
+    folder: Path  # where it is written
+    collected: Path  # where the collected tables are
+    remake: Callable[[str], str]  # the command that makes a figure again, from the project's root
+    note: str = ""  # what stands at its top
+
+
+def build(given: Inputs, edition: Edition | None = None) -> Path:
     """Write the report, its figures, its tables and the provenance; the report's path."""
-    folder = given.design.root / "reports" / given.design.profile
+    folder, collected, remake, note = edition or _whole(given)
     shown, plots = tables.tables(given), figures.plots(given)
     chapters = [(chapter, chapter.tables()) for chapter in studies.chapters(given.design).values()]
     for one in (shown, *(more for _, more in chapters)):
@@ -52,9 +62,10 @@ def build(given: Inputs) -> Path:
         plots=plots,
         chapters=chapters,
         images={name: _image(png) for name, png in images.items()},
-        command=_command(given),
+        remake=remake,
         versions=_versions(given),
-        collected=Path(os.path.relpath(given.design.results, folder)).as_posix(),
+        link=lambda file: _link(folder, given.design.results if file.startswith("studies/") else collected, file),
+        note=note,
     )
     write_bytes(folder / "report.html", page.encode())
     write_bytes(folder / "provenance.html", _provenance(given).encode())
@@ -67,10 +78,19 @@ def _image(png: bytes) -> dict[str, Any]:
     return {"base64": base64.b64encode(png).decode(), "width": round(pixels / style.DPI * PAGE_DPI)}
 
 
-def _command(given: Inputs) -> str:
-    """What remakes a figure, from the project's root."""
-    params = os.path.relpath(given.params.resolve(), given.design.root.resolve())
-    return f"threefold figures --params {shlex.quote(params)} --only"
+def _whole(given: Inputs) -> Edition:
+    command = f"threefold figures --params {params_from_root(given.design)} --only"
+    folder = given.design.root / "reports" / given.design.profile
+    return Edition(folder, given.design.results, lambda name: f"{command} {name}")
+
+
+def params_from_root(design: Design) -> str:
+    """A profile's params.yaml as it is typed in the project's root."""
+    return shlex.quote(os.path.relpath(design.params.resolve(), design.root.resolve()))
+
+
+def _link(page: Path, folder: Path, file: str) -> str:
+    return (Path(os.path.relpath(folder, page)) / file).as_posix()
 
 
 def _versions(given: Inputs) -> list[tuple[str, str]]:

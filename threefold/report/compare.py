@@ -33,7 +33,7 @@ from threefold.report.tables import (
     number_text,
     numeric,
 )
-from threefold.tables import statistics
+from threefold.tables import planned, statistics
 from threefold.tables.collect import gather
 
 ALL = "all"
@@ -129,17 +129,18 @@ def _check(design: Design, rows: Sequence[str]) -> None:
 
 def _read(design: Design, rows: Sequence[str]) -> tuple[Inputs, list[str]]:
     """Return the results of some rows, of tasks on which all of them run, and a line for each other task."""
-    found, notes = {}, []
+    found, notes, plan = {}, [], planned.read(design)
     for task in design.tasks:
         if elsewhere := [row for row in rows if row not in design.rows(task)]:
             notes.append(f"{task} is left out: the profile does not run {', '.join(elsewhere)} there.")
             continue
         try:
-            found[task] = gather(_restricted(design, [task], rows))
+            found[task] = gather(_restricted(design, [task], rows), plan)
         except InputError as error:
             notes.append(f"{task} is left out: {str(error).splitlines()[0]}.")
     if not found:
-        raise InputError(f"{design.results}: nothing to compare; {' '.join(notes)}")
+        more = f" (tasks left out: {len(notes)})" if len(notes) > 1 else ""
+        raise InputError(f"{design.results}: nothing to compare; {notes[0].rstrip('.')}{more}")
     tables = {
         name: pd.concat([one.tables[name] for one in found.values()]) for name in next(iter(found.values())).tables
     }

@@ -219,7 +219,7 @@ def performance_profile(given: Inputs) -> Figure:
     """Share of learners above each score, over all strata."""
     figure = Figure(figsize=(6.4, 3.8))
     ax = figure.subplots()
-    top = float(np.clip(given.methods["score"].max() + 0.05, 1.1, HIGHEST))
+    top = float(np.fmin(np.fmax(given.methods["score"].max() + 0.05, 1.1), HIGHEST))  # there may be no score
     thresholds = np.round(np.arange(-0.1, top + 0.005, 0.01), 2)
     for method, colour in _coloured(given):
         strata = given.strata(method)
@@ -369,8 +369,8 @@ def _score_axis(ax: Axes, given: Inputs, task: str, shown: Sequence[pd.DataFrame
     ax.axhline(1, zorder=1, **style.EXPERT)
     ax.axhline(0, zorder=1, **style.RANDOM)
     ax.axhline(stochastic, zorder=1, **style.STOCHASTIC)
-    values = pd.concat([frame.loc[frame["task"] == task, "score"] for frame in shown])
-    ax.set_ylim(max(min(values.min(), 0), LOWEST) - 0.08, min(max(values.max(), 1), HIGHEST) + 0.08)
+    values = [0.0, 1.0, *pd.concat([frame.loc[frame["task"] == task, "score"] for frame in shown]).dropna()]
+    ax.set_ylim(max(min(values), LOWEST) - 0.08, min(max(values), HIGHEST) + 0.08)
 
 
 def _outer_labels(axes: Sequence[Axes], columns: int, x: str, y: str, places: Sequence[int] | None = None) -> None:

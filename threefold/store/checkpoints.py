@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from algorithms.core.state import pack, unpack
 from threefold.base.errors import InputError
 from threefold.base.files import write_bytes
-from threefold.store.entries import say
+from threefold.base.messages import inform
 
 EVERY = 30.0  # seconds between two checkpoints, at least;
 SHARE = 0.01  # and no more than this share of the time goes into them
@@ -37,7 +37,9 @@ class Checkpoints:
             for old in self._saved()[KEEP:]:
                 old.unlink(missing_ok=True)
         except OSError as error:
-            say(f"{self.name}: iteration {iteration} is not saved: {self.folder}: {error.strerror}; training continues")
+            inform(
+                f"{self.name}: iteration {iteration} is not saved: {self.folder}: {error.strerror}; training continues"
+            )
         now = time.monotonic()
         self._next = now + max(EVERY, (now - began) / SHARE)
 
@@ -57,7 +59,7 @@ class Checkpoints:
         except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
-                f"{self.folder}: no state of this training ({reason}); move it away to begin again"
+                f"{self.folder}: no checkpoint of this training ({reason}); move the folder away to begin again"
             ) from None
 
     def found(self) -> bool:
@@ -65,7 +67,7 @@ class Checkpoints:
         return self._last() is not None
 
     def _last(self) -> bytes | None:
-        """Return the newest state that is what was written; one that is not is skipped, with a warning."""
+        """Return the newest state that is sound; a damaged one is skipped, with a warning."""
         for path in self._saved():
             try:
                 data = path.read_bytes()
@@ -73,7 +75,7 @@ class Checkpoints:
                 continue
             if hashlib.sha256(data).hexdigest() == path.stem.partition("-")[2]:
                 return data
-            say(f"{self.name}: {path}: cut or altered; going on from the one before")
+            inform(f"{self.name}: {path}: cut or altered; taking the one before it")
         return None
 
     def _saved(self) -> list[Path]:

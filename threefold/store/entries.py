@@ -1,4 +1,4 @@
-"""Where parts of cells, and experts, are computed: a folder for each, per fingerprint of what it is made from.
+"""Where parts of cells, and experts, are computed: each in a folder that the fingerprint of its inputs names.
 
     <store>/<name>/<fingerprint>/      the name is <task>/<row>/<part>, or <task>/expert
         inputs.json        what the fingerprint is of
@@ -9,9 +9,9 @@
         done               the checksums of the result and of the provenance; it comes last
     <store>/<name>/<fingerprint>.lock
 
-An entry is computed under its lock, in its folder, and copied to where it is wanted when it is done. So a killed run
-continues where it was, two runs of one entry do not meet, an old result is never taken for that of new code, and one
-computed on another machine is found by the same check. The store is `.store/` in the project, or THREEFOLD_STORE.
+An entry is computed in its folder, under its lock, and copied to its place when it is done. So a killed run continues
+where it was, two runs never compute the same entry, a result of old code is never taken for one of new code, and a
+result of another machine is found by its fingerprint. The store is `.store/` in the project, or THREEFOLD_STORE.
 """
 
 import hashlib
@@ -20,7 +20,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,8 +27,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from threefold.base import integrity
 from threefold.base.errors import InputError
 from threefold.base.files import naming, replacing, write_bytes, write_json
+from threefold.base.messages import inform
 from threefold.store.inputs import fingerprint
 
 FOLDER = ".store"
@@ -47,12 +48,7 @@ def location(root: Path) -> Path:
     try:
         return Path(named).expanduser()
     except RuntimeError:
-        raise InputError(f"THREEFOLD_STORE: {named}: no such user's home; write the whole path") from None
-
-
-def say(line: str) -> None:
-    """Tell the user what happens, in a line on stderr."""
-    print(line, file=sys.stderr, flush=True)
+        raise InputError(f"THREEFOLD_STORE: {named}: there is no such user; write the whole path") from None
 
 
 class Entry:
@@ -74,14 +70,14 @@ class Entry:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock, waiting for it and saying so. The death of its holder frees it."""
+        """Hold the lock; wait for it, with a message. It is free when the process that holds it ends."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock, patience = _lock(self.folder), GLANCE
         while not lock.is_locked:
             with suppress(Timeout), naming(self.folder):
                 lock.acquire(timeout=patience)
                 continue
-            say(f"{self.name}: {_holder(self.folder)} is computing it; waiting for the result")
+            inform(f"{self.name}: {_holder(self.folder)} is computing it; waiting for the result")
             patience = WAITING_LINE
         try:
             for left in [*self.folder.glob(".*"), *self.checkpoints.glob("*/.*")]:  # by a killed run
@@ -93,12 +89,12 @@ class Entry:
             lock.release()
 
     def finished(self) -> bool:
-        """Return whether the result is there and what it was; a damaged one is removed, which is said."""
+        """Return whether the result is there and sound; a damaged one is removed, with a message."""
         damage = damages(self.folder)
         if not damage:
             return True
         if (self.folder / "done").exists():
-            say(f"{self.name}: {damage[0]}; computing it again")
+            inform(f"{self.name}: {damage[0]}; computing it again")
             (self.folder / "done").unlink()
         return False
 
@@ -186,7 +182,7 @@ def entries(store: Path) -> list[Path]:
 
 
 def damages(folder: Path) -> list[str]:
-    """Return what is wrong with an entry that says it is done, or that it does not; nothing if it is sound."""
+    """Return what is wrong with an entry, a line each: it is not done, or files are damaged; nothing if it is sound."""
     try:
         expected = dict(json.loads((folder / "done").read_text())["sha256"])
     except FileNotFoundError:
@@ -197,13 +193,11 @@ def damages(folder: Path) -> list[str]:
         found = _checksums(folder)
     except OSError as error:
         return [f"{error.filename}: {error.strerror}"]
-    return [f"{folder / name}: missing, cut or altered" for name in expected if found.get(name) != expected[name]] + [
-        f"{folder / name}: no part of the result" for name in found if name not in expected
-    ]
+    return integrity.damages(folder, expected, found)
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """Checksums of the result and its provenance; a link among them, which could lead anywhere, is refused."""
+    """Return the checksums of the result and its provenance; OSError for a link, which could lead anywhere."""
     paths = [folder / "provenance.json", *sorted((folder / "result").iterdir())]
     for path in paths:
         if path.is_symlink() or not path.is_file():

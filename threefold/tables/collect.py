@@ -1,9 +1,9 @@
 """Gather the parts of a profile's cells into four files, or refuse and name whatever is missing.
 
 They are evaluations.csv, training.csv, learners.csv and cells.json of results/<profile>/. Only the parts that the plan
-has are taken, and only if they are made from what it says. With `keep_going` what is missing is marked instead. A
-learner that failed is not missing: its row in learners.csv says so. The cell `reference` of each task (random, expert,
-expert-stochastic) is wanted like any method's.
+has are taken, and only if they are made from what it says and their files have the checksums of their part.json. With
+`keep_going` what is missing is marked instead. A learner that failed is not missing: its row in learners.csv says so.
+The cell `reference` of each task (random, expert, expert-stochastic) is wanted like any method's.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,12 @@ from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import Design
 from threefold.store.inputs import fingerprint
-from threefold.tables import planned, schema, statistics
+from threefold.tables import delivered, planned, schema, statistics
 
 REFERENCE = "reference"
 RETURNS_DEPEND_ON = ("gymnasium", "mujoco")  # versions: one of each per task, or returns do not compare
 CURE = "run `dvc repro`"
+RESTORE = "put it back with `git restore` or `threefold store deliver`, or make it again with `dvc repro`"
 AGAIN = "for another try: `dvc repro -f -s <its stage>`"
 
 
@@ -49,26 +50,31 @@ class Collected(NamedTuple):
     tables: dict[str, pd.DataFrame]  # evaluations, training, learners: as in `schema.TABLES`
     cells: dict[str, dict[str, Any]]  # what each cell's numbers rest on, by task/row
     missing: list[str]  # what has no result, a line each
+    parts: int  # how many have a result
 
 
 def collect(design: Design) -> list[str]:
     """Write the four files of a profile; return what has no result, a line each. Raises InputError as `gather`."""
-    found = gather(design)
-    for name, frame in found.tables.items():
-        schema.write_csv(frame, design.results / f"{name}.csv", schema.TABLES[name])
-    write_json(found.cells, design.results / "cells.json")
+    found = gather(design, planned.read(design))
+    write(found, design.results)
     return found.missing
 
 
-def gather(design: Design) -> Collected:
-    """Return what the cells of a profile hold.
+def write(found: Collected, folder: Path) -> None:
+    """Write the four files."""
+    for name, frame in found.tables.items():
+        schema.write_csv(frame, folder / f"{name}.csv", schema.TABLES[name])
+    write_json(found.cells, folder / "cells.json")
+
+
+def gather(design: Design, plan: dict[str, Any]) -> Collected:
+    """Return what the cells of a profile hold, of what a plan says.
 
     If anything is missing raise InputError, unless the design says `keep_going`: then learners without a result are in
     learners alone, with status missing. Contradictions are refused in either case.
     """
-    parts, missing = _find(design, planned.read(design))
-    tables, parts, damaged = _read(parts)
-    missing += damaged
+    parts, missing = _find(design, plan)
+    tables = {name: _table(name, parts) for name in schema.TABLES}
     evaluations, training, learners = tables.values()
     expected = _expected(design, parts, learners)
     missing += _unfinished(expected, learners, evaluations, design.evaluation.episodes)
@@ -94,7 +100,14 @@ def gather(design: Design) -> Collected:
         "learners": learners,
     }
     kept = {name: frame.merge(expected, on=list(schema.LEARNER)) for name, frame in wanted.items()}
-    return Collected(kept, _cards(parts), list(dict.fromkeys(m.line for m in missing)))
+    count = sum(part.row != REFERENCE for part in parts)
+    return Collected(kept, _cards(parts), list(dict.fromkeys(m.line for m in missing)), count)
+
+
+def without_references(design: Design, plan: dict[str, Any]) -> list[str]:
+    """Return the tasks whose reference policies have no sound result that is made from what a plan says."""
+    only = design.model_copy(update={"methods": [], "variants": {}})
+    return [missing.task for missing in _find(only, plan)[1]]
 
 
 def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missing]]:
@@ -109,8 +122,9 @@ def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missi
                     card = _card(folder, name, prints.get(name), f"threefold plan --params {design.params}")
                     found.append(Found(task, row, folder / name, card))
                 except InputError as error:
-                    reason = str(error).removeprefix(str(folder)).lstrip("/: ").partition("; ")[0]
-                    missing.append(Missing(task, row, reason, str(error), learners))
+                    line = str(error)
+                    reason = line.removeprefix(str(folder)).removeprefix(f"/{name}").lstrip("/: ").partition("; ")[0]
+                    missing.append(Missing(task, row, reason, line, learners))
     return found, missing
 
 
@@ -118,30 +132,13 @@ def _card(folder: Path, name: str, planned_as: str | None, plan: str) -> dict[st
     if (folder / schema.CRASH).exists():
         raise InputError(f"{folder}: crashed: {schema.read_reason(folder / schema.CRASH)}; {AGAIN}")
     if not (folder / name).is_dir():
-        raise InputError(f"{folder / name}: missing; {CURE}")
+        raise InputError(f"{folder / name}: not computed yet; {CURE}")
     card = schema.read_part(folder / name / schema.PART)
     if fingerprint(card["made_from"]) != planned_as:
         raise InputError(f"{folder / name}: made from other code, settings or data than planned; {CURE} (or `{plan}`)")
+    if damages := delivered.damages(folder / name, card):
+        raise InputError(f"{damages[0]}; {RESTORE}")
     return card
-
-
-def _read(parts: list[Found]) -> tuple[dict[str, pd.DataFrame], list[Found], list[Missing]]:
-    """Return the tables of all parts that can be read, those parts, and what is missing by the others."""
-    try:  # all at once, which takes a tenth of the time
-        return {name: _table(name, parts) for name in schema.TABLES}, parts, []
-    except InputError:
-        sound, missing = [], []
-        for part in parts:
-            try:
-                for name in schema.TABLES:
-                    _table(name, [part])
-                sound.append(part)
-            except InputError as error:
-                reason = str(error).removeprefix(str(part.folder)).lstrip("/: ").partition("; ")[0]
-                made_from = part.card["made_from"]
-                learners = [(made_from.get("demonstrations", 0), seed) for seed in made_from.get("seeds", [])]
-                missing.append(Missing(part.task, part.row, reason, str(error), learners))
-        return {name: _table(name, sound) for name in schema.TABLES}, sound, missing
 
 
 def _table(name: str, parts: list[Found]) -> pd.DataFrame:

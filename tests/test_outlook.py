@@ -1,0 +1,89 @@
+"""What `threefold plan` says of the parts that are not there yet."""
+
+import json
+
+import pytest
+
+from tests.command import threefold
+from tests.test_run import TASK, project
+from threefold.cells import outlook
+from threefold.profile.design import load
+
+
+@pytest.fixture
+def params(tmp_path, monkeypatch):
+    monkeypatch.setattr(outlook, "default_threads", lambda: 2)
+    return project(tmp_path)
+
+
+def record(root, place, speed, **more):
+    """Write the provenance of a part of some profile."""
+    path = root / "results" / "another" / "provenance" / f"{place}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"device": "cpu", "env_steps_per_s": speed, "started": "then", "wall_s": 3.0}
+    path.write_text(json.dumps(facts | more))
+
+
+def test_before_anything_was_computed_the_time_is_not_known(params, capsys):
+    assert threefold("plan", "--params", params) == 0
+    assert capsys.readouterr().out == (
+        f"{params.parent / 'plan.json'}: 0 of 4 parts are there; 4 are to be computed: 1,400 environment steps; how "
+        f"long they take is not known yet (`threefold estimate --params {params}` measures it). `threefold launch "
+        f"--profile tiny` computes several parts at a time; `threefold report --available --params {params}` shows "
+        "those that are there.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("speed", "threads", "hours"), [(0.1, 1, "3.9"), (0.1, 2, "1.9"), (0.1, 8, "1.9"), (0.19, 1, "2.0")]
+)
+def test_what_takes_more_than_an_hour_is_announced(params, monkeypatch, speed, threads, hours):
+    """1400 steps of GAIL in two parts, which BC, without any, does not lengthen."""
+    monkeypatch.setattr(outlook, "default_threads", lambda: threads)
+    record(params.parent, f"{TASK}/gail/1_0-1", speed)
+    record(params.parent, f"{TASK}/bc/1_0-1", 0.0)
+    line = outlook.outlook(load(params))
+    assert f"4 are to be computed: 1,400 environment steps, roughly {hours} hours at the speed of parts" in line
+    assert "`threefold launch --profile tiny`" in line
+    assert f"`threefold report --available --params {params}`" in line
+
+
+def test_what_takes_less_is_not(params):
+    record(params.parent, f"{TASK}/gail/1_0-1", 0.2)
+    line = outlook.outlook(load(params))
+    assert line.endswith("roughly 1.0 hours at the speed of parts computed earlier")
+
+
+def test_methods_that_use_no_environment_step_take_no_time_to_speak_of(params):
+    project(params.parent, methods=["bc"])
+    assert outlook.outlook(load(params)).endswith("0 of 2 parts are there; 2 are to be computed: no environment steps")
+
+
+def test_a_device_that_is_not_here_is_no_error(params):
+    project(params.parent, device="cuda")
+    record(params.parent, f"{TASK}/gail/1_0-1", 0.1)  # of a CPU
+    assert "how long they take is not known yet" in outlook.outlook(load(params))
+
+
+def test_speeds_are_those_of_the_device(tmp_path):
+    """On a GPU parts that trained together each have the time of all of them."""
+    record(tmp_path, "a/x/1_0", 10.0)
+    record(tmp_path, "a/x/1_1", 20.0)
+    record(tmp_path, "a/y/1_0", 0.0)
+    for part, run in (("1_0", "now"), ("4_0", "now"), ("9_0", "later")):
+        record(tmp_path, f"b/x/{part}", 100.0, device="cuda", started=run)
+    damaged = tmp_path / "results" / "another" / "provenance" / "a" / "z"
+    damaged.mkdir()
+    for number, text in enumerate(("{", "{}", "[]", '{"device": "cpu", "env_steps_per_s": "fast"}')):
+        (damaged / f"{number}.json").write_text(text)
+    assert outlook.measured(tmp_path, "cpu") == {("a", "x"): [10.0, 20.0]}
+    assert outlook.measured(tmp_path, "cuda") == {("b", "x"): [200.0, 100.0]}
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "speed"),
+    [("a", "x", 2.0), ("a", "z", 4.0), ("c", "x", 8.0), ("c", "z", 9.5137)],
+)
+def test_a_speed_that_is_not_known_is_that_of_the_nearest_kin(task, row, speed):
+    speeds = {("a", "x"): [1.0, 4.0], ("a", "y"): [16.0], ("b", "x"): [128.0]}
+    assert outlook.speed(speeds, task, row) == pytest.approx(speed, rel=1e-4)

@@ -1,0 +1,99 @@
+"""What is left to compute of a profile: parts, environment steps, and a rough time.
+
+The time is that of parts computed before: `results/*/provenance/` says how fast each was. A cell takes as long as its
+parts, as many at a time as there are cores, as `threefold run` computes them. Cells that use no environment step are
+not counted: they take minutes.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from envs import device as devices
+from envs.physics.native import default_threads
+from threefold.cells.grid import Place, grid
+from threefold.cells.run import is_delivered
+from threefold.profile.design import Design
+
+LONG = 1.0  # hours; what takes longer is announced
+Speeds = dict[tuple[str, str], list[float]]  # environment steps per second of parts, by task and row
+
+
+def outlook(design: Design) -> str:
+    """Return how many parts of a profile are there, and what it takes to compute the others, as a line."""
+    places = grid(design)
+    left = [place for place in places if not (is_delivered(place.cell, place.part) or place.entry.finished())]
+    if not left:
+        return f"{design.plan}: all {len(places)} parts are there"
+    there = len(places) - len(left)
+    line = f"{design.plan}: {there} of {len(places)} parts are there; {len(left)} are to be computed: "
+    device = devices.choose("auto") if design.device == "auto" else design.device
+    steps, speeds = sum(map(_steps, left)), measured(design.root, device)
+    if not steps:
+        return f"{line}no environment steps"
+    if speeds:
+        time = hours(left, speeds, device)
+        line += f"{steps:,} environment steps, roughly {time:,.1f} hours at the speed of parts computed earlier"
+        if time <= LONG:
+            return line
+    else:
+        line += (
+            f"{steps:,} environment steps; how long they take is not known yet "
+            f"(`threefold estimate --params {design.params}` measures it)"
+        )
+    return (
+        f"{line}. `threefold launch --profile {design.profile}` computes several parts at a time; "
+        f"`threefold report --available --params {design.params}` shows those that are there."
+    )
+
+
+def measured(root: Path, device: str) -> Speeds:
+    """Return how fast the delivered parts of all profiles were on a kind of device, as their provenance says.
+
+    Parts that trained together, as on a GPU, have the time of all of them in each file: their speeds add up.
+    """
+    together: dict[tuple[str, str, str], float] = defaultdict(float)
+    for path in sorted((root / "results").glob("*/provenance/*/*/*.json")):
+        try:
+            facts = json.loads(path.read_text())
+            rate, run = float(facts["env_steps_per_s"]), f"{facts['started']} {facts['wall_s']}"
+            if facts["device"] == device and rate > 0:
+                together[path.parts[-3], path.parts[-2], str(path) if device == "cpu" else run] += rate
+        except (ValueError, TypeError, KeyError):  # damaged: it says nothing of speed
+            continue
+    speeds: Speeds = defaultdict(list)
+    for (task, row, _), speed in together.items():
+        speeds[task, row].append(speed)
+    return dict(speeds)
+
+
+def speed(speeds: Speeds, task: str, row: str) -> float:
+    """Return the steps per second of a row on a task; of the task, of the row or of all, where that is not known.
+
+    It is the geometric mean of the parts that there are.
+    """
+    kin = (
+        [found for key, found in speeds.items() if key == (task, row)],
+        [found for (other, _), found in speeds.items() if other == task],
+        [found for (_, other), found in speeds.items() if other == row],
+        list(speeds.values()),
+    )
+    return float(np.exp(np.log(np.concatenate(next(filter(None, kin)))).mean()))
+
+
+def hours(left: Iterable[Place], speeds: Speeds, device: str) -> float:
+    """Return how long it takes to compute parts, one cell after the other."""
+    cells: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for place in left:
+        task, row = place.cell.task, place.cell.row
+        cells[task, row].append(_steps(place) / speed(speeds, task, row) / 3600)
+    at_a_time = default_threads() if device == "cpu" else 1
+    return sum(sum(parts) / min(len(parts), at_a_time) for parts in cells.values())
+
+
+def _steps(place: Place) -> int:
+    """Environment steps of all learners of a part; none of a method that learns from demonstrations alone."""
+    return place.cell.budget.env_steps * len(place.part.seeds) if hasattr(place.cell.config, "ppo") else 0

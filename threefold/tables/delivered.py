@@ -1,0 +1,18 @@
+"""Whether the files of a delivered part are what its part.json says."""
+
+from pathlib import Path
+from typing import Any
+
+from threefold.base import integrity
+from threefold.base.files import checksums
+from threefold.tables import schema
+
+
+def damages(folder: Path, card: dict[str, Any]) -> list[str]:
+    """Return a line for each file beside a part.json that is not what that says; `card` is its content."""
+    expected = card.get("sha256")
+    if not isinstance(expected, dict):
+        return [f"{folder / schema.PART}: no proper 'sha256'"]
+    found = checksums(folder)
+    del found[schema.PART]
+    return integrity.damages(folder, expected, found)
