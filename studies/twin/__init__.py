@@ -1,0 +1,1 @@
+"""Guided cost learning where everything is known: a point mass, and costs that are quadratic."""
