@@ -110,8 +110,8 @@ def test_it_is_where_the_loss_that_trains_has_no_slope(kind, seed):
     config = airl.Config(hidden=(), state_only=True, ppo=PPOConfig(discount=0.9))
     model = airl.Reward(16, 1, Generators([0], "weights"), config).double()
     for net, values in ((model.g, found.g), (model.h, found.h)):
-        weight, bias = net.parameters()
-        weight.data[0, :16, 0], bias.data[:] = torch.from_numpy(values), 0
+        slopes, bias = net.parameters()
+        slopes.data[0, :16, 0], bias.data[:] = torch.from_numpy(values), 0
     line = np.argwhere(moves > 0)
     one, zero = torch.eye(16).double(), torch.zeros(1, len(line)).double()
     obs, after = (one[line[:, column]][None] for column in (0, 2))
@@ -162,15 +162,29 @@ def test_the_reward_log_pi_transfers_the_policy_itself():
 
 def test_a_score_is_0_of_the_uniform_policy_and_1_of_the_optimum():
     moves, best, _ = of("stochastic", 0)
-    uniform = np.full((16, 4), -np.log(4))
-    assert tabular.worth(moves, best, best, uniform) == (1, 0)
-    score, regret = tabular.worth(moves, uniform, best, uniform)
+    assert tabular.worth(moves, best, best) == (1, 0)
+    score, regret = tabular.worth(moves, tabular.UNIFORM, best)
     assert score == 0
     assert regret > 0.1
     steep = tabular.plan(moves, 10 * tabular.TRUE)
-    score, regret = tabular.worth(moves, steep, best, uniform)
+    score, regret = tabular.worth(moves, steep, best)
     assert score > 1  # a higher return, bought with entropy
     assert regret > 0.1
+
+
+def test_new_dynamics_that_never_reach_the_goal_are_left_out(monkeypatch):
+    """There a score would be 0 / 0: draws 1 and 3 of these have the start stay where it is."""
+    original = tabular.dynamics
+
+    def some_stuck(kind, seed, draw, staying):
+        moves = original(kind, seed, draw, staying)
+        if draw in (1, 3):
+            moves[tabular.START] = np.eye(16)[tabular.START]
+        return moves
+
+    monkeypatch.setattr(tabular, "dynamics", some_stuck)
+    lines = list(tabular.transfer("stochastic", 0, tabular.TRUE[:, 0], tabular.UNIFORM, 3))
+    assert list(dict.fromkeys(line["draw"] for line in lines)) == [2, 4, 5]
 
 
 # Files and chapter

@@ -21,6 +21,7 @@ Shapes: S states, A actions; transitions `[S, A, S]`; rewards, policies and occu
 """
 
 from collections.abc import Iterator
+from itertools import count, islice
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ ROUNDING = 1e-10
 
 TRUE = np.zeros((STATES, ACTIONS))
 TRUE[GOAL] = 1.0
+UNIFORM = np.full((STATES, ACTIONS), -np.log(ACTIONS))  # log pi
 
 
 class Learnt(NamedTuple):
@@ -176,21 +178,26 @@ def tables(size: Tabular) -> Tables:
 
 
 def transfer(kind: Kind, seed: int, g: Array, log_expert: Array, draws: int) -> Iterator[dict[str, Any]]:
-    """Yield what each reward is worth under each of the new dynamics."""
+    """Yield what each reward is worth under each of the new dynamics: those in which the goal can be reached."""
     rewards = {"state": np.repeat(g[:, None], ACTIONS, 1), "state-action": log_expert}
     anew: Kind = "stochastic" if kind == "stochastic" else "deterministic"
-    for draw in range(1, draws + 1):
+    for draw in islice((draw for draw in count(1) if reachable(dynamics(anew, seed, draw, 0))), draws):
         for staying, shift in (("same", 0), ("other", 1)):
             moves = dynamics(anew, seed, draw, (seed + shift) % ACTIONS)
-            best, uniform = plan(moves, TRUE), np.full(TRUE.shape, -np.log(ACTIONS))
+            best = plan(moves, TRUE)
             for reward, values in rewards.items():
                 policy = plan(moves, values)
-                score, regret = worth(moves, policy, best, uniform)
+                score, regret = worth(moves, policy, best)
                 yield {"draw": draw, "staying": staying, "reward": reward, "score": score, "regret": regret}
 
 
-def worth(moves: Array, policy: Array, best: Array, uniform: Array) -> tuple[float, float]:
+def reachable(moves: Array) -> bool:
+    """Return whether the goal can be reached from the start."""
+    return bool(occupancy(moves, UNIFORM)[GOAL].sum() > MET)
+
+
+def worth(moves: Array, policy: Array, best: Array) -> tuple[float, float]:
     """Return the score of a policy's return, 0 = uniform, 1 = the optimum's, and its regret with entropy, nats."""
-    low, here, high = ((occupancy(moves, each) * TRUE).sum() for each in (uniform, policy, best))
+    low, here, high = ((occupancy(moves, each) * TRUE).sum() for each in (UNIFORM, policy, best))
     regret = evaluate(moves, TRUE, best)[START] - evaluate(moves, TRUE, policy)[START]
     return float((here - low) / (high - low)), float(regret)
