@@ -117,11 +117,12 @@ def test_it_is_where_the_loss_that_trains_has_no_slope(kind, seed):
     obs, after = (one[line[:, column]][None] for column in (0, 2))
     taken = torch.from_numpy(log_pi[line[:, 0], line[:, 1]])[None]
     logit = airl.logit(model, Batch(obs, zero[..., None], after, zero, taken, zero))
-    weight = torch.from_numpy(visits[:, :, None] * moves)[tuple(line.T)]
-    assert (weight * logit[0] ** 2).sum().sqrt().item() == pytest.approx(found.misfit, abs=1e-9)
-    (weight * (softplus(-logit) + softplus(logit))[0]).sum().backward()
+    visited = torch.from_numpy(visits[:, :, None] * moves)[tuple(line.T)]
+    assert (visited * logit[0] ** 2).sum().sqrt().item() == pytest.approx(found.misfit, abs=1e-9)
+    (visited * (softplus(-logit) + softplus(logit))[0]).sum().backward()
     for net in (model.g, model.h):
         slope = next(net.parameters()).grad
+        assert slope is not None
         assert slope.abs().max() < 1e-10
 
 
