@@ -54,12 +54,13 @@ class Browser:
         self._ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", features=[scheme])
-        self._ask("Page.navigate", url="about:blank")  # a new fragment alone would not load the page again
-        self._loaded = False
-        self._ask("Page.navigate", url=page.resolve().as_uri() + fragment)
-        deadline = time.monotonic() + PATIENCE
-        while not self._loaded:
-            self._hear(deadline)
+        # by way of an empty page: a new fragment alone would not load this one again
+        for address in ("about:blank", page.resolve().as_uri() + fragment):
+            self._loaded = False
+            self._ask("Page.navigate", url=address)
+            deadline = time.monotonic() + PATIENCE
+            while not self._loaded:
+                self._hear(deadline)
         self.run("new Promise(done => setTimeout(done, 0))")
 
     def run(self, code: str) -> Any:
@@ -70,7 +71,7 @@ class Browser:
         return answer["result"].get("value")
 
     def click(self, selector: str) -> None:
-        """Click in the middle of the first element that a selector finds, as a mouse does."""
+        """Click in the middle of the first element that a selector finds, as a mouse does, and wait for its effect."""
         where = self.run(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center', behavior: 'instant'}); const r = e.getBoundingClientRect();"
@@ -79,6 +80,9 @@ class Browser:
         at = {"x": where[0], "y": where[1], "button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
             self._ask("Input.dispatchMouseEvent", type=kind, **at)
+        self.run(
+            "new Promise(done => setTimeout(done, 100))"
+        )  # what it set off may come by a timer, as DataTables' sorting
 
     def screenshot(self, path: Path, whole: bool = True) -> None:
         """Write what is seen as PNG."""

@@ -61,7 +61,7 @@ def table(given: Inputs) -> Table:
     return Table(
         f"Environment steps to {BAR} of the expert",
         f"Median over learners of the environment steps at the first evaluation with a score of at least {BAR}, with "
-        "how many of them ever had one, if not all. It is known to within the distance of two evaluations "
+        "how many of them ever had one, if only some did. It is known to within the distance of two evaluations "
         f"({given.design.evaluation.points} a run). 0: from the demonstrations alone. {NOT_REACHED.capitalize()}: half "
         "of the learners, or more, never had one. How long that took depends on the machine: it stands in "
         f"provenance.html.{given.incomplete}",
@@ -74,7 +74,7 @@ def table(given: Inputs) -> Table:
 def _text(cost: pd.Series) -> str:
     steps = style.steps(cost["env_steps"]) if np.isfinite(cost["env_steps"]) else NOT_REACHED
     reached, learners = int(cost["reached"]), int(cost["learners"])
-    return steps + (f" ({reached} of {learners})" if reached < learners else "")
+    return steps + (f" ({reached}/{learners})" if 0 < reached < learners else "")
 
 
 def times(given: Inputs) -> pd.DataFrame:
