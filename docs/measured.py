@@ -15,7 +15,7 @@ import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import replacing, write_json
 from threefold.profile.profiles import profiles as designs
-from threefold.report import figures, inputs, studies, tables
+from threefold.report import contents, figures, inputs, studies
 from threefold.report.chapter import Chapter
 from threefold.report.plot import Plot
 from threefold.report.tables import Table
@@ -68,7 +68,7 @@ def take(params: Path) -> Path:
         "profile": given.design.profile,
         "made_from": made_from,
         "seeds": len(given.design.seeds),
-        "tables": _tables(tables.tables(given)),
+        "tables": _tables(contents.every_table(given)),
         "plots": _plots(plots),
         "studies": {name: _chapter(chapter) for name, chapter in chapters.items()},
         "cost": _cost(results / "provenance"),

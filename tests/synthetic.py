@@ -25,6 +25,13 @@ BUDGET: dict[str, dict[str, Any]] = {
     "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1, 4]},
     "Hopper-v5": {"env_steps": 100000, "parallel_episodes": 16, "demonstrations": [4, 11], "short_budget": True},
 }
+METRICS = {  # others as any adversarial method
+    "bc": ("validation_loss",),
+    "gcl": ("effective_samples", "log_z", "expert_cost", "policy_entropy"),
+    "ebm_gan": ("log_z", "log_z_mixture", "expert_log_likelihood", "policy_entropy"),
+}
+ADVERSARIAL = ("discriminator_loss", "expert_logit", "policy_logit")
+ITERATIONS = 10
 QUALITY = {"bc": 0.4, "gail": 1.0, "airl": 0.9}  # final score with many demonstrations; others 0.7
 
 
@@ -103,10 +110,9 @@ def _episodes(asked: Design, key: tuple, env_steps: int, rng: np.random.Generato
 
 
 def _training(key: tuple, env_steps: int, rng: np.random.Generator) -> Iterator[tuple]:
-    metrics = ("validation_loss",) if key[1] == "bc" else ("discriminator_loss", "expert_logit", "policy_logit")
-    for iteration in range(1, 11):
-        at = 0 if key[1] == "bc" else iteration * env_steps // 10
-        for i, metric in enumerate(metrics):
+    for iteration in range(1, ITERATIONS + 1):
+        at = 0 if key[1] == "bc" else iteration * env_steps // ITERATIONS
+        for i, metric in enumerate(METRICS.get(key[1], ADVERSARIAL)):
             yield (*key, iteration, at, metric, float(i + np.exp(-iteration / 4) + rng.normal(0, 0.05)))
 
 

@@ -15,9 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from threefold.base.files import write_bytes
 from threefold.profile.design import Design
-from threefold.report import figures, studies, style, tables
+from threefold.report import contents, cost, details, figures, interactive, studies, style, tables
 from threefold.report.inputs import Inputs, provenance
-from threefold.report.plot import write
+from threefold.report.plot import Drawn, write
+from threefold.report.takeaways import takeaways
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -42,7 +43,7 @@ class Edition(NamedTuple):
 def build(given: Inputs, edition: Edition | None = None) -> Path:
     """Write the report, its figures, its tables and the provenance; the report's path."""
     folder, collected, remake, note = edition or _whole(given)
-    shown, plots = tables.tables(given), figures.plots(given)
+    shown, plots = contents.every_table(given), figures.plots(given)
     chapters = [(chapter, chapter.tables()) for chapter in studies.chapters(given.design).values()]
     for one in (shown, *(more for _, more in chapters)):
         for name, table in one.items():
@@ -54,14 +55,18 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
         design=given.design,
         methods=[style.label(name) for name in given.design.methods],
         steps=style.steps,
-        numeric=tables.numeric,
+        kinds_of=interactive.kinds_of,
+        order=interactive.order,
+        datatables=interactive.datatables(),
+        takeaways=takeaways(given, shown),
+        details=details.details(given),
         summary=shown.pop("summary"),
         tables=shown,
         failures=tables.failures(given),
         missing=tables.missing(given),
         plots=plots,
         chapters=chapters,
-        images={name: _image(png) for name, png in images.items()},
+        images={name: _image(drawn, every[name].diagnostic) for name, drawn in images.items()},
         remake=remake,
         versions=_versions(given),
         link=lambda file: _link(folder, given.design.results if file.startswith("studies/") else collected, file),
@@ -72,10 +77,13 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
     return folder / "report.html"
 
 
-def _image(png: bytes) -> dict[str, Any]:
+def _image(drawn: Drawn, diagnostic: bool) -> dict[str, Any]:
     """A PNG to put into the page, and its width there: text of figures is a little smaller than the page's."""
-    pixels = int.from_bytes(png[16:20], "big")
-    return {"base64": base64.b64encode(png).decode(), "width": round(pixels / style.DPI * PAGE_DPI)}
+    pixels = int.from_bytes(drawn.png[16:20], "big")
+    # those of training are large and many: their full resolution is in figures/
+    png = style.on_screen(drawn.png, PAGE_DPI) if diagnostic else drawn.png
+    data = base64.b64encode(png).decode()
+    return {"base64": data, "width": round(pixels / style.DPI * PAGE_DPI), "spots": drawn.spots}
 
 
 def _whole(given: Inputs) -> Edition:
@@ -113,7 +121,12 @@ def _provenance(given: Inputs) -> str:
     rows += [_sidecar(given, f"studies / {name}", Path("studies") / name) for name in studies.chapters(given.design)]
     columns = ["Cell", "Commit", "Processor", "Wall time", "Steps per second", "Started", "Command"]
     return TEMPLATES.get_template("provenance.html.j2").render(
-        profile=given.design.profile, columns=columns, rows=rows, unrecorded=UNRECORDED
+        profile=given.design.profile,
+        columns=columns,
+        rows=rows,
+        unrecorded=UNRECORDED,
+        bar=cost.BAR,
+        times=cost.times(given),
     )
 
 

@@ -70,7 +70,7 @@ def compare(design: Design, rows: Sequence[str]) -> Comparison:
     notes += _left_out(given, rows, strata)
     if not common:
         raise InputError(f"{design.results}: nothing that all of {', '.join(rows)} have results for; {' '.join(notes)}")
-    sidecars = _sidecars(given, rows)
+    sidecars = sidecars_of(given, rows)
     groups = [(task, str(number), [(task, number)]) for task, number in common]
     lines = [
         {"task": task, "demonstrations": number, "row": row} | _line(given, sidecars, group, row, rows[0])
@@ -189,7 +189,7 @@ def _line(given: Inputs, sidecars: Sidecars, strata: Sequence[Stratum], row: str
         better = statistics.probability_of_improvement(scores, theirs, np.random.default_rng(0))
     learners = _learners(given, strata, row)
     steps = int(learners["env_steps"].sum())
-    seconds = sum(_seconds(sidecars[task, row])[number] for task, number in strata)
+    seconds = sum(wall_seconds(sidecars[task, row])[number] for task, number in strata)
     return {
         **dict(zip(("score_iqm", "score_low", "score_high"), map(float, score), strict=True)),
         **dict(zip(("probability", "probability_low", "probability_high"), map(float, better), strict=True)),
@@ -202,7 +202,7 @@ def _line(given: Inputs, sidecars: Sidecars, strata: Sequence[Stratum], row: str
     }
 
 
-def _sidecars(given: Inputs, rows: Sequence[str]) -> Sidecars:
+def sidecars_of(given: Inputs, rows: Sequence[str]) -> Sidecars:
     """Return what is known of the making of each part that has results."""
     return {
         (task, row): {
@@ -215,7 +215,7 @@ def _sidecars(given: Inputs, rows: Sequence[str]) -> Sidecars:
     }
 
 
-def _seconds(parts: dict[Part, dict[str, Any]]) -> dict[int, float]:
+def wall_seconds(parts: dict[Part, dict[str, Any]]) -> dict[int, float]:
     """Return the wall time of a cell by the number of trajectories, NaN where it is not known of a part.
 
     Parts that trained together on a GPU have the time of all of them in each sidecar; each counts for its share.

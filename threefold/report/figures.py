@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from threefold.base.errors import InputError
 from threefold.profile.design import load
-from threefold.report import inputs, studies, style
+from threefold.report import fidelity, inputs, studies, style, tables
 from threefold.report.inputs import Inputs
 from threefold.report.plot import Plot, write
 from threefold.tables import statistics
@@ -60,6 +60,17 @@ def plots(given: Inputs) -> dict[str, Plot]:
             ("evaluations.csv", "learners.csv"),
         ),
     }
+    if marks := fidelity.about(given):
+        named["published_scores"] = Plot(
+            partial(fidelity.scatter, given),
+            "Published against measured scores",
+            "Each mark is a task and a number of trajectories that table 3 of Ho & Ermon (2016) has too: our mean score"
+            " against theirs, each by its own random and expert policies; strokes: our 95 % intervals. On the dashed "
+            f"line both agree; the band is the declared margin of {tables.MARGIN} below it. The verdict is that of the "
+            "table. A mark opens its cell. Scores beyond the panel are drawn at its edge." + given.incomplete,
+            ("evaluations.csv", "learners.csv"),
+            about=marks,
+        )
     if given.design.variants:
         named["variants"] = Plot(
             partial(variants, given),

@@ -1,9 +1,10 @@
 """A figure of the report: how it is drawn, what it says, and its files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from threefold.base.files import write_bytes
@@ -20,14 +21,39 @@ class Plot(NamedTuple):
     caption: str
     data: tuple[str, ...]
     diagnostic: bool = False
+    about: Mapping[str, str] = {}  # of marks by their name (matplotlib's gid): what they say to who points at them
 
 
-def write(plot: Plot, folder: Path, name: str) -> bytes:
-    """Draw a figure into folder/<name>.pdf and .png; its PNG for the page."""
+class Spot(NamedTuple):
+    """Where a mark with a name lies, in percent of the figure from its left and top."""
+
+    name: str
+    left: float
+    top: float
+
+
+class Drawn(NamedTuple):
+    """What the page needs of a figure."""
+
+    png: bytes
+    spots: list[Spot]
+
+
+def write(plot: Plot, folder: Path, name: str) -> Drawn:
+    """Draw a figure into folder/<name>.pdf and .png."""
     figure = plot.draw()
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, the same in every kind
     rendered = {kind: style.render(figure, kind) for kind in KINDS}
     for kind, data in rendered.items():
         write_bytes(folder / f"{name}.{kind}", data)
-    return rendered["png"]
+    return Drawn(rendered["png"], list(_spots(figure, plot.about)))
+
+
+def _spots(figure: Figure, names: Container[str]) -> Iterator[Spot]:
+    for ax in figure.axes:
+        for line in ax.lines:
+            if line.get_gid() in names:
+                pixels = ax.transData.transform(np.asarray(line.get_xydata())[0])
+                left, bottom = figure.transFigure.inverted().transform(pixels)
+                yield Spot(str(line.get_gid()), round(100 * left, 2), round(100 * (1 - bottom), 2))

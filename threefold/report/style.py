@@ -101,6 +101,15 @@ def render(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue() if kind == "pdf" else _smaller(buffer)
 
 
+def on_screen(png: bytes, dpi: int, colours: int = 64) -> bytes:
+    """A picture of DPI at the resolution of a screen: a third of the bytes, for figures of many panels."""
+    buffer, picture = BytesIO(), Image.open(BytesIO(png)).convert("RGB")
+    size = (round(picture.width * dpi / DPI), round(picture.height * dpi / DPI))
+    small = picture.resize(size, Image.Resampling.LANCZOS)
+    small.quantize(colours, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
 def _smaller(png: BytesIO) -> bytes:
     """The same picture in at most 256 colours, which lines and text do not outgrow: a third of the bytes."""
     buffer = BytesIO()

@@ -3,7 +3,7 @@ r"""Every table of the report: numbers as CSV, and the same as LaTeX (booktabs) 
 A `Table` holds `data`, plain numbers for programs, and `shown`, the text that people read; LaTeX is `shown`, escaped.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,12 +42,16 @@ TEX = {
 
 
 class Table(NamedTuple):
-    """One table: `data` are numbers, `shown` text with the same meaning (its index, if named, is not shown)."""
+    """One table: `data` are numbers, `shown` text with the same meaning (its index, if named, is not shown).
+
+    opens: for a column of `shown`, the cell (`task/row`) that each of its lines is about, or none; the page shows it.
+    """
 
     title: str
     caption: str
     data: pd.DataFrame
     shown: pd.DataFrame
+    opens: Mapping[str, Sequence[str]] = {}
 
 
 def tables(given: Inputs) -> dict[str, Table]:
@@ -71,7 +75,7 @@ def summary(given: Inputs) -> Table:
         text = {"Task": task + budget_mark(given, task), "Trajectories": " → ".join(map(str, ends))}
         for method in given.design.methods:
             scores = [float(given.stratum(task, method, number)["score"].mean()) for number in ends]
-            text[style.label(method)] = " → ".join(map(_score, scores))
+            text[style.label(method)] = " → ".join(map(score_text, scores))
             data += [(task, method, number, value) for number, value in zip(ends, scores, strict=True)]
         shown.append(text)
     last = {"Task": "All: interquartile mean", "Trajectories": "all"}
@@ -85,6 +89,10 @@ def summary(given: Inputs) -> Table:
         f"with its 95 % interval.{given.incomplete}",
         pd.DataFrame(data, columns=["task", "row", "demonstrations", "score_mean"]),
         pd.DataFrame([*shown, last]),
+        {
+            style.label(method): [*(f"{task}/{method}" for task in given.design.tasks), ""]
+            for method in given.design.methods
+        },
     )
 
 
@@ -176,6 +184,7 @@ def returns(given: Inputs) -> Table:
         ),
         data,
         shown,
+        {"Score [95 %]": (data["task"] + "/" + data["row"]).tolist()},
     )
 
 
@@ -385,13 +394,14 @@ def budget_mark(given: Inputs, task: str) -> str:
     return f" ({SHORT})" if given.design.budget[task].short_budget else ""
 
 
-def _score(value: float) -> str:
+def score_text(value: float) -> str:
+    """A score: 0.95, −0.13."""
     return f"{value:z.2f}".replace("-", "−") if np.isfinite(value) else NONE
 
 
 def estimate_text(value: float, low: float, high: float) -> str:
     """A value and its interval: 0.95 [0.91, 0.98]; a single seed has no interval."""
-    return _score(value) + (f" [{_score(low)},\u00a0{_score(high)}]" if np.isfinite(low) else "")
+    return score_text(value) + (f" [{score_text(low)},\u00a0{score_text(high)}]" if np.isfinite(low) else "")
 
 
 def number_text(value: float) -> str:
@@ -407,4 +417,4 @@ def _spread(mean: float, sd: float) -> str:
 
 
 def _published(score: float, sd: float, runs: float) -> str:
-    return f"{_score(score)} ± {_score(sd)} ({runs:.0f})" if np.isfinite(score) else NONE
+    return f"{score_text(score)} ± {score_text(sd)} ({runs:.0f})" if np.isfinite(score) else NONE

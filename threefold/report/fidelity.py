@@ -1,0 +1,150 @@
+"""Published against measured: table 3 of Ho & Ermon (2016), cell by cell, as a table and as a scatter of scores."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from threefold.report import style
+from threefold.report.inputs import PUBLISHED, Inputs
+from threefold.report.tables import MARGIN, NONE, Table, budget_mark, estimate_text, score_text
+from threefold.tables import statistics
+
+LOWEST, HIGHEST = -0.25, 1.25  # scores beyond are drawn at the edge of a panel
+LOOKS: dict[str, dict[str, Any]] = {  # of a verdict
+    "non-inferior": {"marker": "o", "fillstyle": "full"},
+    "inconclusive": {"marker": "o", "fillstyle": "none"},
+    "inferior": {"marker": "X", "fillstyle": "full"},
+}
+PALETTE = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255", "#999933")
+
+
+def cells(given: Inputs) -> pd.DataFrame:
+    """Every stratum that the paper and we both have: a row per task, number of trajectories and method.
+
+    difference, low, high: our mean score minus the published one, with its one-sided 95 % bounds.
+    """
+    return pd.DataFrame(
+        _cells(given),
+        columns=[
+            *("task", "demonstrations", "row", "score_mean", "score_low", "score_high", "env_steps"),
+            *("published_score", "published_score_sd", "published_runs", "published_env_steps"),
+            *("difference", "low", "high", "margin", "verdict", "short_budget"),
+        ],
+    )
+
+
+def _cells(given: Inputs) -> Iterator[tuple]:
+    budget = pd.read_csv(PUBLISHED / "gail_budget.csv").set_index("task")
+    for paper in given.published.itertuples():
+        rows = given.stratum(paper.task, paper.row, paper.demonstrations)
+        if rows.empty:
+            continue
+        mean = statistics.mean([rows["score"].to_numpy()], np.random.default_rng(0))
+        held = statistics.non_inferiority(rows["score"].to_numpy(), paper.score, MARGIN)
+        steps = int(rows["env_steps"].max())
+        # what learns from the demonstrations alone takes no steps there either
+        theirs = int(budget.loc[paper.task.rsplit("-v", 1)[0]].prod()) if steps else 0
+        yield (
+            *(paper.task, paper.demonstrations, paper.row, *map(float, mean), steps),
+            *(paper.score, paper.score_sd, paper.runs, theirs),
+            *(held.difference, held.low, held.high, MARGIN, held.verdict, given.design.budget[paper.task].short_budget),
+        )
+
+
+def table(given: Inputs) -> dict[str, Table]:
+    """Return the table under its name; nothing if the paper has none of our cells."""
+    data = cells(given)
+    if data.empty:
+        return {}
+    shown = pd.DataFrame(
+        {
+            "Task": [task + budget_mark(given, task) for task in data["task"]],
+            "Method": data["row"].map(given.label),
+            "Trajectories": data["demonstrations"].astype(str),
+            "Score [95 %]": [estimate_text(x.score_mean, x.score_low, x.score_high) for x in data.itertuples()],
+            "Published (runs)": [
+                f"{score_text(x.published_score)} ± {score_text(x.published_score_sd)} ({x.published_runs:.0f})"
+                for x in data.itertuples()
+            ],
+            "Difference [bounds]": [estimate_text(x.difference, x.low, x.high) for x in data.itertuples()],
+            "Verdict": data["verdict"],
+            "Steps": data["env_steps"].map(_steps),
+            "Published steps": data["published_env_steps"].map(_steps),
+        }
+    )
+    told = Table(
+        "Published against measured",
+        "Table 3 of Ho & Ermon (2016), in score by that paper's own random and expert policies, beside ours. "
+        "Published: mean ± spread; with one run the spread is over episodes of one policy. Difference: our mean minus "
+        "the published one, taken as exact, with one-sided 95 % Student's t bounds. Verdict: non-inferior where the "
+        f"lower bound lies above −{MARGIN}, the declared margin; inferior where the upper bound lies below it. Steps: "
+        f"environment steps of a learner ({NONE}: none); theirs are table 2's iterations by the steps of each."
+        f"{given.incomplete}",
+        data,
+        shown,
+        {"Score [95 %]": (data["task"] + "/" + data["row"]).tolist()},
+    )
+    return {"published": told}
+
+
+def _steps(count: int) -> str:
+    return style.steps(count) if count else NONE
+
+
+def key(task: str, row: str, number: int) -> str:
+    """How a mark of the scatter is called: the cell, and a number of trajectories."""
+    return f"{task}/{row}/{number}"
+
+
+def about(given: Inputs) -> dict[str, str]:
+    """What each mark of the scatter says to who points at it, by its name."""
+    return {
+        key(x.task, x.row, x.demonstrations): (
+            f"{given.label(x.row)} on {x.task}, {x.demonstrations} trajectories: "
+            f"{estimate_text(x.score_mean, x.score_low, x.score_high)}, published {score_text(x.published_score)}; "
+            f"{x.verdict}"
+        )
+        for x in cells(given).itertuples()
+    }
+
+
+def scatter(given: Inputs) -> Figure:
+    """A panel per method: measured against published score, a mark per task and number of trajectories."""
+    data = cells(given)
+    rows = [method for method in given.design.methods if (data["row"] == method).any()]
+    tasks = [task for task in given.design.tasks if (data["task"] == task).any()]
+    colours = {task: PALETTE[i % len(PALETTE)] for i, task in enumerate(tasks)}
+    columns = 2 if len(rows) == 4 else min(3, len(rows))
+    height = -(-len(rows) // columns)
+    figure = Figure(figsize=(3.2 * columns + 0.3, 3.05 * height + 0.9))
+    axes = figure.subplots(height, columns, squeeze=False, sharex=True, sharey=True)
+    for ax, row in zip(axes.flat, rows, strict=False):
+        _panel(ax, data[data["row"] == row], colours)
+        ax.set_title(given.label(row))
+    for ax in list(axes.flat)[len(rows) :]:
+        ax.remove()
+    figure.supxlabel("published score", fontsize=9)
+    figure.supylabel("measured score", fontsize=9)
+    handles = [Line2D([], [], marker="s", linestyle="none", color=colours[task], label=task) for task in tasks]
+    handles += [Line2D([], [], color="#444444", linestyle="none", label=name, **look) for name, look in LOOKS.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 2 * columns), fontsize=8)
+    return figure
+
+
+def _panel(ax: Axes, data: pd.DataFrame, colours: dict[str, str]) -> None:
+    ends = np.array([LOWEST, HIGHEST])
+    ax.fill_between(ends, ends - MARGIN, ends, color="#888888", alpha=0.25, linewidth=0, zorder=1)
+    ax.plot(ends, ends, **style.EXPERT, zorder=1)
+    for x in data.itertuples():
+        at, value, low, high = np.clip([x.published_score, x.score_mean, x.score_low, x.score_high], LOWEST, HIGHEST)
+        ax.plot([at, at], [low, high], color=colours[x.task], linewidth=0.9, alpha=0.6, zorder=2)
+        look: dict[str, Any] = {"color": colours[x.task], "ms": 5, "mew": 0.9, "linestyle": "none"} | LOOKS[x.verdict]
+        ax.plot([at], [value], zorder=3, gid=key(x.task, x.row, x.demonstrations), **look)
+    ax.set_xlim(LOWEST - 0.05, HIGHEST + 0.05)
+    ax.set_ylim(LOWEST - 0.05, HIGHEST + 0.05)
+    ax.set_aspect("equal")
