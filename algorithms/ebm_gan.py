@@ -24,8 +24,6 @@ Additions to the paper, which has no experiments:
   bounds exp(-E) / q, or l would be hundreds of nats at the expert's states. No gradient penalty.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -33,12 +31,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.nn.functional import pad, softplus
+from torch.nn.functional import softplus
 
 from algorithms.core.adversarial import LoopConfig, imitate
 from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat
-from algorithms.core.density import GaussianMixture
 from algorithms.core.experience import Batch, Samples, average
+from algorithms.core.generator import Generator
 from algorithms.core.partition import effective_size, log_mean_exp, solve_log_z
 from algorithms.core.population import Generators, Linear, affine, mlp
 from algorithms.core.ppo import PPOConfig
@@ -67,18 +65,16 @@ class Reward(nn.Module):
     """The energy E and the generator's density q, as functions of inputs `[P, N, O + 1 + A]` (see `Batch.inputs`)."""
 
     log_z: Tensor
-    share: Tensor
-    conditional: Callable[[Tensor], tuple[Tensor, Tensor]]  # mean and log std of the current policy
 
     def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Config) -> None:
         super().__init__()
         self.config, self.sizes = config, [obs_size, 1, action_size]
-        self.defensive = 0.0 if config.conditional else config.defensive
         self.e_theta = mlp(sum(self.sizes), config.hidden, 1, generators)
-        self.density = GaussianMixture(config.components, obs_size, generators)
-        self.draws = Generators(generators.seeds, "noise", generators.device)
+        defensive = 0.0 if config.conditional else config.defensive
+        self.q = Generator(
+            obs_size, action_size, generators, config.components, config.noise, config.base_std, defensive
+        )
         self.register_buffer("log_z", torch.zeros(len(generators), device=generators.device))  # b
-        self.register_buffer("share", torch.zeros_like(self.log_z))  # mass of the absorbing state under q
         self.diagnostics: dict[str, Tensor] = {}
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -88,32 +84,16 @@ class Reward(nn.Module):
     def energy(self, inputs: Tensor) -> Tensor:
         """Return E `[P, N]`."""
         obs, _, action = inputs.split(self.sizes, -1)
-        return self.base(obs, action) + self.e_theta(inputs)[..., 0]
-
-    def base(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Return |x|^2 / (2 * 1.5^2) `[...]` of `[..., O]` and `[..., A]`."""
-        return (obs.square().sum(-1) + action.square().sum(-1)) / (2 * self.config.base_std**2)
+        return self.q.wide(obs, action) + self.e_theta(inputs)[..., 0]
 
     def log_q(self, inputs: Tensor) -> Tensor:
         """Return log q `[P, N]`; the conditional form puts log Z(s) in the place of log q_phi(s)."""
-        obs, absorbing, action = inputs.split(self.sizes, -1)
-        state = self.log_z_given(obs) if self.config.conditional else self.density.log_prob(obs)
-        log_q = state + self.pi(obs).log_prob(action).sum(-1)
-        if self.defensive:
-            dimensions = self.density.kept.sum(1, keepdim=True) + self.sizes[2]
-            normal = -self.base(obs, action) - dimensions * math.log(self.config.base_std * math.sqrt(2 * math.pi))
-            log_q = torch.logaddexp(log_q + math.log(1 - self.defensive), normal + math.log(self.defensive))
-        return torch.lerp(log_q + (-self.share).log1p()[:, None], self.share.log()[:, None], absorbing[..., 0])
-
-    def pi(self, obs: Tensor) -> Normal:
-        """Return the policy's density of actions that have instance noise on them."""
-        mean, log_std = self.conditional(obs)
-        std = ((2 * log_std).exp() + self.config.noise**2).sqrt()
-        return Normal(mean, std, validate_args=False)  # which would raise if one learner is NaN
+        obs = inputs[..., : self.sizes[0]]
+        return self.q.log_prob(inputs, (self.log_z_given if self.config.conditional else self.q.density.log_prob)(obs))
 
     def log_z_given(self, obs: Tensor) -> Tensor:
         """Estimate log Z(s) `[P, N]`, that of exp(-E(s, .)), from K actions of the policy."""
-        pi, noise = self.pi(obs), self.draws.normal(obs.shape[1], self.config.actions, self.sizes[2])
+        pi, noise = self.q.pi(obs), self.q.draws.normal(obs.shape[1], self.config.actions, self.sizes[2])
         action = pi.mean[:, :, None] + pi.stddev[:, :, None] * noise
         log_pi = Normal(0, 1).log_prob(noise).sum(-1) - pi.stddev.log().sum(-1, keepdim=True)
         pieces = zip(obs.split(PIECE, 1), action.split(PIECE, 1), strict=True)
@@ -129,58 +109,28 @@ class Reward(nn.Module):
         at_obs, _, at_action = first.weight.split(self.sizes, 1)
         of_obs = affine(obs, at_obs, first.bias).repeat_interleave(action.shape[2], 1)
         layer = affine(action.flatten(1, 2), at_action, of_obs, tanh=len(self.e_theta) > 1)
-        return self.base(obs[:, :, None], action) + self.e_theta[2:](layer).view(action.shape[:3])
-
-    def drawn(self, obs: Tensor) -> Tensor:
-        """Draw an action of the policy, with instance noise, at each observation."""
-        pi = self.pi(obs)
-        return pi.mean + pi.stddev * self.draws.normal(*pi.mean.shape[1:])
-
-    def generated(self, inputs: Tensor) -> Tensor:
-        """Return the generator's inputs: those of the policy, but for the share that the defensive Gaussian has."""
-        n, flag = inputs.shape[1], inputs[..., self.sizes[0], None]
-        obs, _, action = (self.config.base_std * self.draws.normal(n, sum(self.sizes))).split(self.sizes, -1)
-        replaced = (self.draws.uniform(n, 1) < self.defensive) & (flag == 0)
-        return torch.where(replaced, self.kept(alive(obs, action)), inputs)
-
-    def noisy(self, batch: Batch) -> Tensor:
-        """Return the batch's inputs with instance noise."""
-        inputs = batch.inputs()
-        obs, flag, action = (self.config.noise * self.draws.normal(*inputs.shape[1:])).split(self.sizes, -1)
-        return self.kept(inputs + torch.cat([obs, 0 * flag, action], -1) * (1 - batch.absorbing[..., None]))
-
-    def kept(self, inputs: Tensor) -> Tensor:
-        """Return the inputs without the observations that hardly vary."""
-        return inputs * pad(self.density.kept, (0, 1 + self.sizes[2]), value=1.0)[:, None]
+        return self.q.wide(obs[:, :, None], action) + self.e_theta[2:](layer).view(action.shape[:3])
 
     def prepare(self, expert: Samples, policy: Samples, config: Config) -> None:
-        """Fit q to the policy's samples, four in five of them, and measure how well q, E and Z are known."""
-        assert policy.conditional is not None
-        self.conditional = policy.conditional
-        self.share = policy.absorbing_share.clamp(min=1 / policy.rows.obs.shape[1])  # the atom is never impossible
-        self.density.kept = (expert.varies() | policy.varies()).to(self.share.dtype)
-        if config.conditional:
-            return
-        obs = self.noisy(policy.rows)[..., : self.sizes[0]]
-        fitted = (self.draws.uniform(obs.shape[1]) < 0.8).to(obs.dtype)
-        self.density.fit(obs, fitted, config.fit_steps)
-        self.diagnostics = {"state_log_likelihood": average(self.density.log_prob(obs), 1 - fitted)}
-        self.measure(expert)
+        """Fit q to the policy's samples, and measure how well q, E and Z are known."""
+        self.q.follow(expert, policy)
+        if not config.conditional:
+            self.diagnostics = {"state_log_likelihood": self.q.fit(policy, config.fit_steps)}
+            self.measure(expert)
 
     def measure(self, expert: Samples) -> None:
         """Estimate log Z from samples of q alone and of the expert and q, and the expert's held-out likelihood."""
-        n = self.config.batch
-        obs = self.density.sample(self.draws.uniform(n), self.draws.normal(n, self.sizes[0]))
-        inputs = self.generated(alive(obs, self.drawn(obs)))
-        log_weight = self(inputs) + (-self.share).log1p()[:, None]  # exp(-E) / q of what is not absorbing
+        n, share = self.config.batch, self.q.share
+        inputs = self.q.sample(n)
+        log_weight = self(inputs) + (-share).log1p()[:, None]  # exp(-E) / q of what is not absorbing
         log_z = log_mean_exp(log_weight)
         if self.config.loop.absorbing:
             end = torch.zeros_like(inputs[:, :1])
             end[..., self.sizes[0]] = 1
             log_z = torch.logaddexp(log_z, -self.energy(end)[:, 0])
-            inputs = torch.where((self.draws.uniform(n) < self.share[:, None])[..., None], end, inputs)
-        mixture = solve_log_z(self(self.noisy(expert.transitions(n))), self(inputs))
-        held_out = average(-self.energy(self.noisy(expert.rows)), 1 - expert.weight)
+            inputs = torch.where((self.q.draws.uniform(n) < share[:, None])[..., None], end, inputs)
+        mixture = solve_log_z(self(self.q.noisy(expert.transitions(n))), self(inputs))
+        held_out = average(-self.energy(self.q.noisy(expert.rows)), 1 - expert.weight)
         self.diagnostics |= {
             "log_z_generator": log_z,
             "log_z_mixture": mixture,
@@ -189,15 +139,10 @@ class Reward(nn.Module):
         }
 
 
-def alive(obs: Tensor, action: Tensor) -> Tensor:
-    """Return inputs that are not in the absorbing state."""
-    return torch.cat([obs, torch.zeros_like(obs[..., :1]), action], -1)
-
-
 def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
     """Return `[P]`: the discriminator's logistic loss at the solved b."""
-    x = model.noisy(expert.transitions(config.batch))
-    y = model.generated(model.noisy(policy.transitions(config.batch)))
+    x = model.q.noisy(expert.transitions(config.batch))
+    y = model.q.defended(model.q.noisy(policy.transitions(config.batch)))
     u = model(torch.cat([x, y], 1)).split(config.batch, 1)
     model.log_z = solve_log_z(*u)
     on_expert, on_policy = (side - model.log_z[:, None] for side in u)
@@ -211,7 +156,7 @@ def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Ten
 
 def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
     """Return `[P, N]`: log D - log(1 - D) = l."""
-    return model(model.kept(batch.inputs())) - model.log_z[:, None]
+    return model(model.q.kept(batch.inputs())) - model.log_z[:, None]
 
 
 train = partial(imitate, Reward, loss, reward)

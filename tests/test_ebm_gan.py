@@ -16,6 +16,7 @@ from algorithms import ebm_gan
 from algorithms.core.adversarial import LoopConfig
 from algorithms.core.density import GaussianMixture
 from algorithms.core.experience import Batch, Samples
+from algorithms.core.generator import alive
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPOConfig
 from algorithms.core.progress import Progress
@@ -39,9 +40,9 @@ def conditional(obs: Tensor) -> tuple[Tensor, Tensor]:
 def model_of(config: ebm_gan.Config = CONFIG) -> ebm_gan.Reward:
     """With a policy and shares of the absorbing state, and nothing round about its q_phi."""
     model = ebm_gan.Reward(2, 1, Generators(SEEDS, "weights"), config)
-    model.conditional, model.share = conditional, torch.tensor([0.2, 0.6])
+    model.q.conditional, model.q.share = conditional, torch.tensor([0.2, 0.6])
     g = torch.Generator().manual_seed(0)
-    model.density.fit(torch.randn(2, 30, 2, generator=g) * torch.tensor([1.0, 0.4]), torch.ones(2, 30), 2)
+    model.q.density.fit(torch.randn(2, 30, 2, generator=g) * torch.tensor([1.0, 0.4]), torch.ones(2, 30), 2)
     return model
 
 
@@ -69,9 +70,9 @@ def test_log_q_by_hand():
     """The atom has its share; of the rest a tenth is the wide Gaussian, the others q_phi(s) times the policy's density,
     which has the instance noise in it."""
     model, b = model_of(), batch()
-    found, states = model.log_q(b.inputs()), model.density.log_prob(b.obs)
+    found, states = model.log_q(b.inputs()), model.q.density.log_prob(b.obs)
     for p, i in itertools.product(range(2), range(8)):
-        share, std = model.share[p].item(), math.hypot(LOG_STD[p].exp().item(), CONFIG.noise)
+        share, std = model.q.share[p].item(), math.hypot(LOG_STD[p].exp().item(), CONFIG.noise)
         log_pi = Normal(mean_action(b.obs)[p, i, 0], std).log_prob(b.action[p, i, 0]).item()
         x = torch.cat([b.obs, b.action], -1)[p, i]
         wide = Normal(0.0, 3.0).log_prob(x).sum().exp().item()
@@ -84,22 +85,22 @@ def test_q_is_normalised():
     model = model_of(replace(CONFIG, base_std=1.0))
     line, actions = torch.linspace(-5, 5, 41), torch.linspace(-32, 8, 161)
     grid = torch.cartesian_prod(line, line, actions).expand(2, -1, -1)
-    total = model.log_q(ebm_gan.alive(grid[..., :2], grid[..., 2:])).exp().sum(1) * 0.25**3
-    torch.testing.assert_close(total + model.share, torch.ones(2), rtol=2e-3, atol=0)
+    total = model.log_q(alive(grid[..., :2], grid[..., 2:])).exp().sum(1) * 0.25**3
+    torch.testing.assert_close(total + model.q.share, torch.ones(2), rtol=2e-3, atol=0)
 
 
 def test_dimensions_left_out_have_no_part_in_q():
     """A wide Gaussian over two dimensions, not three."""
     model, b = model_of(), batch()
-    model.density.kept = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    inputs = model.kept(b.inputs())
-    log_pi = model.pi(inputs[..., :2]).log_prob(b.action).sum(-1)
+    model.q.density.kept = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    inputs = model.q.kept(b.inputs())
+    log_pi = model.q.pi(inputs[..., :2]).log_prob(b.action).sum(-1)
     x = torch.stack([inputs[..., 0], inputs[..., 3]], -1)
     parts = [
-        log_pi + model.density.log_prob(inputs[..., :2]) + math.log(0.9),
+        log_pi + model.q.density.log_prob(inputs[..., :2]) + math.log(0.9),
         Normal(0.0, 3.0).log_prob(x).sum(-1) + math.log(0.1),
     ]
-    expected = torch.logaddexp(*parts) + (1 - model.share[:, None]).log()
+    expected = torch.logaddexp(*parts) + (1 - model.q.share[:, None]).log()
     torch.testing.assert_close(model.log_q(inputs)[0, :7], expected[0, :7])
 
 
@@ -109,8 +110,8 @@ def test_a_tenth_of_the_generator_is_the_wide_gaussian():
     inputs = torch.full((2, n, 4), 0.5)
     inputs[..., 2] = 0
     inputs[:, n // 2 :] = torch.tensor([0.0, 0, 1, 0])
-    model.density.kept = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    out = model.generated(inputs)
+    model.q.density.kept = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    out = model.q.defended(inputs)
     changed = (out != inputs).any(-1)
     assert not changed[:, n // 2 :].any()
     for p in range(2):
@@ -138,15 +139,15 @@ def test_logit_reward_and_loss_by_hand():
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
 def test_energies_of_many_actions_are_those_of_each(hidden):
     model, obs, actions = model_of(replace(CONFIG, hidden=hidden)), torch.randn(2, 7, 2), torch.randn(2, 7, 4, 1)
-    each = [model.energy(ebm_gan.alive(obs, action)) for action in actions.unbind(2)]
+    each = [model.energy(alive(obs, action)) for action in actions.unbind(2)]
     torch.testing.assert_close(model.energies(obs, actions), torch.stack(each, 2))
 
 
 def test_conditional_log_z_equals_quadrature():
     """log of the integral over actions of exp(-E(s, a)); it takes the place of log q_phi(s)."""
     model, obs = model_of(replace(CONFIG, conditional=True, actions=4000)), 0.5 * torch.randn(2, 3, 2)
-    log_pi = model.pi(obs).log_prob(mean_action(obs)).sum(-1)
-    found = model.log_q(ebm_gan.alive(obs, mean_action(obs))) - log_pi - (1 - model.share[:, None]).log()
+    log_pi = model.q.pi(obs).log_prob(mean_action(obs)).sum(-1)
+    found = model.log_q(alive(obs, mean_action(obs))) - log_pi - (1 - model.q.share[:, None]).log()
     for i in range(3):
 
         def weight(a: float, i: int = i) -> float:
@@ -159,9 +160,9 @@ def test_conditional_log_z_equals_quadrature():
 
 def test_noise_moves_neither_the_absorbing_state_nor_what_is_left_out():
     model = model_of()
-    model.density.kept = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    model.q.density.kept = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     b = batch(2000)
-    noisy, clean = model.noisy(b), model.kept(b.inputs())
+    noisy, clean = model.q.noisy(b), model.q.kept(b.inputs())
     moved = noisy - clean
     assert not moved[..., 2].any()
     assert not moved[:, -1].any()
@@ -203,10 +204,10 @@ def test_the_optimal_logit_is_the_ratio_of_densities_whatever_q_is(right):
     config = replace(CONFIG, hidden=(), noise=0.0, defensive=0.0, batch=60)
     model = ebm_gan.Reward(5, 1, Generators([0], "weights"), config).double()
     shares = POLICY[:5] / POLICY[:5].sum() if right else torch.tensor([0.05, 0.3, 0.1, 0.15, 0.4])
-    model.density = Table(shares.double().log())
-    model.share = (POLICY[5:] / 60).double()
+    model.q.density = Table(shares.double().log())
+    model.q.share = (POLICY[5:] / 60).double()
     width = 0.5 * math.log(2 * math.pi)  # of a standard normal action, which is 0 and so has density one in these units
-    model.conditional = lambda obs: (obs[..., :1] * 0, torch.full((1, 1, 1), -width).double())
+    model.q.conditional = lambda obs: (obs[..., :1] * 0, torch.full((1, 1, 1), -width).double())
     expert, policy = source(EXPERT), source(POLICY)
     optimizer = searcher(model.parameters())
 
@@ -275,7 +276,7 @@ def test_held_out_means_rows_that_are_not_the_learners():
     expert = samples(obs, action, [4, 10], 0.0)
     model.measure(expert)
     found = model.diagnostics["expert_log_likelihood"] + model.diagnostics["log_z_mixture"]
-    energy = model.energy(ebm_gan.alive(obs, action))
+    energy = model.energy(alive(obs, action))
     assert found[0].item() == pytest.approx(-energy[0, 4:].mean().item(), abs=1e-5)
     assert found[1].isnan()
 
@@ -289,7 +290,7 @@ def test_dimensions_that_hardly_vary_are_left_out():
         model = model_of()
         expert, policy = (samples(torch.cat([moving, x], -1), action, [5, 50], 0.0) for x in (expert_obs, policy_obs))
         model.prepare(expert, policy, config)
-        return model.density.kept[0].tolist()
+        return model.q.density.kept[0].tolist()
 
     assert kept(steady, steady + 1e-4 * moving) == [1, 0]
     assert kept(moving, steady) == kept(steady, moving) == [1, 1]
