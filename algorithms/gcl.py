@@ -23,7 +23,8 @@ Departures from the paper:
 - c is a 64-64 tanh network plus w_u |a|^2, not a quadratic form of learnt features plus w_u |a|^2; no monotonicity
   term, which is for reaching.
 `segment` is not the paper's: a sample is then so many steps of a trajectory, down to one, and the weights degenerate
-less. `demonstration_density` "one" and `entropy_weight` 0 with single steps are what DI-engine's GCL does.
+less. `demonstration_density` "one" and `entropy_weight` 0 with single steps are the weights and the reward of
+DI-engine's GCL; the network, g_lcr, w_u and the absorbing state remain ours.
 """
 
 import math

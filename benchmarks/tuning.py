@@ -5,14 +5,14 @@
 
 The paper profile's constants with some changed, its budget, 4 trajectories, three learners on one core. A trial adds
 its rows to tuning.csv: one for each learner and look, with the mean over the episodes of the deterministic policy and
-the trial's seconds. Constants are chosen by them and by nothing else: the seeds of results have no part in it.
+the trial's seconds. The seeds of results have no part in it.
 """
 
 import argparse
 import csv
 import fcntl
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,68 +21,41 @@ import torch
 import yaml
 
 from threefold.base.errors import InputError, one_line
-from threefold.cells.training import Evaluation, Job, train
-from threefold.experts import demonstrations, experts
+from threefold.cells.cell import Cell
+from threefold.cells.prefix import Unsaved
+from threefold.cells.training import train
+from threefold.experts import experts
 from threefold.profile.constants import replaced
 from threefold.profile.design import load
 from threefold.profile.names import check_names
-from threefold.profile.overrides import configure
 from threefold.store.origin import commit
+from threefold.tables.statistics import score
 
 ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_suffix(".csv")
 TASKS = ("Hopper-v5", "HalfCheetah-v5")  # the tuning set
 SEEDS = (100, 101, 102)
 TRAJECTORIES = 4
-LOOKS = Evaluation(episodes=50, points=20, episodes_during_training=10)
 COLUMNS = ("task", "method", "constants", "seed", "env_steps", "episode_return", "score", "terminated")
 COSTS = ("budget", "seconds", "commit")
-
-
-class NoCheckpoints:
-    """A trial takes minutes: it begins again."""
-
-    def offer(self, iteration: int, state: Callable[[], dict[str, Any]]) -> None:
-        """Keep nothing."""
-
-    def restore(self, parts: dict[str, Any]) -> dict[str, Any] | None:
-        """Find nothing."""
-        return None
-
-    def found(self) -> bool:
-        """Find nothing."""
-        return False
 
 
 def trial(task: str, method: str, changes: dict[str, Any], env_steps: int | None = None) -> pd.DataFrame:
     """Train the three learners; return their rows."""
     design = load(ROOT / "paper" / "params.yaml")
     check_names(design, task)
-    config = replaced(configure(design, task, method), changes, "constants")
-    budget, counts = design.budget[task], [TRAJECTORIES] * len(SEEDS)
-    steps, begun = env_steps or budget.env_steps, time.perf_counter()
-    job = Job(
-        task,
-        method,
-        method,
-        config,
-        {place: (TRAJECTORIES, seed) for place, seed in enumerate(SEEDS)},
-        demonstrations.load(design.demonstrations(task), task, counts),
-        steps,
-        budget.parallel_episodes,
-        LOOKS,
-        NoCheckpoints(),
-        1,
-        "cpu",
-    )
+    cell, learners = Cell(design, task, method), [(TRAJECTORIES, seed) for seed in SEEDS]
+    begun = time.perf_counter()
+    job = cell.job(dict(enumerate(learners)), cell.demonstrations(learners, "cpu"), Unsaved(), 1, "cpu")
+    job = replace(job, config=replaced(job.config, changes, "constants"), env_steps=env_steps or job.env_steps)
     evaluations = pd.DataFrame(train(job, lambda step: None).evaluations)
     seconds = time.perf_counter() - begun
     card = experts.load(task, ROOT / "data" / "experts" / task)[1]
-    random, expert = (card[play]["mean"] for play in ("random", "return_deterministic"))
+    ends = (card[play]["mean"] for play in ("random", "return_deterministic"))
     means = evaluations.groupby(["seed", "env_steps"])[["episode_return", "terminated"]].mean().reset_index()
-    means["score"] = (means["episode_return"] - random) / (expert - random)
+    means["score"] = score(means["episode_return"], *ends)
     constants = " ".join(f"{name}={value}" for name, value in changes.items())
-    facts = {"task": task, "method": method, "constants": constants, "budget": steps, "seconds": round(seconds)}
+    facts = {"task": task, "method": method, "constants": constants, "budget": job.env_steps, "seconds": round(seconds)}
     facts |= {"commit": str(commit(ROOT)["commit"])[:7]}
     return means.round({"episode_return": 1, "score": 4, "terminated": 2}).assign(**facts)[[*COLUMNS, *COSTS]]
 

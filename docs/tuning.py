@@ -7,11 +7,11 @@ import seaborn
 from matplotlib.figure import Figure
 
 from threefold.report import style
+from threefold.report.cost import BAR
 from threefold.tables.statistics import interquartile_mean
 
 TABLE = Path(__file__).parents[1] / "benchmarks" / "tuning.csv"
 TRIAL = ["task", "method", "constants", "budget", "commit"]
-LEARNT = 0.9  # of the expert's score
 
 
 def trials() -> pd.DataFrame:
@@ -25,7 +25,7 @@ def rows(task: str, of: pd.DataFrame) -> list[list[str]]:
     for (_, method, constants, budget, commit), trial in of[of["task"] == task].groupby(TRIAL, sort=False):
         looks = trial.pivot_table(index="env_steps", columns="seed", values="score")
         middle = pd.Series(interquartile_mean(looks.to_numpy()), looks.index)
-        learnt = middle.index[middle >= LEARNT]
+        learnt = middle.index[middle >= BAR]
         found.append(
             [
                 style.label(method),
@@ -62,7 +62,7 @@ def curves(of: pd.DataFrame) -> bytes:
             shown, x="env_steps", y="score", hue="Method", palette=palette, errorbar=("pi", 100), ax=ax, legend=last_ax
         )
         ax.axhline(1, **style.EXPERT)
-        ax.axhline(LEARNT, **style.RANDOM)
+        ax.axhline(BAR, **style.RANDOM)
         ax.set(
             title=task, xlabel="environment steps of a learner", ylabel="score (0 random, 1 expert)", ylim=(-0.3, 1.1)
         )

@@ -1,5 +1,6 @@
 """`threefold report`: the report of a profile."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -30,4 +31,4 @@ def command(
     from threefold.report.available import available as make
 
     page, note = make(*prepare(params))
-    print(f"{page}: {note}")
+    print(f"{os.path.relpath(page)}: {note}")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from threefold.report import style
-from threefold.report.inputs import Inputs
+from threefold.report.inputs import Inputs, with_score
 from threefold.tables import statistics
 
 POINTS = 30  # of a curve of training, at most
@@ -45,9 +45,7 @@ class _Frames:
     """The rows of every table by task and row, found once."""
 
     def __init__(self, given: Inputs) -> None:
-        curves = statistics.learner_means(given.episodes)
-        random, expert = (curves["task"].map(given.references[name]) for name in ("random", "expert"))
-        self.curves = _by_cell(curves.assign(score=statistics.score(curves["episode_return"], random, expert)))
+        self.curves = _by_cell(with_score(statistics.learner_means(given.episodes), given.references))
         self.final = _by_cell(statistics.final_episodes(given.episodes))
         self.learners, self.training = _by_cell(given.learners), _by_cell(given.training)
         self.missing = _by_cell(given.missing)

@@ -103,7 +103,7 @@ def derive(design: Design, tables: dict[str, pd.DataFrame], cells: dict[str, dic
     """Return the inputs of a report that follow from the tables of a design's results (`schema.TABLES`)."""
     evaluations, training, learners = (tables[name] for name in ("evaluations", "training", "learners"))
     references = statistics.reference_returns(evaluations)
-    curves = _with_score(statistics.learner_means(evaluations), references)
+    curves = with_score(statistics.learner_means(evaluations), references)
     trained = learners[~learners["row"].isin(schema.REFERENCES)]
     return Inputs(
         params=design.params,
@@ -151,7 +151,8 @@ def _cells(path: Path) -> dict[str, dict[str, Any]]:
         raise InputError(f"{path}: truncated or altered; run `threefold collect`") from None
 
 
-def _with_score(frame: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+def with_score(frame: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with their score, by the returns of their task's reference policies."""
     random, expert = (frame["task"].map(references[name]) for name in ("random", "expert"))
     return frame.assign(score=statistics.score(frame["episode_return"], random, expert))
 
