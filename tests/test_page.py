@@ -11,7 +11,19 @@ import pytest
 from tests import synthetic
 from tests.browser import browser, needed
 from threefold.profile.design import load
-from threefold.report import build, contents, cost, details, fidelity, figures, inputs, interactive, style, tables
+from threefold.report import (
+    build,
+    contents,
+    cost,
+    details,
+    elsewhere,
+    fidelity,
+    figures,
+    inputs,
+    interactive,
+    style,
+    tables,
+)
 from threefold.report.takeaways import takeaways
 from threefold.tables import statistics
 from threefold.tables.collect import collect
@@ -362,3 +374,31 @@ def test_a_mark_of_the_scatter_lies_on_the_figure_and_opens_its_cell(quiet, page
     assert any(re.match(r"GAIL on Hopper-v5, 4 trajectories: .*, published 1\.01; \S+$", spot) for spot in spots)
     quiet.click("#published_scores .spot[href='#cell=Hopper-v5/bc']")
     assert quiet.run("document.querySelector('#cell h3').textContent") == "BC on Hopper-v5"
+
+
+def test_what_others_published_stands_beside_ours(given, every):
+    """Worked out by hand: `imitation`'s GAIL on Hopper, 1.004 of its expert; nnabla-rl's, 3,586.23 of 3,609.96."""
+    found = every["elsewhere"].data.set_index(["source", "task", "method"])
+    assert found.loc[("`imitation`'s benchmark", "Hopper-v5", "GAIL"), "share"] == 1.004
+    theirs = found.loc[("nnabla-rl", "Hopper-v5", "GAIL")]
+    assert theirs["share"] == pytest.approx(3586.23 / 3609.96)
+    rows = given.stratum("Hopper-v5", "gail", 4)  # theirs is not known: the fewest
+    expert = given.references["expert"]["Hopper-v5"]
+    assert theirs["ours"] == pytest.approx(rows["episode_return"].mean() / expert)
+    assert theirs["our_trajectories"] == 4
+    assert found.loc[("Garg et al. (2021), table 3", "Hopper-v5", "GAIL"), "share"] == pytest.approx(3252.5 / 3532.7)
+    nobody = found.loc[("TRIRL's page (MJX)", "Hopper-v5", "TRIRL")]  # no file of that name
+    assert nobody["share"] == 0.49
+    assert np.isnan(nobody["ours"])
+    unknown = found.loc[("DI-engine", "Hopper-v5", "GAIL")]  # no expert is given there
+    assert np.isnan(unknown["share"])
+    assert unknown["ours"] == theirs["ours"]
+
+
+def test_others_random_policies_are_subtracted_where_they_are_known():
+    """Fu et al. 2018, table 2: on Swimmer AIRL 139.1, random -11.5, expert 141.1."""
+    paper = elsewhere.published()
+    paper = paper[(paper["source"] == "Fu et al. (2018), table 2") & (paper["task"] == "Swimmer")].set_index("row")
+    assert paper.loc["airl", ["mean", "random", "expert"]].tolist() == [139.1, -11.5, 141.1]
+    assert sorted(paper.index) == ["airl", "airl_state_only", "gail", "gcl"]
+    assert elsewhere.published()[["task", "method", "mean"]].notna().all(axis=None)
