@@ -34,7 +34,8 @@ VARIANTS = {
     "constant_positive": {"method": "constant", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]},
     "gail_idle_expert": {"method": "gail", "tasks": ["Hopper-v5"], "expert": "idle"},
 }
-TABLES = ["summary", "aggregate", "published", "cost", "improvement", "returns", "references", "learners"]
+TABLES = ["summary", "aggregate", "published", "elsewhere", "cost", "improvement", "returns", "references", "learners"]
+TABLES += ["seeds", "power"]
 
 
 def command(verb, *arguments):

@@ -56,13 +56,14 @@ def cells(given: Inputs) -> pd.DataFrame:
     """
     ids = {task.rsplit("-v", 1)[0]: task for task in given.design.tasks}
     theirs = published()
-    theirs = theirs[theirs["task"].isin(ids)].assign(task=theirs["task"].map(ids))
+    theirs = theirs[theirs["task"].isin(ids)]
+    theirs = theirs.assign(task=theirs["task"].map(ids))
     order = {task: i for i, task in enumerate(given.design.tasks)}
     theirs = theirs.sort_values("task", key=lambda task: task.map(order), kind="stable", ignore_index=True)
     low = theirs["random"].fillna(0.0)
     theirs["share"] = (theirs["mean"] - low) / (theirs["expert"] - low)
     ours = pd.DataFrame([_ours(given, paper) for paper in theirs.itertuples()], index=theirs.index)
-    return theirs.join(ours) if len(ours) else theirs
+    return theirs.join(ours)
 
 
 def _ours(given: Inputs, paper: Any) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _ours(given: Inputs, paper: Any) -> dict[str, Any]:
 def table(given: Inputs) -> dict[str, Table]:
     """Return the table under its name; nothing if nobody published anything of our tasks."""
     data = cells(given)
-    if data.empty or data["ours"].isna().all():
+    if data.empty or not data["ours"].notna().any():
         return {}
     shown = pd.DataFrame(list(_lines(given, data)))
     told = Table(
