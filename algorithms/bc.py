@@ -18,7 +18,7 @@ from torch import Tensor
 
 from algorithms.core.constants import PositiveFloat, Share
 from algorithms.core.experience import Demonstrations
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import Policy, policy_for
 from algorithms.core.population import Generators, adam, descend, finite
 from algorithms.core.ppo import Env
 from algorithms.core.progress import Progress
@@ -41,8 +41,7 @@ def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config
     """Fit a population of policies; the last one yielded is the best on validation."""
     demonstrations.require(2)  # one to learn from, one to choose by
     device = demonstrations.obs.device
-    scale = (env.action_high - env.action_low) / 2
-    policy = GaussianPolicy(env.obs_size, scale, config.hidden, Generators(seeds, "weights", device))
+    policy = policy_for(env, config.hidden, Generators(seeds, "weights", device))
     draws = Generators(seeds, "minibatches", device)
     training, validation = split(demonstrations, draws, config.train_share)
     obs, action = demonstrations.obs, demonstrations.action / policy.action_scale
@@ -69,14 +68,14 @@ def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config
     yield Progress(config.steps, 0, policy, {"best_validation_log_likelihood": state.best}, healthy)
 
 
-def copies(policy: GaussianPolicy) -> list[Tensor]:
+def copies(policy: Policy) -> list[Tensor]:
     """Return copies of the parameters."""
     return [p.detach().clone() for p in policy.parameters()]
 
 
-def log_likelihood(policy: GaussianPolicy, obs: Tensor, action: Tensor) -> Tensor:
+def log_likelihood(policy: Policy, obs: Tensor, action: Tensor) -> Tensor:
     """Return `[P, N]` log densities of scaled actions."""
-    return policy.log_density(policy.mean(policy.normalizer(obs)), action)
+    return policy.log_density(policy.head(policy.normalizer(obs)), action)
 
 
 @dataclass(frozen=True)

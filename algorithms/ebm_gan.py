@@ -15,6 +15,7 @@ log Z(s) = log mean_k exp(-E(s, a_k)) / pi(a_k|s),  a_k ~ pi(.|s).
 Sign: l is high for the expert;  loss = E_expert softplus(-l) + E_pi softplus(l),  reward = l, without entropy bonus.
 Terminal states: a reward of free sign teaches the policy to die or not to, so an episode that terminates goes on in an
 absorbing state: an atom, of mass `share` under q (its share of the policy's occupancy), with an energy of its own.
+Discrete actions: their density is a probability, without noise; E's first term and the defensive share leave them out.
 
 Additions to the paper, which has no experiments:
 - Instance noise of 0.3 on x from both sources, in q as well; dimensions that hardly vary are left out.
@@ -30,7 +31,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
 from torch.nn.functional import softplus
 
 from algorithms.core.adversarial import LoopConfig, imitate
@@ -92,10 +92,8 @@ class Reward(nn.Module):
         return self.q.log_prob(inputs, (self.log_z_given if self.config.conditional else self.q.density.log_prob)(obs))
 
     def log_z_given(self, obs: Tensor) -> Tensor:
-        """Estimate log Z(s) `[P, N]`, that of exp(-E(s, .)), from K actions of the policy."""
-        pi, noise = self.q.pi(obs), self.q.draws.normal(obs.shape[1], self.config.actions, self.sizes[2])
-        action = pi.mean[:, :, None] + pi.stddev[:, :, None] * noise
-        log_pi = Normal(0, 1).log_prob(noise).sum(-1) - pi.stddev.log().sum(-1, keepdim=True)
+        """Estimate log Z(s) `[P, N]`, that of exp(-E(s, .)), from K actions, or from all discrete ones."""
+        action, log_pi = self.q.actions.proposals(obs, self.config.actions, self.config.noise, self.q.draws)
         pieces = zip(obs.split(PIECE, 1), action.split(PIECE, 1), strict=True)
         energy = torch.cat([self.energies(*piece) for piece in pieces], 1)
         return log_mean_exp(-energy - log_pi)

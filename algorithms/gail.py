@@ -9,6 +9,7 @@ Sign: the paper labels the policy 1. Here the logit l is high for the expert, D 
     loss   = E_expert softplus(-l) + E_pi softplus(l) - w H(sigmoid(l))
     reward = -log D = -log(1 - sigmoid(l)) = softplus(l) > 0.
 Terminal states: none. A positive reward favours survival, as in the paper; the control rows show how much that gives.
+Where success ends the episode (`success_ends`) it is log(1 - D) = -softplus(-l) < 0, as in the authors' code.
 
 Departures from the paper:
 - PPO instead of TRPO, with 4,096 transitions a rollout instead of 50,000: the same learner for every method here.
@@ -40,6 +41,7 @@ class Config:
     batch: int = 512  # samples of each source a step; departure
     classifier_entropy_weight: NonNegativeFloat = 1e-3  # authors' code
     gradient_penalty: NonNegativeFloat = 1.0  # departure
+    success_ends: bool = False  # reward log(1 - D) < 0; a task's preset
     log_odds: bool = False  # reward log(1 - D) - log D = l, of free sign: an ablation, with absorbing states
     loop: LoopConfig = LoopConfig()
     ppo: PPOConfig = PPOConfig()
@@ -77,9 +79,11 @@ def bernoulli_entropy(logit: Tensor) -> Tensor:
 
 
 def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
-    """Return `[P, N]`: -log D = softplus(logit), which favours survival, or the log odds."""
+    """Return `[P, N]`: -log D = softplus(logit), which favours survival; log(1 - D) < 0; or the log odds."""
     logits = model(batch.inputs())
-    return logits if config.log_odds else softplus(logits)
+    if config.log_odds:
+        return logits
+    return logsigmoid(logits) if config.success_ends else softplus(logits)
 
 
 train = partial(imitate, Reward, loss, reward)

@@ -30,6 +30,7 @@ from torch import Tensor
 
 import envs
 from algorithms import gail
+from algorithms.core.policy import GaussianPolicy
 from algorithms.core.ppo import PPOConfig
 from benchmarks import gpu_pack
 from envs import device as devices
@@ -224,6 +225,7 @@ def statistics_of(sizes: Sizes, task: str) -> dict[str, Tensor]:
         found["episode_length"] = torch.tensor([sum(ended) / len(ended) for ended in lengths])
     found |= {f"obs_{d}_mean": x for d, x in enumerate(policy.normalizer.mean[:, 0].unbind(1))}
     found |= {f"obs_{d}_std": x.sqrt() for d, x in enumerate(policy.normalizer.var[:, 0].unbind(1))}
+    assert isinstance(policy, GaussianPolicy)
     found |= {f"log_std_{a}": x.detach() for a, x in enumerate(policy.log_std[:, 0].unbind(1))}
     found["action_mean_size"] = policy.mean(policy.normalizer(env.obs.float())).detach().square().mean((1, 2)).sqrt()
     return found | progress.metrics

@@ -145,7 +145,7 @@ def task(name: str) -> str:
         module=module.__name__,
         path=Path(inspect.getfile(module)).name,
         env=env,
-        functions=[f for f in ("reset", "observation", "reward", "terminal") if hasattr(module, f)],
+        functions=[f for f in ("reset", "advance", "observation", "reward", "terminal") if hasattr(module, f)],
         never=inspect.getdoc(module.terminal) == "Never.",
         dt=module.DT,
         titles={name, f"{name} ({SHORT})"},

@@ -1,4 +1,4 @@
-"""The tasks: Gymnasium's MuJoCo v5 tasks, stepped as one batch of P learners x E parallel episodes.
+"""The tasks: Gymnasium's MuJoCo v5 and classic control tasks, stepped as one batch of P learners x E parallel episodes.
 
 One module of this folder is one task, and `names()` finds it by looking: there is no list to keep. A task module has
 
@@ -11,6 +11,12 @@ One module of this folder is one task, and `names()` finds it by looking: there 
     observation(x) -> [..., O]      reward(before, after, action [..., A]) -> [...]      terminal(x) -> [...] bool
 
 whose functions are batched torch over a `State` and never look at a value: on a GPU they are part of a CUDA graph.
+
+A task with discrete actions brings its own equations of motion: in the place of XML and FRAME_SKIP it has
+
+    ACTIONS            how many actions there are; one is a one-hot vector of so many numbers
+    COORDINATES        nq = nv
+    advance(x, action [...] from 0 on) -> qpos [..., nq], qvel [..., nv]
 """
 
 import re
@@ -28,10 +34,11 @@ import torch
 
 from envs.batch import BatchEnv, Step
 from envs.physics import Physics
+from envs.physics.equations import Equations
 from envs.physics.native import Native
 from threefold.base.errors import InputError
 
-__all__ = ["BatchEnv", "Step", "load", "make", "model", "model_path", "names", "preset"]
+__all__ = ["BatchEnv", "Step", "load", "make", "model", "model_files", "names", "preset"]
 
 
 def names() -> list[str]:
@@ -53,20 +60,26 @@ def preset(name: str) -> dict[str, Any]:
     return getattr(load(name), "PRESET", {})
 
 
-def model_path(task: ModuleType) -> Path:
-    """The task's MJCF file: its own in envs/assets, or else Gymnasium's, inside the installed package."""
+def model_files(task: ModuleType) -> list[Path]:
+    """The task's MJCF file: its own in envs/assets, or else Gymnasium's, inside the installed package.
+
+    A task that brings its own equations has none.
+    """
+    if not hasattr(task, "XML"):
+        return []
     own = Path(__file__).parent / "assets" / task.XML
     if own.exists():
-        return own
+        return [own]
     spec = find_spec("gymnasium")  # finds the folder without importing the package
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent / "envs" / "mujoco" / "assets" / task.XML
+    return [Path(spec.origin).parent / "envs" / "mujoco" / "assets" / task.XML]
 
 
 def model(task: ModuleType) -> mujoco.MjModel:
     """The task's physics, compiled from its MJCF file."""
-    return mujoco.MjModel.from_xml_path(str(model_path(task)))
+    (file,) = model_files(task)
+    return mujoco.MjModel.from_xml_path(str(file))
 
 
 def make(
@@ -80,22 +93,25 @@ def make(
     """P = len(seeds) learners times E = `episodes` parallel copies of a task, already reset.
 
     A seed decides its learner's start states, whoever runs beside it. Engines: `native` on the CPU, where `threads` is
-    the number of cores to use (see `physics.native`), and `warp` on the device "cuda" or, for tests, "cpu". Raises
-    `InputError` for an unknown task or engine, and for a device that is not there or too small.
+    the number of cores to use (see `physics.native`), and `warp` on the device "cuda" or, for tests, "cpu". A task with
+    equations of its own needs neither and goes by them with both. Raises `InputError` for an unknown task or engine,
+    and for a device that is not there or too small.
     """
     task, worlds = load(name), len(seeds) * episodes
     return BatchEnv(task, _physics(task, worlds, engine, torch.device(device), threads), seeds, episodes)
 
 
 def _physics(task: ModuleType, worlds: int, engine: str, device: torch.device, threads: int | None) -> Physics:
-    if engine == "native" and device.type == "cpu":
-        return Native(model(task), worlds, task.FRAME_SKIP, task.FIELDS, threads)
-    if engine == "native":
+    if engine == "native" and device.type != "cpu":
         raise InputError(f"engine 'native' runs on the CPU, not on {device.type!r}; use engine 'warp'")
-    if engine != "warp":
+    if engine not in ("native", "warp"):
         raise InputError(f"engine {engine!r} does not exist; use 'native' or 'warp'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda': torch finds no CUDA device here; use device 'cpu' or a CUDA build of torch")
+    if hasattr(task, "advance"):
+        return Equations(task, worlds, device)
+    if engine == "native":
+        return Native(model(task), worlds, task.FRAME_SKIP, task.FIELDS, threads)
     from envs.physics.warp import Warp  # takes seconds to import, which only its users shall pay
 
     return Warp(model(task), worlds, task.FRAME_SKIP, task.FIELDS, device)

@@ -28,15 +28,20 @@ class Step(NamedTuple):
 class BatchEnv:
     """Equal to P x E Gymnasium environments of the task, each inside `ClipAction`, that reset themselves when they end.
 
+    An action of a task with discrete ones is a one-hot vector; of another vector, clipped to [0, 1], the largest number
+    counts, the first of equals.
+
     Without `ClipAction`, Gymnasium charges the control cost for the action as given while MuJoCo clips it: for actions
-    outside the action space the rewards differ. Non-finite actions act as 0. Floats are 64 bit on the native engine, 32
-    on Warp; for equal rewards give Gymnasium 64-bit actions too, or it computes the control cost in 32 bit.
+    outside the action space the rewards differ. Non-finite actions act as 0. Floats are 64 bit on the native engine and
+    with a task's own equations, 32 on Warp; for equal rewards give Gymnasium 64-bit actions too, or it computes the
+    control cost in 32 bit.
 
     A step reads nothing back from the device and branches on no value, so on a GPU it is recorded and replayed, with
     the task's functions and `horizon` as they are at the second step.
 
-    Attributes: `task` (module), `P`, `E`, `obs_size`, `action_size`, `action_low` and `action_high` [A], `horizon`,
-    `obs` [P, E, O] to act from next, `elapsed` [P, E] steps since the episode began. Nothing returned is changed later.
+    Attributes: `task` (module), `P`, `E`, `obs_size`, `action_size`, `discrete` (one-hot actions), `action_low` and
+    `action_high` [A], `horizon`, `obs` [P, E, O] to act from next, `elapsed` [P, E] steps since the episode began.
+    Nothing returned is changed later.
     """
 
     def __init__(self, task: ModuleType, physics: Physics, seeds: Sequence[int], episodes: int) -> None:
@@ -48,7 +53,7 @@ class BatchEnv:
         # Rounded to 32 bits like Gymnasium's action space, or Humanoid's +-0.4 would be clipped at another place.
         limits = torch.from_numpy(physics.model.actuator_ctrlrange.astype(np.float32)).to(like)
         self.action_low, self.action_high = limits.unbind(-1)
-        self.action_size = len(limits)
+        self.action_size, self.discrete = len(limits), hasattr(task, "ACTIONS")
         self.horizon: int = task.HORIZON
         qpos0 = torch.from_numpy(physics.model.qpos0.copy()).to(like)
         self._starts = _StartStates(task, qpos0, physics.model.nv, seeds, episodes)

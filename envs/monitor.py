@@ -21,6 +21,7 @@ class Monitor:
         self.P, self.E, self.horizon = env.P, env.E, env.horizon
         self.obs_size, self.action_size = env.obs_size, env.action_size
         self.action_low, self.action_high = env.action_low, env.action_high
+        self.discrete = env.discrete
         self._return = torch.zeros_like(env.obs[..., 0])
         self._length = torch.zeros_like(env.elapsed)
         self._rewards: list[Tensor] = []

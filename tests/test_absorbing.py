@@ -94,6 +94,8 @@ def test_where_nobody_falls_it_is_0(of, measure):
 class Repeating:
     """Parallel episode e of learner p is of the kind `kinds[p][e]` again and again, whatever one does."""
 
+    discrete = False
+
     def __init__(self, kinds: Sequence[Sequence[tuple[int, bool]]]) -> None:
         self.P, self.E, self.horizon, self.obs_size, self.action_size = len(kinds), len(kinds[0]), 10**6, 1, 1
         self.action_low, self.action_high = torch.tensor([-1.0]), torch.tensor([1.0])
@@ -155,6 +157,8 @@ def test_an_unknown_measure_is_one_line():
 
 class Door:
     """An action above 0 ends the episode, others go on. The second observation is -1 or so, whatever one does."""
+
+    discrete = False
 
     def __init__(self, seeds: Sequence[int], episodes: int) -> None:
         self.P, self.E, self.horizon = len(seeds), episodes, HORIZON

@@ -112,18 +112,26 @@ MOVED = '''def bernoulli_entropy(logit: Tensor) -> Tensor:
     return (1 - logit.sigmoid()) * logit - logsigmoid(logit)
 '''
 IMPORT = "from algorithms.core.experience import Batch, Samples\n"
-LOCAL = "    {0} = model(batch.inputs())\n    return {0} if config.log_odds else softplus({0})\n"
+LOCAL = """    {0} = model(batch.inputs())
+    if config.log_odds:
+        return {0}
+    return logsigmoid({0}) if config.success_ends else softplus({0})
+"""
+CONSTANT = "    gradient_penalty: NonNegativeFloat = 1.0"
 
 
 @pytest.mark.slow
 def test_a_refactoring_is_adopted_and_nothing_is_computed_again(copy):
-    """A function moves to a new module, and a local variable has another name."""
+    """A function moves to a new module, a local variable has another name, and a number becomes a constant."""
     folder, old = copy
     before, before_delivered, _ = state(folder)
     header = "from torch import Tensor\nfrom torch.nn.functional import logsigmoid\n\n\n"
     (folder / "algorithms" / "core" / "coins.py").write_text(header + MOVED)
     moves = (MOVED, ""), (IMPORT, f"from algorithms.core.coins import bernoulli_entropy\n{IMPORT}")
-    new = edit(folder, "algorithms/gail.py", *moves, (LOCAL.format("logits"), LOCAL.format("odds")))
+    weight = "config.gradient_penalty * penalty"
+    named = (CONSTANT, f"    low: float = 0.0  # new\n{CONSTANT}"), (weight, f"config.low + {weight}")
+    renamed = LOCAL.format("logits"), LOCAL.format("odds")
+    new = edit(folder, "algorithms/gail.py", *moves, *named, renamed)
     exit_code, said = threefold(folder, "store", "adopt", old[:10])
     assert exit_code == 0, said
     assert said.splitlines()[-1] == (
@@ -141,7 +149,8 @@ def test_a_refactoring_is_adopted_and_nothing_is_computed_again(copy):
     was = json.loads(before_delivered[f"tiny/cells/{PART}/part.json"])
     for card in (entry / "result" / "part.json", folder / "results" / "tiny" / "cells" / PART / "part.json"):
         assert json.loads(card.read_text()) == was | {"made_from": made_from}
-    assert made_from == was["made_from"] | {"code": made_from["code"]}
+    config = was["made_from"]["config"] | {"low": 0.0}
+    assert made_from == was["made_from"] | {"code": made_from["code"], "config": config}
     provenance = json.loads((entry / "provenance.json").read_text())
     assert provenance == json.loads(delivered[f"tiny/provenance/{PART}.json"])
     (proof,) = provenance.pop("adopted")
@@ -168,6 +177,11 @@ def test_a_refactoring_is_adopted_and_nothing_is_computed_again(copy):
             "gradient_penalty: NonNegativeFloat = 1.0",
             "gradient_penalty: NonNegativeFloat = 1.5",
             f"error: {PART}: config.gradient_penalty: 1.0 in the old commit, 1.5 here; nothing is adopted, because",
+        ),
+        (
+            "    log_odds: bool = False",
+            "    more: float = 0.0  # new\n    log_odds: bool = True",
+            f"error: {PART}: config.log_odds: False in the old commit, True here; nothing is adopted, because",
         ),
     ],
 )

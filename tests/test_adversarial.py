@@ -44,6 +44,8 @@ PLAIN = Config(loop=LoopConfig(reward_steps=2))
 class Chain:
     """States 0, 1, 2, 3, then the end, whatever one does. Episode e also has a time limit, `limits[e]`."""
 
+    discrete = False
+
     def __init__(self, population: int, limits: Sequence[int]) -> None:
         self.P, self.E, self.horizon, self.obs_size, self.action_size = population, len(limits), NEVER, 4, 1
         self.action_low, self.action_high = torch.tensor([-1.0]), torch.tensor([1.0])
@@ -201,6 +203,8 @@ def test_samples_and_returns_weigh_the_absorbing_state_alike():
 
 class Door:
     """One state; an action above 0 ends the episode, others go on for at most 10 steps."""
+
+    discrete = False
 
     def __init__(self) -> None:
         self.P, self.E, self.horizon, self.obs_size, self.action_size = 2, 4, 10, 1, 1

@@ -18,7 +18,7 @@ from threefold.base.errors import InputError
 SEEDS = [4, 9, 4]
 # All that BC reads of an env.
 ENV = SimpleNamespace(
-    obs_size=3, action_size=2, action_low=torch.tensor([-2.0, -0.5]), action_high=torch.tensor([2, 0.5])
+    obs_size=3, action_size=2, discrete=False, action_low=torch.tensor([-2.0, -0.5]), action_high=torch.tensor([2, 0.5])
 )
 SCALE = torch.tensor([2.0, 0.5])
 WEIGHT, BIAS = torch.tensor([[1.0, -0.5], [0.0, 0.3], [-2.0, 0.1]]), torch.tensor([0.5, -0.2])

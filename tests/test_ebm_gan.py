@@ -8,11 +8,12 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.stats import binomtest, kstest, norm
+from scipy.stats import binomtest, chisquare, kstest, norm
 from torch import Tensor
 from torch.distributions import Normal
 
 from algorithms import ebm_gan
+from algorithms.core.actions import CategoricalActions, GaussianActions
 from algorithms.core.adversarial import LoopConfig
 from algorithms.core.density import GaussianMixture
 from algorithms.core.experience import Batch, Samples
@@ -33,14 +34,14 @@ def mean_action(obs: Tensor) -> Tensor:
     return obs[..., :1] * 0.5 - obs[..., 1:] ** 2
 
 
-def conditional(obs: Tensor) -> tuple[Tensor, Tensor]:
-    return mean_action(obs), LOG_STD.to(obs.dtype)
+def acting() -> GaussianActions:
+    return GaussianActions(mean_action, LOG_STD)
 
 
 def model_of(config: ebm_gan.Config = CONFIG) -> ebm_gan.Reward:
     """With a policy and shares of the absorbing state, and nothing round about its q_phi."""
     model = ebm_gan.Reward(2, 1, Generators(SEEDS, "weights"), config)
-    model.q.conditional, model.q.share = conditional, torch.tensor([0.2, 0.6])
+    model.q.actions, model.q.share = acting(), torch.tensor([0.2, 0.6])
     g = torch.Generator().manual_seed(0)
     model.q.density.fit(torch.randn(2, 30, 2, generator=g) * torch.tensor([1.0, 0.4]), torch.ones(2, 30), 2)
     return model
@@ -94,7 +95,7 @@ def test_dimensions_left_out_have_no_part_in_q():
     model, b = model_of(), batch()
     model.q.density.kept = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     inputs = model.q.kept(b.inputs())
-    log_pi = model.q.pi(inputs[..., :2]).log_prob(b.action).sum(-1)
+    log_pi = model.q.actions.log_prob(inputs[..., :2], b.action, CONFIG.noise)
     x = torch.stack([inputs[..., 0], inputs[..., 3]], -1)
     parts = [
         log_pi + model.q.density.log_prob(inputs[..., :2]) + math.log(0.9),
@@ -125,7 +126,7 @@ def test_a_tenth_of_the_generator_is_the_wide_gaussian():
 def test_logit_reward_and_loss_by_hand():
     config = replace(CONFIG, noise=0.0, defensive=0.0)
     model, x = model_of(config).double(), batch()
-    x = Batch(*(getattr(x, f.name).double() for f in fields(Batch)))
+    x = Batch(*(getattr(x, f.name).double() for f in fields(Batch) if f.name != "discrete"))
     y = replace(x, obs=-x.obs)
     loss = ebm_gan.loss(model, Fixed(x), Fixed(y), config)
     logits = [-model.energy(b.inputs()) - model.log_q(b.inputs()) - model.log_z[:, None] for b in (x, y)]
@@ -146,7 +147,7 @@ def test_energies_of_many_actions_are_those_of_each(hidden):
 def test_conditional_log_z_equals_quadrature():
     """log of the integral over actions of exp(-E(s, a)); it takes the place of log q_phi(s)."""
     model, obs = model_of(replace(CONFIG, conditional=True, actions=4000)), 0.5 * torch.randn(2, 3, 2)
-    log_pi = model.q.pi(obs).log_prob(mean_action(obs)).sum(-1)
+    log_pi = model.q.actions.log_prob(obs, mean_action(obs), CONFIG.noise)
     found = model.log_q(alive(obs, mean_action(obs))) - log_pi - (1 - model.q.share[:, None]).log()
     for i in range(3):
 
@@ -207,7 +208,7 @@ def test_the_optimal_logit_is_the_ratio_of_densities_whatever_q_is(right):
     model.q.density = Table(shares.double().log())
     model.q.share = (POLICY[5:] / 60).double()
     width = 0.5 * math.log(2 * math.pi)  # of a standard normal action, which is 0 and so has density one in these units
-    model.q.conditional = lambda obs: (obs[..., :1] * 0, torch.full((1, 1, 1), -width).double())
+    model.q.actions = GaussianActions(lambda obs: obs[..., :1] * 0, torch.full((1, 1, 1), -width).double())
     expert, policy = source(EXPERT), source(POLICY)
     optimizer = searcher(model.parameters())
 
@@ -236,7 +237,7 @@ def samples(obs: Tensor, action: Tensor, size: Sequence[int], share: float) -> S
     zero = torch.zeros(obs.shape[:2])
     rows = Batch(obs, action, obs, zero, zero, zero)
     draws = Generators(SEEDS, "samples")
-    return Samples(rows, torch.tensor(size), torch.full((2,), share), draws, conditional=conditional)
+    return Samples(rows, torch.tensor(size), torch.full((2,), share), draws, actions=acting())
 
 
 @pytest.mark.parametrize("defensive", [0.0, 0.2])
@@ -254,7 +255,7 @@ def test_the_three_estimates_of_log_z_find_a_known_one(defensive):
     n = 6000
     share = 7 / math.exp(truth)
     policy = samples(draws.normal(n, 2), draws.normal(n, 1) * 1.3, [n, n], 0.3)
-    policy.conditional = lambda obs: (obs[..., :1] * 0, torch.full((2, 1, 1), math.log(1.3)))
+    policy.actions = GaussianActions(lambda obs: obs[..., :1] * 0, torch.full((2, 1, 1), math.log(1.3)))
     expert = samples(draws.normal(n, 2), draws.normal(n, 1), [n // 2, n // 2], share)
     model.prepare(expert, policy, config)
     ebm_gan.loss(model, expert, policy, config)
@@ -315,3 +316,65 @@ def test_training_reports_all_of_it_and_learners_stay_apart(form):
     assert all(m.isfinite().all() for m in both.metrics.values())
     for name, metric in alone.metrics.items():
         torch.testing.assert_close(both.metrics[name][1:], metric, rtol=1e-4, atol=1e-4)
+
+
+# Discrete actions
+
+
+def logits(obs: Tensor) -> Tensor:
+    """Of three actions, at observations of two numbers."""
+    return torch.cat([obs, obs[..., :1] - 2 * obs[..., 1:]], -1)
+
+
+def discrete_model(config: ebm_gan.Config = CONFIG) -> ebm_gan.Reward:
+    model = ebm_gan.Reward(2, 3, Generators(SEEDS, "weights"), config)
+    model.q.actions, model.q.share = CategoricalActions(logits, 3), torch.tensor([0.2, 0.6])
+    return model
+
+
+def every_action(obs: Tensor) -> Tensor:
+    """Inputs `[3, P, N, 6]`: each observation with each action."""
+    return torch.stack([alive(obs, a.expand(*obs.shape[:-1], 3)) for a in torch.eye(3)])
+
+
+def test_q_of_discrete_actions_is_normalised():
+    """Over observations, the three actions and the atom, the wide share included."""
+    model, line = discrete_model(replace(CONFIG, base_std=1.0)), torch.linspace(-6, 6, 49)
+    grid = torch.cartesian_prod(line, line).expand(2, -1, -1)
+    total = model.log_q(every_action(grid)[0]).exp() + sum(model.log_q(x).exp() for x in every_action(grid)[1:])
+    torch.testing.assert_close(total.sum(1) * 0.25**2 + model.q.share, torch.ones(2), rtol=2e-3, atol=0)
+
+
+def test_q_of_a_discrete_action_has_its_probability():
+    model, obs = discrete_model(replace(CONFIG, defensive=0.0)), torch.randn(2, 5, 2)
+    for action, inputs in enumerate(every_action(obs)):
+        of_obs = model.q.density.log_prob(obs) + (1 - model.q.share[:, None]).log()
+        probability = (model.log_q(inputs) - of_obs).exp()
+        torch.testing.assert_close(probability, logits(obs).softmax(-1)[..., action])
+
+
+def test_conditional_log_z_of_discrete_actions_is_exact():
+    model, obs = discrete_model(replace(CONFIG, conditional=True)), torch.randn(2, 5, 2)
+    exact = torch.stack([-model.energy(inputs) for inputs in every_action(obs)]).logsumexp(0)
+    torch.testing.assert_close(model.log_z_given(obs), exact)
+
+
+def test_samples_of_discrete_actions_are_drawn_from_q():
+    """One-hot, of the policy's frequencies where not defended; and uniform where all of it is."""
+    for defensive, expected in ((0.0, logits(torch.tensor([1.0, 0.5])).softmax(-1)), (0.99999, torch.ones(3) / 3)):
+        model = discrete_model(replace(CONFIG, defensive=defensive))
+        model.q.density.kept = torch.zeros(2, 2)  # every observation is 0 ...
+        model.q.actions = CategoricalActions(lambda obs: logits(obs + torch.tensor([1.0, 0.5])), 3)  # ... seen as this
+        action = model.q.sample(20_000)[..., 3:]
+        assert torch.equal(action.sort(-1).values, torch.tensor([0.0, 0.0, 1.0]).expand_as(action))
+        for p in range(2):
+            counts = action[p].sum(0).tolist()
+            assert chisquare(counts, (20_000 * expected.double() / expected.double().sum()).numpy()).pvalue > 1e-3
+
+
+def test_no_noise_falls_on_discrete_actions():
+    model, action = discrete_model(), torch.eye(3)[None, [0, 2, 1]].expand(2, -1, -1)
+    obs, zero = torch.randn(2, 3, 2), torch.zeros(2, 3)
+    noisy = model.q.noisy(Batch(obs, action, obs, zero, zero, zero, True))
+    assert torch.equal(noisy[..., 3:], action)
+    assert (noisy[..., :2] != obs).all()

@@ -349,8 +349,8 @@ def test_other_demonstrations_are_another_part(params, key):
 def test_another_model_is_another_part(params, tmp_path, monkeypatch):
     before = folders(params, "gail")
     path = tmp_path / "inverted_pendulum.xml"
-    path.write_bytes(envs.model_path(envs.load(TASK)).read_bytes() + b"\n")
-    monkeypatch.setattr(envs, "model_path", lambda task: path)
+    path.write_bytes(envs.model_files(envs.load(TASK))[0].read_bytes() + b"\n")
+    monkeypatch.setattr(envs, "model_files", lambda task: [path])
     assert not set(folders(params, "gail").values()) & set(before.values())
 
 

@@ -33,9 +33,9 @@ def assert_equal(a, b):
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_the_nine_tasks_are_found():
+def test_the_tasks_are_found():
     short = "Ant HalfCheetah Hopper Humanoid InvertedDoublePendulum InvertedPendulum Reacher Swimmer Walker2d"
-    assert {f"{name}-v5" for name in short.split()} <= set(TASKS)
+    assert {f"{name}-v5" for name in short.split()} | {"CartPole-v1", "Acrobot-v1", "MountainCar-v0"} <= set(TASKS)
     assert sorted(TASKS) == TASKS
 
 
@@ -134,7 +134,8 @@ def test_inactive_worlds_stand_still(name, monkeypatch):
     for row in actions(env, 20):
         mj_step.reset_mock()
         one = env.step(row, active)
-        assert mj_step.call_count == 2  # no physics for the others: the time saved is real
+        # No physics for the others: the time saved is real. Equations of a task's own move all at once.
+        assert mj_step.call_count == (0 if env.discrete else 2)
         other = twin.step(row)
         assert_equal([x[active] for x in one], [x[active] for x in other])
         assert all(x.isfinite().all() for x in one)
@@ -157,6 +158,17 @@ def test_actions_are_clipped(name):
     env, twin = (envs.make(name, seeds=[0], episodes=2) for _ in range(2))
     action = 5 * actions(env, 10)
     assert_equal(rollout(env, action), rollout(twin, action.clamp(env.action_low, env.action_high)))
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if hasattr(envs.load(name), "ACTIONS")])
+def test_a_discrete_action_is_a_one_hot_vector_or_acts_as_its_largest_number(name):
+    env, twin = (envs.make(name, seeds=[0], episodes=2) for _ in range(2))
+    assert (env.discrete, env.action_size) == (True, env.task.ACTIONS)
+    action = actions(env, 20)
+    assert_equal(rollout(env, action), rollout(twin, torch.eye(env.action_size)[action.argmax(-1)]))
+    env, twin = (envs.make(name, seeds=[0], episodes=2) for _ in range(2))
+    first = torch.eye(env.action_size)[0].expand(5, 1, 2, -1)
+    assert_equal(rollout(env, first), rollout(twin, torch.full_like(first, float("nan"))))
 
 
 def test_32_bit_actions_are_taken():
@@ -235,7 +247,7 @@ def test_monitor_hides_the_reward():
     step = twin.step(torch.ones(1, 2, 2))
     assert_equal(returned, [step.next_obs, step.terminal, step.truncated])
     public = {name for name in dir(monitor) if not name.startswith("_")}
-    sizes = {"P", "E", "obs_size", "action_size", "action_low", "action_high", "horizon", "elapsed"}
+    sizes = {"P", "E", "obs_size", "action_size", "discrete", "action_low", "action_high", "horizon", "elapsed"}
     assert public == sizes | {"obs", "step", "take_rewards", "take_episodes", "state_dict", "load_state_dict"}
     assert torch.equal(monitor.obs, twin.obs)
 

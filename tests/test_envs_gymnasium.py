@@ -1,13 +1,14 @@
 """Every task, step for step and episode after episode, against Gymnasium's own environment.
 
 The physics is the same C code doing the same operations in the same order, so the states are equal to the last bit, and
-even the chaotic tasks (all that touch the ground) stay together: none of them is tested for fewer steps.
+even the chaotic tasks (all that touch the ground) stay together: none of them is tested for fewer steps. Tasks with
+discrete actions repeat Gymnasium's operations in torch; Gymnasium shows their states in 32 bit.
 """
 
 import inspect
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -19,14 +20,20 @@ from scipy.stats import ks_2samp
 import envs
 
 TASKS = [name for name in envs.names() if name in gymnasium.registry]
+DISCRETE = [name for name in TASKS if hasattr(envs.load(name), "ACTIONS")]
+MUJOCO = [name for name in TASKS if name not in DISCRETE]
 STEPS = 1100  # more than every horizon
 P, E = 3, 1
 TOLERANCE = 1e-9
-CONTACT_TASKS = [name for name in TASKS if "cfrc_ext" in envs.load(name).FIELDS]  # observe the contact forces
+CONTACT_TASKS = [name for name in MUJOCO if "cfrc_ext" in envs.load(name).FIELDS]  # observe the contact forces
 ENDLESS = [name for name in TASKS if inspect.getdoc(envs.load(name).terminal) == "Never."]
 
-# Linear feedback that holds the poles up, so that whole episodes are seen: action = -gains . (qpos, qvel).
+# Linear feedback that makes whole episodes seen: action = -gains . (qpos, qvel), which holds the poles up. Of discrete
+# actions it pushes by its sign, and pumps energy into the other two tasks.
 GAINS = {
+    "CartPole-v1": [-0.5, -20.0, -1.0, -3.0],
+    "Acrobot-v1": [0.0, 0.0, 1.0, 0.0],
+    "MountainCar-v0": [0.0, -1.0],
     "InvertedPendulum-v5": [-0.24, -4.67, -0.47, -0.79],
     "InvertedDoublePendulum-v5": [0.08, 0.8, 4.06, 0.15, 0.54, 0.6],
 }
@@ -35,6 +42,8 @@ GAINS = {
 def gym_env(name, env, world, **options):
     """Gymnasium's environment, whose resets begin where `env`'s world does."""
     inner: Any = gymnasium.make(name, disable_env_checker=True, **options)
+    if name in DISCRETE:
+        return OneHot(inner, lambda: state(env)[world])
 
     def reset_model():
         qpos, qvel = (field.flatten(0, 1)[world].numpy() for field in (env._state.qpos, env._state.qvel))
@@ -45,6 +54,30 @@ def gym_env(name, env, world, **options):
     return inner
 
 
+def state(env):
+    """Positions and speeds of every world, [W, nq + nv]."""
+    return torch.cat([env._state.qpos, env._state.qvel], -1).flatten(0, 1)
+
+
+class OneHot(gymnasium.Wrapper):
+    """A task with discrete actions that begins where `start` says and takes one-hot vectors."""
+
+    def __init__(self, inner, start):
+        super().__init__(inner)
+        self.start = start
+
+    def reset(self, **options):
+        self.env.reset(**options)
+        where, task = self.start().numpy(), cast(Any, self.unwrapped)
+        # Gymnasium's order of CartPole's numbers is place, speed, angle, speed.
+        task.state = where[[0, 2, 1, 3]] if task.spec.id == "CartPole-v1" else where.copy()
+        shown = task._get_ob() if task.spec.id == "Acrobot-v1" else task.state
+        return np.array(shown, np.float32), {}
+
+    def step(self, action):
+        return self.env.step(int(np.argmax(action.clip(0, 1))))
+
+
 def actions(name, env, generator):
     """Steady, random, and (for ClipAction) far too large: one way for each world. [P, E, A]."""
     uniform = torch.rand(P * E, env.action_size, generator=generator, dtype=torch.float64)
@@ -53,7 +86,10 @@ def actions(name, env, generator):
     action[2] *= 10
     if name in GAINS:
         x = torch.cat([env._state.qpos, env._state.qvel], -1).flatten(0, 1)[0]
-        action[0] = -(x @ torch.tensor(GAINS[name], dtype=torch.float64))
+        force = -(x @ torch.tensor(GAINS[name], dtype=torch.float64))
+        if env.discrete:  # the last action pushes forward, the first one back
+            force = torch.eye(env.action_size, dtype=torch.float64)[-1 if force > 0 else 0]
+        action[0] = force
     return action.view(P, E, -1)
 
 
@@ -65,7 +101,8 @@ def side_by_side(name, steps=STEPS, horizon=None):
     if horizon is not None:
         env.horizon = options["max_episode_steps"] = horizon
     gyms = [gym_env(name, env, world, **options) for world in range(P * E)]
-    gyms[2] = ClipAction(gyms[2])
+    if not env.discrete:
+        gyms[2] = ClipAction(gyms[2])
     generator = torch.Generator().manual_seed(0)
     ours, theirs = [], []
     their_obs = [gym.reset()[0] for gym in gyms]
@@ -87,7 +124,11 @@ def side_by_side(name, steps=STEPS, horizon=None):
 def test_episodes_equal_gymnasium(name):
     ours, theirs = side_by_side(name)
     for key in ("obs", "next_obs", "reward"):
-        np.testing.assert_allclose(getattr(ours, key), getattr(theirs, key), rtol=0, atol=TOLERANCE, err_msg=key)
+        a, b = getattr(ours, key), getattr(theirs, key)
+        if b.dtype == np.float32:
+            np.testing.assert_array_max_ulp(a.astype(np.float32), b, maxulp=1)
+        else:
+            np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE, err_msg=key)
     np.testing.assert_array_equal(ours.terminal, theirs.terminal)
     np.testing.assert_array_equal(ours.truncated, theirs.truncated)
 
@@ -107,7 +148,7 @@ def test_time_limit_equals_gymnasium(name):
     assert ours.truncated.any()
     np.testing.assert_array_equal(ours.truncated, theirs.truncated)
     np.testing.assert_array_equal(ours.terminal, theirs.terminal)
-    np.testing.assert_allclose(ours.obs, theirs.obs, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(ours.obs.astype(theirs.obs.dtype), theirs.obs, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -130,9 +171,12 @@ def test_spaces_equal_gymnasium(name):
     env = envs.make(name, seeds=[0], episodes=1)
     gym: Any = gymnasium.make(name)
     assert (env.obs_size,) == gym.observation_space.shape
+    assert env.horizon == gym.spec.max_episode_steps
+    if env.discrete:
+        assert env.action_size == gym.action_space.n
+        return
     np.testing.assert_array_equal(env.action_low, gym.action_space.low)
     np.testing.assert_array_equal(env.action_high, gym.action_space.high)
-    assert env.horizon == gym.spec.max_episode_steps
     assert gym.unwrapped.dt == pytest.approx(env.task.DT, rel=1e-12)
 
 
@@ -148,9 +192,14 @@ def test_reset_distribution_equals_gymnasium(name):
     theirs: list[np.ndarray] = []
     gym: Any = gymnasium.make(name).unwrapped
     gym.reset(seed=0)
-    gym.set_state = lambda qpos, qvel: theirs.append(np.concatenate([qpos, qvel]))  # no physics: the draw is enough
-    for _ in range(count):
-        gym.reset_model()
+    if env.discrete:
+        for _ in range(count):
+            gym.reset()
+            theirs.append(gym.state[[0, 2, 1, 3]] if name == "CartPole-v1" else gym.state)
+    else:
+        gym.set_state = lambda qpos, qvel: theirs.append(np.concatenate([qpos, qvel]))  # no physics: the draw is enough
+        for _ in range(count):
+            gym.reset_model()
     a, b = (_with_radii(x) for x in (np.concatenate(ours), np.stack(theirs)))
     constant = np.ptp(b, 0) == 0
     np.testing.assert_array_equal(a[:, constant], b[:, constant])

@@ -22,6 +22,7 @@ from envs.episodes import play
 from tests import crashing
 from tests.test_faults import KILLS
 from tests.test_run import ROOT, TASK, contents
+from tests.toy import gaussian
 from threefold.base.errors import InputError
 from threefold.base.workers import Team
 from threefold.experts import experts, training
@@ -79,8 +80,8 @@ def test_a_card_says_what_the_expert_is_worth_and_how_it_was_made(data, whole):
     assert card["env_steps"] % 64 == 0
     assert not card["reached"]
     assert {name: bar["reached"] for name, bar in card["bars"].items()}["return"] is False
-    assert card["std"] == pytest.approx(policy.log_std.exp().flatten().tolist())
-    assert card["entropy"] == pytest.approx(float(Normal(0, policy.log_std.exp()).entropy().sum()))
+    assert card["std"] == pytest.approx(gaussian(policy).log_std.exp().flatten().tolist())
+    assert card["entropy"] == pytest.approx(float(Normal(0, gaussian(policy).log_std.exp()).entropy().sum()))
     assert card["published"] is None  # for this task
     returns = play(envs.make(TASK, [CARD_SEED], CARD_EPISODES), policy).episode_return
     assert card["return_deterministic"]["mean"] == pytest.approx(float(returns.mean()))
@@ -187,7 +188,7 @@ def test_the_tasks_preset_comes_before_the_designs_own_constants(tmp_path, monke
     monkeypatch.setattr(training.envs, "preset", lambda task: {"ppo.log_std": -1.5, "ppo.gae": 0.5, "noise": 3.0})
 
     def watched(self):
-        found.append(self.policy.log_std.detach().clone())
+        found.append(gaussian(self.policy).log_std.detach().clone())
         return collect(self)
 
     monkeypatch.setattr(PPO, "collect", watched)
@@ -201,7 +202,7 @@ def test_the_bound_on_the_std_falls_linearly_in_its_logarithm(tmp_path, monkeypa
     found, collect = [], PPO.collect
 
     def widened(self):
-        self.policy.log_std.data += 5.0  # as if the updates had done so
+        gaussian(self.policy).log_std.data += 5.0  # as if the updates had done so
         return collect(self)
 
     def watched(job, policies, env_steps):
@@ -227,8 +228,8 @@ def test_without_a_schedule_the_std_is_free(tmp_path, monkeypatch, schedule):
     stds, collect = [], PPO.collect
 
     def widened(self):
-        stds.append(self.policy.log_std.detach().clone())
-        self.policy.log_std.data += 5.0
+        stds.append(gaussian(self.policy).log_std.detach().clone())
+        gaussian(self.policy).log_std.data += 5.0
         return collect(self)
 
     monkeypatch.setattr(PPO, "collect", widened)
@@ -374,6 +375,15 @@ def test_every_expert_is_the_one_that_params_asks_for_and_says_whether_it_reache
     assert card["bars"] == bars(design, card)
     assert card["reached"] == (not below(card))
     assert card["published"] == published(task)
-    assert card["entropy"] == pytest.approx(float(policy.entropy()))
+    assert card["entropy"] == pytest.approx(experts.entropy(policy, task), rel=1e-4)
     if design.play_log_std is not None:
-        assert float(policy.log_std.max()) <= design.play_log_std + 1e-6
+        assert float(gaussian(policy).log_std.max()) <= design.play_log_std + 1e-6
+
+
+@pytest.mark.parametrize("name", ["final_log_std", "play_log_std"])
+def test_discrete_actions_have_no_std_to_bound(tmp_path, name):
+    path = tmp_path / "params.yaml"
+    row = {"seeds": [0], "env_steps": 1, "parallel_episodes": 1, "required_return": 1, "ppo": {}, name: -1}
+    path.write_text(yaml.safe_dump({"experts": {"CartPole-v1": row}}))
+    with pytest.raises(InputError, match=rf"params\.yaml: experts\.CartPole-v1\.{name}: actions are discrete .*remove"):
+        read_design(path, "CartPole-v1")

@@ -59,6 +59,16 @@ def test_features_by_hand():
     assert end[0, 0].tolist() == pytest.approx([0, 0, 1, 0, 0, 0, 1e-4, 0, 1])
 
 
+def test_features_of_discrete_actions_by_hand():
+    """A block of the observation for each action, the flag, and 1."""
+    obs, zero = torch.tensor([[[2.0, -3.0]]]), torch.zeros(1, 1)
+    batch = Batch(obs, torch.tensor([[[0.0, 1.0, 0.0]]]), obs, zero, zero, zero, True)
+    block = [2, -3, 4e-4, 9e-4]
+    assert features(batch)[0, 0].tolist() == pytest.approx([*[0] * 4, *block, *[0] * 4, 0, 1])
+    end = features(batch.into_absorbing(torch.ones(1, 1, dtype=torch.bool)))
+    assert end[0, 0].tolist() == pytest.approx([*[0] * 12, 1, 1])
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_feature_expectations_are_exact(share):
     torch.testing.assert_close(source(0, share).mean(features), feature_means(source(0, share)))

@@ -21,7 +21,7 @@ from algorithms.core.experience import Batch, Demonstrations, Samples
 from algorithms.core.population import Generators, adam, descend
 from algorithms.core.ppo import PPOConfig
 from envs.monitor import Monitor
-from tests.toy import linears
+from tests.toy import gaussian, linears
 from threefold.experts import demonstrations
 
 SEEDS = [3, 8]
@@ -126,6 +126,17 @@ def test_the_reward_is_softplus_of_the_logit_positive_and_increasing():
     assert (reward.diff(dim=1) > 0).all()
 
 
+def test_where_success_ends_the_episode_the_reward_is_log_d_negative_and_increasing():
+    """log sigmoid(l) = l - softplus(l), and log_odds is l."""
+    made = model([1.0, 1.0], PLAIN)
+    b = batch(torch.tensor([[-50.0, -2.0, -1.0, 0.0, 1.0, 2.0, 50.0]] * 2))
+    reward = gail.reward(made, b, replace(PLAIN, success_ends=True))
+    expected = torch.tensor([-50.0, -2.126928, -1.313262, -0.693147, -0.313262, -0.126928, 0.0])
+    torch.testing.assert_close(reward, expected.expand(2, -1), rtol=0, atol=1e-5)
+    assert (reward.diff(dim=1) > 0).all()
+    assert torch.equal(gail.reward(made, b, replace(PLAIN, success_ends=True, log_odds=True)), made(b.inputs()))
+
+
 def test_a_trained_discriminator_is_high_for_the_expert_and_pays_more_there():
     constants = gail.Config(hidden=(8,), batch=200)
     made = gail.Reward(1, 1, Generators(SEEDS, "reward weights"), constants)
@@ -153,6 +164,8 @@ def test_it_ignores_how_likely_an_action_was_and_where_it_led():
 class Room:
     """Nothing changes and nothing ends: surviving is no merit."""
 
+    discrete = False
+
     def __init__(self) -> None:
         self.P, self.E, self.horizon, self.obs_size, self.action_size = len(SEEDS), 4, 10**6, 1, 1
         self.action_low, self.action_high = torch.tensor([-2.0]), torch.tensor([2.0])
@@ -176,7 +189,7 @@ def test_it_learns_what_the_expert_does_where_surviving_is_no_merit(wanted):
         ppo=PPOConfig(hidden=(), steps=64, epochs=4, minibatches=2, rate=0.02),
     )
     last = next(itertools.islice(gail.train(Room(), expert, SEEDS, constants), 24, None))
-    mean, std = last.policy(torch.ones(2, 1, 1)), last.policy.log_std.exp() * 2
+    mean, std = last.policy(torch.ones(2, 1, 1)), gaussian(last.policy).log_std.exp() * 2
     assert (mean - wanted).abs().max() < 0.4  # from 1.2; the two players circle around the answer
     assert std.max() < 1.2  # from 2, towards 0.6
 

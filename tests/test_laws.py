@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 import algorithms
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import CategoricalPolicy, GaussianPolicy
 from algorithms.core.ppo import Env
 from algorithms.core.progress import Progress
 from algorithms.core.state import pack, unpack
-from tests.toy import Puck, demonstrations
+from tests.toy import Kicked, Puck, demonstrations
 
 SEEDS, COUNTS = [5, 2, 11], [4, 1, 6]
 EPISODES, ITERATIONS = 3, 4
@@ -32,6 +32,7 @@ equal = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 nearly_equal = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-4)
 
 pytestmark = pytest.mark.parametrize("name", algorithms.names())
+both_kinds = pytest.mark.parametrize("kind", [Puck, Kicked])  # continuous actions, and discrete ones
 
 
 SIZES = {
@@ -71,17 +72,19 @@ class Look:
 def look(progress: Progress) -> Look:
     policy = progress.policy
     g = torch.Generator().manual_seed(0)
-    obs = (torch.rand(20, 2, generator=g) - 0.5).expand(len(policy.log_std), -1, -1)
+    obs = (torch.rand(20, 2, generator=g) - 0.5).expand(len(policy.normalizer.mean), -1, -1)
     state = {k: v.clone() for k, v in policy.state_dict().items() if k != "action_scale"}  # that is the task's
     models = {f"{name}.{k}": v.clone() for name, m in progress.models.items() for k, v in m.state_dict().items()}
-    return Look(progress, state | {"mean action": policy(obs).detach()}, models)
+    return Look(progress, state | {"head": policy.head(obs).detach()}, models)
 
 
-def run(method: ModuleType, learners: Sequence[int] = (0, 1, 2), poison: int | None = None) -> list[Look]:
+def run(
+    method: ModuleType, kind: type[Puck] = Puck, learners: Sequence[int] = (0, 1, 2), poison: int | None = None
+) -> list[Look]:
     """Train these of the three learners; `poison` makes NaN of that learner's policy after the first iteration."""
     seeds, counts = [SEEDS[p] for p in learners], [COUNTS[p] for p in learners]
-    env = Puck(seeds, EPISODES)
-    training = method.train(env, demonstrations(counts), seeds, small(method.Config()))
+    env = kind(seeds, EPISODES)
+    training = method.train(env, demonstrations(counts, kind.discrete), seeds, small(method.Config()))
     looks = []
     for progress in itertools.islice(training, ITERATIONS):
         looks.append(look(progress))
@@ -92,8 +95,8 @@ def run(method: ModuleType, learners: Sequence[int] = (0, 1, 2), poison: int | N
 
 
 @cache
-def together(name: str) -> list[Look]:
-    return run(algorithms.load(name))
+def together(name: str, kind: type[Puck] = Puck) -> list[Look]:
+    return run(algorithms.load(name), kind)
 
 
 def same(one: Look, other: Look, which: Sequence[int], others: Sequence[int]) -> None:
@@ -106,43 +109,48 @@ def only(learners: Sequence[int], tensors: dict[str, Tensor]) -> dict[str, Tenso
     return {name: tensor[list(learners)] for name, tensor in tensors.items()}
 
 
-def test_a_learner_trains_as_if_alone(name):
+@both_kinds
+def test_a_learner_trains_as_if_alone(name, kind):
     for p in range(3):
-        same(together(name)[-1], run(algorithms.load(name), [p])[-1], [p], [0])
+        same(together(name, kind)[-1], run(algorithms.load(name), kind, [p])[-1], [p], [0])
 
 
-def test_a_further_seed_changes_no_old_result(name):
+@both_kinds
+def test_a_further_seed_changes_no_old_result(name, kind):
     """Nor does it matter where a learner stands."""
-    same(together(name)[-1], run(algorithms.load(name), [0, 1])[-1], [0, 1], [0, 1])
-    same(together(name)[-1], run(algorithms.load(name), [2, 0])[-1], [2, 0], [0, 1])
+    same(together(name, kind)[-1], run(algorithms.load(name), kind, [0, 1])[-1], [0, 1], [0, 1])
+    same(together(name, kind)[-1], run(algorithms.load(name), kind, [2, 0])[-1], [2, 0], [0, 1])
 
 
-def test_learners_differ_and_learn(name):
+@both_kinds
+def test_learners_differ_and_learn(name, kind):
     """Or the tests above would show nothing."""
-    first, last = together(name)[0], together(name)[-1]
-    before, after = (at.policy["mean action"] for at in (first, last))
+    first, last = together(name, kind)[0], together(name, kind)[-1]
+    before, after = (at.policy["head"] for at in (first, last))
     for p, q in ((0, 1), (1, 2), (0, 2)):
         assert (after[p] - after[q]).abs().max() > 1e-3
     assert ((after - before).abs().amax((1, 2)) > 1e-3).all()
 
 
-def test_the_same_seeds_give_the_same_bits(name):
-    for a, b in zip(together(name), run(algorithms.load(name)), strict=True):
+@both_kinds
+def test_the_same_seeds_give_the_same_bits(name, kind):
+    for a, b in zip(together(name, kind), run(algorithms.load(name), kind), strict=True):
         torch.testing.assert_close(a.policy | a.models, b.policy | b.models, rtol=0, atol=0)
         torch.testing.assert_close(a.progress.metrics, b.progress.metrics, rtol=0, atol=0, equal_nan=True)
 
 
-def test_a_run_stopped_after_any_iteration_and_resumed_gives_the_same_bits(name):
+@both_kinds
+def test_a_run_stopped_after_any_iteration_and_resumed_gives_the_same_bits(name, kind):
     """Whatever a method carries from one iteration to the next must be in `Progress.state`."""
-    method, whole = algorithms.load(name), together(name)
+    method, whole = algorithms.load(name), together(name, kind)
     config = small(method.Config())
     for stop in range(1, ITERATIONS):
-        env = Puck(SEEDS, EPISODES)
-        (*_, last) = itertools.islice(method.train(env, demonstrations(COUNTS), SEEDS, config), stop)
+        env = kind(SEEDS, EPISODES)
+        (*_, last) = itertools.islice(method.train(env, demonstrations(COUNTS, kind.discrete), SEEDS, config), stop)
         saved = pack({"state": last.state.state_dict(), "env": env.state_dict()})
 
-        env = Puck(SEEDS, EPISODES)
-        training = method.train(env, demonstrations(COUNTS), SEEDS, config)
+        env = kind(SEEDS, EPISODES)
+        training = method.train(env, demonstrations(COUNTS, kind.discrete), SEEDS, config)
         fresh, saved = next(training), unpack(saved)  # any iteration makes the objects that are put back
         fresh.state.load_state_dict(saved["state"])
         env.load_state_dict(saved["env"])
@@ -153,8 +161,9 @@ def test_a_run_stopped_after_any_iteration_and_resumed_gives_the_same_bits(name)
             torch.testing.assert_close(a.progress.metrics, b.progress.metrics, rtol=0, atol=0, equal_nan=True)
 
 
-def test_a_learner_that_becomes_nan_is_reported_and_its_neighbours_do_not_notice(name):
-    sound, spoilt = together(name), run(algorithms.load(name), poison=1)
+@both_kinds
+def test_a_learner_that_becomes_nan_is_reported_and_its_neighbours_do_not_notice(name, kind):
+    sound, spoilt = together(name, kind), run(algorithms.load(name), kind, poison=1)
     for a, b in zip(sound, spoilt, strict=True):
         same(a, b, [0, 2], [0, 2])
         metrics = (only([0, 2], at.progress.metrics) for at in (a, b))
@@ -167,11 +176,12 @@ def alive(at: Look) -> Tensor:
     return torch.stack(list(at.progress.finite.values())).all(0)
 
 
-def test_progress_has_a_number_of_each_learner(name):
-    looks = together(name)
+@both_kinds
+def test_progress_has_a_number_of_each_learner(name, kind):
+    looks = together(name, kind)
     for at in looks:
         assert isinstance(at.progress, Progress)
-        assert isinstance(at.progress.policy, GaussianPolicy)
+        assert isinstance(at.progress.policy, CategoricalPolicy if kind.discrete else GaussianPolicy)
         assert at.progress.metrics
         assert all(m.shape == (3,) and not m.requires_grad for m in at.progress.metrics.values())
         assert at.progress.finite

@@ -1,11 +1,12 @@
-"""The Gaussian policy against torch's own distributions, and its way through a file."""
+"""Both kinds of policy against torch's own distributions, and their way through a file."""
 
 import pytest
 import safetensors.torch
 import torch
-from torch.distributions import Independent, Normal
+from scipy.stats import chisquare
+from torch.distributions import Independent, Normal, OneHotCategorical
 
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import CategoricalPolicy, GaussianPolicy, Policy
 from algorithms.core.population import Generators
 from tests.toy import linears
 
@@ -48,7 +49,9 @@ def test_log_density_takes_scaled_numbers():
 
 def test_entropy_is_that_of_the_scaled_action():
     policy = made()
-    torch.testing.assert_close(policy.entropy(), distribution(policy, torch.zeros(3, 1, 4)).entropy()[:, 0])
+    torch.testing.assert_close(
+        policy.entropy(torch.empty(0)), distribution(policy, torch.zeros(3, 1, 4)).entropy()[:, 0]
+    )
 
 
 @pytest.mark.parametrize("log_std", [-5.0, 0.0, 2.0])
@@ -109,3 +112,72 @@ def test_a_selected_learner_is_a_copy():
             parameter.fill_(float("nan"))
     policy.normalizer.update(torch.randn(3, 50, 4) * 100)
     assert torch.equal(one(obs), before)
+
+
+# Categorical
+
+
+def categorical(hidden: tuple[int, ...] = (8, 6)) -> CategoricalPolicy:
+    """Policies over three actions that are no longer near their start."""
+    policy, g = CategoricalPolicy(4, 3, hidden, Generators(SEEDS, "weights")), Generators(SEEDS, "test")
+    linears(policy.logits)[-1].weight.data *= 100
+    linears(policy.logits)[-1].bias.data = g.normal(1, 3)
+    policy.normalizer.update(g.normal(50, 4) * 3 + 1)
+    return policy
+
+
+def test_categorical_log_prob_and_entropy_are_those_of_torch():
+    policy, obs = categorical(), torch.randn(3, 20, 4) * 3
+    head = policy.head(policy.normalizer(obs))
+    expected = OneHotCategorical(logits=head)
+    action = expected.sample()
+    torch.testing.assert_close(policy.log_prob(obs, action), expected.log_prob(action))
+    torch.testing.assert_close(policy.log_density(head, action), expected.log_prob(action))
+    torch.testing.assert_close(policy.entropy(head), expected.entropy().mean(1))
+    assert expected.entropy().std(1).min() > 0.01  # it does depend on the state
+
+
+def test_categorical_actions_are_drawn_with_their_probabilities():
+    policy, obs, n = categorical(), torch.randn(3, 1, 4), 20_000
+    noise = Generators(SEEDS, "actions").normal(n, 3)
+    action = policy.act(obs.expand(-1, n, -1), noise)
+    assert torch.equal(action.sort(-1).values, torch.tensor([0.0, 0.0, 1.0]).expand_as(action))
+    probability = policy.head(policy.normalizer(obs))[:, 0].softmax(-1).detach().double()
+    for p in range(3):
+        assert chisquare(action[p].sum(0).tolist(), n * (probability[p] / probability[p].sum()).numpy()).pvalue > 1e-3
+
+
+def test_the_deterministic_categorical_policy_takes_the_likeliest_action():
+    policy, obs = categorical(), torch.randn(3, 20, 4)
+    head = policy.head(policy.normalizer(obs))
+    assert torch.equal(policy(obs), torch.eye(3)[head.argmax(-1)])
+
+
+def test_an_untrained_categorical_policy_is_nearly_uniform():
+    policy = CategoricalPolicy(4, 3, (8,), Generators(SEEDS, "weights"))
+    head = policy.head(torch.randn(3, 50, 4))
+    assert (head.softmax(-1) - 1 / 3).abs().max() < 0.02
+    assert torch.equal(policy.action_scale, torch.ones(3))
+
+
+@pytest.mark.parametrize("far", [30.0, 1e4])
+def test_certain_categorical_policies_have_finite_numbers(far):
+    """Gumbel noise of the largest and smallest normal numbers, and log probabilities of actions never taken."""
+    policy = categorical(())
+    linears(policy.logits)[-1].bias.data = torch.tensor([0.0, far, -far]).expand(3, 1, 3).clone()
+    obs = torch.zeros(3, 2, 4)
+    noise = torch.tensor([[-9.0, 9.0, 0.0], [30.0, -30.0, 0.0]]).expand(3, 2, 3)
+    assert torch.equal(policy.act(obs, noise).sum(-1), torch.ones(3, 2))
+    assert policy.log_prob(obs, torch.eye(3)[None, :2].expand(3, -1, -1)).isfinite().all()
+    assert policy.entropy(policy.head(obs)).isfinite().all()
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 6)])
+def test_a_categorical_population_survives_a_file_and_a_learner_its_selection(hidden):
+    policy, obs = categorical(hidden), torch.randn(3, 9, 4)
+    again = Policy.from_tensors(safetensors.torch.load(safetensors.torch.save(policy.state_dict())))
+    assert isinstance(again, CategoricalPolicy)
+    assert torch.equal(again.head(obs), policy.head(obs))
+    for p in range(3):
+        one = policy.select(p)
+        torch.testing.assert_close(one.head(obs[p : p + 1]), policy.head(obs)[p : p + 1], rtol=1e-6, atol=1e-6)

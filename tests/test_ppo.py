@@ -17,7 +17,7 @@ from algorithms.core.population import Generators
 from algorithms.core.ppo import PPO, PPOConfig, ReturnScale, generalized_advantages
 from envs.episodes import play
 from envs.monitor import Monitor
-from tests.toy import HORIZON, Puck, linears
+from tests.toy import HORIZON, Puck, gaussian, linears
 
 SEEDS = [3, 8]
 SMALL = PPOConfig(hidden=(8,), steps=20, epochs=3, minibatches=4)
@@ -80,13 +80,13 @@ def test_collect_acts_by_the_policy_with_each_seeds_own_noise():
 def test_the_first_policys_std_is_a_constant():
     """In units of half the action range, 2; all else is as without it."""
     first, other = puck(), puck(replace(SMALL, log_std=-1.0))
-    assert (other.policy.log_std == -1).all()
-    assert (first.policy.log_std == 0).all()
+    assert (gaussian(other.policy).log_std == -1).all()
+    assert (gaussian(first.policy).log_std == 0).all()
     e, z = other.collect(), Generators(SEEDS, "actions").normal(20, 3, 1)
     mean = torch.stack([other.policy(e.obs[:, t]) for t in range(20)], 1)
     torch.testing.assert_close(e.action, mean + 2.0 * math.exp(-1) * z)
-    for name, parameter in first.policy.mean.named_parameters():
-        assert torch.equal(parameter, dict(other.policy.mean.named_parameters())[name])
+    for name, parameter in gaussian(first.policy).mean.named_parameters():
+        assert torch.equal(parameter, dict(gaussian(other.policy).mean.named_parameters())[name])
 
 
 # Advantages
@@ -197,7 +197,7 @@ def test_the_clipped_surrogate_and_its_gradient_by_hand():
     0.5    -1.0         0.8 x -1 = -0.8       0, clipped
     """
     ppo = puck(PPOConfig(hidden=(), clip=0.2))
-    linears(ppo.policy.mean)[0].bias.data.fill_(0.5)
+    linears(gaussian(ppo.policy).mean)[0].bias.data.fill_(0.5)
     linears(ppo.value)[0].bias.data.fill_(2.0)
     ratio = torch.tensor([1.0, 1.5, 0.5, 1.5, 0.5])
     advantage, target = torch.tensor([2.0, 2.0, 2.0, -1.0, -1.0]), torch.tensor([2.0, 1.0, 4.0, 2.0, 2.0])
@@ -207,17 +207,19 @@ def test_the_clipped_surrogate_and_its_gradient_by_hand():
     surrogate, value_error = (2 + 2.4 + 1 - 1.5 - 0.8) / 5, (0 + 1 + 4 + 0 + 0) / 5
     torch.testing.assert_close(loss, torch.full((2,), 0.5 * value_error - surrogate))
     loss.sum().backward()
-    torch.testing.assert_close(linears(ppo.policy.mean)[0].bias.grad, torch.full((2, 1, 1), -(2 + 0 + 1 - 1.5 + 0) / 5))
+    torch.testing.assert_close(
+        linears(gaussian(ppo.policy).mean)[0].bias.grad, torch.full((2, 1, 1), -(2 + 0 + 1 - 1.5 + 0) / 5)
+    )
     torch.testing.assert_close(linears(ppo.value)[0].bias.grad, torch.full((2, 1, 1), (0 + 1 - 2 + 0 + 0) / 5))
     # d log density / d log std = z^2 - 1 = 0 one std from the mean
-    torch.testing.assert_close(ppo.policy.log_std.grad, torch.zeros(2, 1, 1))
+    torch.testing.assert_close(gaussian(ppo.policy).log_std.grad, torch.zeros(2, 1, 1))
 
 
 def test_the_entropy_bonus_has_its_weight():
     plain, bonus = puck(PPOConfig(hidden=())), puck(PPOConfig(hidden=(), entropy_weight=0.3))
     rows = torch.randn(2, 7, 6)
     for ppo in (plain, bonus):
-        ppo.policy.log_std.data = torch.tensor([-1.0, 0.5])[:, None, None]
+        gaussian(ppo.policy).log_std.data = torch.tensor([-1.0, 0.5])[:, None, None]
     entropy = torch.stack([Normal(0.0, torch.tensor(s).exp()).entropy() for s in (-1.0, 0.5)])
     torch.testing.assert_close(bonus._loss(rows), plain._loss(rows) - 0.3 * entropy)
 
@@ -244,7 +246,7 @@ def test_the_first_ratio_is_one_and_later_ones_are_not(monkeypatch):
     ratios, loss = [], ppo._loss
 
     def watched(rows: Tensor) -> Tensor:
-        log_prob = ppo.policy.log_density(ppo.policy.mean(rows[..., :2]), rows[..., 2:3])
+        log_prob = ppo.policy.log_density(gaussian(ppo.policy).mean(rows[..., :2]), rows[..., 2:3])
         ratios.append((log_prob - rows[..., 3]).exp().detach())
         return loss(rows)
 

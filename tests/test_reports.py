@@ -346,9 +346,45 @@ def test_published_numbers_stand_beside_ours(given):
 def test_published_reacher_is_the_row_without_entropy_bonus(tmp_path):
     budget = {"Reacher-v5": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [4, 11, 18]}}
     path = synthetic.design(tmp_path, tasks=["Reacher-v5"], budget=budget)
-    published = inputs._published(load(path))
+    published = inputs._published(load(path), "gail_table3.csv")
     gail = published[published["row"] == "gail"].set_index("demonstrations")
     assert gail["episode_return"].to_dict() == {4: -67.23, 11: -6.06, 18: -8.25}
+
+
+def test_published_runs_average_to_the_published_table():
+    """The runs are the authors' logs, the table is the paper's: the same numbers by two ways."""
+    runs, paper = (pd.read_csv(inputs.PUBLISHED / f"gail_{name}.csv") for name in ("runs", "table3"))
+    key = ["task", "trajectories", "method"]
+    both = paper.set_index(key)["mean"].to_frame("paper").join(runs.groupby(key)["mean"].mean(), how="inner")
+    assert len(both) == 60  # three classic tasks, four methods and numbers; Reacher, three numbers and four rows
+    np.testing.assert_allclose(both["paper"], both["mean"], rtol=0.01, atol=0.1)
+    assert runs.groupby(key).size().eq(7).all()
+
+
+def test_runs_are_shown_one_by_one(tmp_path):
+    """MountainCar, 4 trajectories, GTAL: three of the paper's seven runs are stuck at -200, random's return."""
+    budget = {"MountainCar-v0": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [4]}}
+    path = synthetic.design(tmp_path, tasks=["MountainCar-v0"], methods=["bc", "gtal"], budget=budget)
+    synthetic.fill(path)
+    collect(load(path))
+    given = inputs.read(path)
+    table = tables.tables(given)["runs"]
+    data = table.data.set_index(["row", "source"])
+    assert sorted(data.loc[("gtal", "published"), "episode_return"])[:3] == [-200, -200, -200]
+    assert data.loc[("gtal", "ours"), "score"].tolist() == sorted(
+        given.stratum("MountainCar-v0", "gtal", 4)["score"], reverse=True
+    )
+    shown = table.shown.set_index("Method").loc[style.label("gtal")]
+    assert shown["Scores, published"].endswith("0.00, 0.00, 0.00")
+    assert shown["Returns, published"].endswith("−200.0, −200.0, −200.0")
+    assert shown["Our mean"] == "within"
+    assert table.opens == {"Scores, ours": ["MountainCar-v0/bc", "MountainCar-v0/gtal"]}
+
+
+def test_our_mean_among_published_runs():
+    published = pd.Series([0.2, 0.9])
+    found = [tables._against_spread(pd.Series(x, dtype=float), published) for x in ([0.1], [0.2, 0.6], [0.91], [])]
+    assert found == ["below", "within", "above", tables.NONE]
 
 
 def test_csv_tables_hold_numbers(report):

@@ -1,6 +1,7 @@
 """Whole trajectories: which episodes are found, what is drawn of them, and how likely the recent policies made them."""
 
 import math
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -13,7 +14,7 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPO, PPOConfig
 from algorithms.core.trajectories import Episodes, Window, complete
-from tests.toy import HORIZON, Puck, demonstrations
+from tests.toy import HORIZON, Puck, demonstrations, gaussian
 from threefold.base.errors import InputError
 
 SEEDS = [3, 8]
@@ -55,7 +56,7 @@ def history() -> tuple[Window, list[Experience], list[GaussianPolicy]]:
     rollouts, policies = [], []
     for _ in range(5):
         rollouts.append(ppo.collect())
-        policies.append(GaussianPolicy.from_tensors({k: v.clone() for k, v in ppo.policy.state_dict().items()}))
+        policies.append(gaussian(deepcopy(ppo.policy)))
         window.append(rollouts[-1], ppo.policy)
         ppo.improve(lambda e: -e.obs[..., 0].abs(), rollouts[-1])
     return window, rollouts, policies
@@ -177,7 +178,7 @@ def test_a_learner_without_episodes_weighs_nothing():
     rollout = ppo.collect()
     rollout.terminal[0], rollout.truncated[0] = False, False
     window.append(rollout, ppo.policy)
-    tau = draw(window.policy(), ppo.policy, n=4)
+    tau = draw(window.policy(), gaussian(ppo.policy), n=4)
     assert not tau.weight[0].any()
     assert tau.weight[1].any()
     assert tau.log_mixture.isfinite().all()

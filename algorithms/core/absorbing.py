@@ -6,7 +6,8 @@ the learnt reward decides what the end is worth. All that concerns it is here: s
 occupancy measure, the return of a terminal step, and trajectories that are extended by it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Batch:
     terminal: Tensor  # [P, N], 1 where the task ended (a time limit is no end)
     log_prob: Tensor  # [P, N], nats, of `action` under the current policy
     absorbing: Tensor  # [P, N]
+    discrete: bool = False  # whether an action is a one-hot vector
 
     def inputs(self) -> Tensor:
         """Return `[obs (1 - f), f, action (1 - f)]`, `[P, N, O + 1 + A]`, f = `absorbing`: to learn from."""
@@ -38,15 +40,15 @@ class Batch:
     def take(self, index: Tensor) -> "Batch":
         """Return rows `index` `[P, n]` of each learner."""
         learner = torch.arange(index.shape[0], device=index.device)[:, None]
-        return Batch(*(getattr(self, f.name)[learner, index] for f in fields(self)))
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "discrete"}
+        return replace(self, **{name: x[learner, index] for name, x in columns.items()})
 
     def into_absorbing(self, which: Tensor) -> "Batch":
         """Return the batch with the samples `which` `[P, N]` (bool) replaced by absorbing ones."""
         stay = (~which).to(self.obs.dtype)
         x = stay[..., None]
-        return Batch(
-            self.obs * x, self.action * x, self.next_obs * x, self.terminal * stay, self.log_prob * stay, 1 - stay
-        )
+        columns = (self.obs * x, self.action * x, self.next_obs * x, self.terminal * stay, self.log_prob * stay)
+        return Batch(*columns, 1 - stay, self.discrete)
 
     def end(self) -> "Batch":
         """Return one sample of each learner, `[P, 1]`, in the absorbing state."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from algorithms.core.absorbing import MEASURES, Batch, share_of_episodes, share_of_steps, with_end
 from algorithms.core.constants import PositiveFloat
 from algorithms.core.experience import Demonstrations, Experience, Samples, Transitions
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import Policy
 from algorithms.core.population import Generators, adam, descend, finite
 from algorithms.core.ppo import PPO, Env, PPOConfig
 from algorithms.core.progress import Progress
@@ -118,7 +118,7 @@ def imitate(
 @torch.no_grad()
 def episode_reward(
     model: nn.Module,
-    policy: GaussianPolicy,
+    policy: Policy,
     reward: Callable[[Any, Batch, Any], Tensor],
     experience: Experience,
     config: Config,
@@ -135,21 +135,17 @@ def episode_reward(
 
 
 @torch.no_grad()
-def expert_samples(
-    policy: GaussianPolicy, demonstrations: Demonstrations, generators: Generators, config: Config
-) -> Samples:
+def expert_samples(policy: Policy, demonstrations: Demonstrations, generators: Generators, config: Config) -> Samples:
     """Return the expert's transitions as the losses see them, with `log_prob` under the current policy."""
     d = demonstrations
     pool = Transitions(*(x.expand(len(generators), *x.shape) for x in (d.obs, d.action, d.next_obs, d.terminal)))
     share = share_of_episodes(d.lengths, d.ended, d.used, config.ppo.discount, config.loop.absorbing_share)
     share = share * config.loop.absorbing
-    return Samples(pool, d.size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
+    return Samples(pool, d.size, share, generators, partial(_standardised, policy), policy.actions())
 
 
 @torch.no_grad()
-def policy_samples(
-    policy: GaussianPolicy, recent: Sequence[Experience], generators: Generators, config: Config
-) -> Samples:
+def policy_samples(policy: Policy, recent: Sequence[Experience], generators: Generators, config: Config) -> Samples:
     """Return the transitions of the recent rollouts as the losses see them."""
     columns = zip(*(experience.transitions() for experience in recent), strict=True)
     rows = Transitions(*(torch.cat(column, 1) for column in columns))
@@ -157,30 +153,23 @@ def policy_samples(
     size = torch.full_like(time[:, 0], time.shape[1])
     share = share_of_steps(time, rows.terminal, config.ppo.discount, config.loop.absorbing_share)
     share = share * config.loop.absorbing
-    return Samples(rows, size, share, generators, partial(_standardised, policy), partial(_conditional, policy))
+    return Samples(rows, size, share, generators, partial(_standardised, policy), policy.actions())
 
 
-def _add_trajectories(
-    window: Window, expert: Samples, policy: Samples, acting: GaussianPolicy, horizon: int | None
-) -> None:
+def _add_trajectories(window: Window, expert: Samples, policy: Samples, acting: Policy, horizon: int | None) -> None:
     for samples, episodes in ((expert, window.expert()), (policy, window.policy())):
         samples.whole = partial(episodes.draw, standardise=partial(_standardised, acting), horizon=horizon)
 
 
-def _conditional(policy: GaussianPolicy, obs: Tensor) -> tuple[Tensor, Tensor]:
-    fixed = {name: p.detach() for name, p in policy.mean.named_parameters()}
-    return torch.func.functional_call(policy.mean, fixed, (obs,)), policy.log_std.detach()
-
-
 @torch.no_grad()
-def _standardised(policy: GaussianPolicy, rows: Transitions) -> Batch:
+def _standardised(policy: Policy, rows: Transitions) -> Batch:
     obs, action = policy.normalizer(rows.obs), rows.action / policy.action_scale
     terminal = rows.terminal.to(obs.dtype)
-    log_prob = policy.log_density(policy.mean(obs), action)
-    return Batch(obs, action, policy.normalizer(rows.next_obs), terminal, log_prob, torch.zeros_like(terminal))
+    log_prob, absorbing = policy.log_density(policy.head(obs), action), torch.zeros_like(terminal)
+    return Batch(obs, action, policy.normalizer(rows.next_obs), terminal, log_prob, absorbing, policy.discrete)
 
 
-def _start_statistics(policy: GaussianPolicy, demonstrations: Demonstrations) -> None:
+def _start_statistics(policy: Policy, demonstrations: Demonstrations) -> None:
     obs = demonstrations.obs[: demonstrations.rows].expand(len(demonstrations.counts), -1, -1)
     used = torch.arange(demonstrations.rows, device=obs.device) < demonstrations.size[:, None]
     policy.normalizer.update(obs, used)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from algorithms.core.absorbing import Batch
+from algorithms.core.actions import Actions
 from algorithms.core.population import Generators
 from threefold.base.errors import InputError
 
@@ -54,14 +55,13 @@ class Samples:
         absorbing_share: Tensor,
         generators: Generators,
         standardise: Callable[[Any], Batch] = lambda rows: rows,
-        conditional: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+        actions: Actions | None = None,
     ) -> None:
         """Offer the first `size[p]` of learner p's `rows` `[P, M]`, and absorbing ones in the given share `[P]`.
 
-        `standardise` makes a batch of those that are drawn. `conditional(obs)` gives mean and log std of the current
-        policy's action, `[P, N, A]` and `[P, 1, A]`.
+        `standardise` makes a batch of those that are drawn; `actions` are those of the current policies.
         """
-        self.absorbing_share, self.conditional = absorbing_share, conditional
+        self.absorbing_share, self.actions = absorbing_share, actions
         self.whole: Callable[..., Trajectories] | None = None  # `Episodes.draw` of n, generators and segment
         self._rows, self._size, self._generators, self._standardise = rows, size, generators, standardise
 

@@ -5,13 +5,12 @@ Everything is in standard units. Inputs are `[P, N, O + 1 + A]`: observation, fl
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
 from torch.nn.functional import pad
 
+from algorithms.core.actions import Actions
 from algorithms.core.density import GaussianMixture
 from algorithms.core.experience import Batch, Samples, average
 from algorithms.core.population import Generators
@@ -21,11 +20,12 @@ class Generator(nn.Module):
     """q(x) = q_phi(s) pi(a|s), with instance noise on s and a, beside an atom for the absorbing state.
 
     A `defensive` share of what is not absorbed is a wide Gaussian (Hesterberg 1995), of density and samples alike.
+    Discrete actions have no noise, and in the wide share they are uniform.
     Observations that hardly vary are left out.
     """
 
     share: Tensor
-    conditional: Callable[[Tensor], tuple[Tensor, Tensor]]  # mean and log std of the current policy
+    actions: Actions  # of the current policies
 
     def __init__(
         self,
@@ -45,8 +45,8 @@ class Generator(nn.Module):
 
     def follow(self, expert: Samples, policy: Samples) -> None:
         """Take the policy's actions, its absorbing share, and which observations vary for either source."""
-        assert policy.conditional is not None
-        self.conditional = policy.conditional
+        assert policy.actions is not None
+        self.actions = policy.actions
         self.share = policy.absorbing_share.clamp(min=1 / policy.rows.obs.shape[1])  # the atom is never impossible
         self.density.kept = (expert.varies() | policy.varies()).to(self.share.dtype)
 
@@ -60,41 +60,40 @@ class Generator(nn.Module):
     def log_prob(self, inputs: Tensor, of_obs: Tensor) -> Tensor:
         """Return log q `[P, N]`, with `of_obs` `[P, N]` in the place of log q_phi(s)."""
         obs, absorbing, action = inputs.split(self.sizes, -1)
-        log_q = of_obs + self.pi(obs).log_prob(action).sum(-1)
+        log_q = of_obs + self.actions.log_prob(obs, action, self.noise)
         if self.defensive:
-            dimensions = self.density.kept.sum(1, keepdim=True) + self.sizes[2]
-            normal = -self.wide(obs, action) - dimensions * math.log(self.wide_std * math.sqrt(2 * math.pi))
-            log_q = torch.logaddexp(log_q + math.log(1 - self.defensive), normal + math.log(self.defensive))
+            dimensions = self.density.kept.sum(1, keepdim=True) + self.actions.dimensions
+            wide = -self.wide(obs, action) - dimensions * math.log(self.wide_std * math.sqrt(2 * math.pi))
+            wide = wide - self.actions.log_number
+            log_q = torch.logaddexp(log_q + math.log(1 - self.defensive), wide + math.log(self.defensive))
         return torch.lerp(log_q + (-self.share).log1p()[:, None], self.share.log()[:, None], absorbing[..., 0])
 
     def wide(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Return the wide Gaussian's energy |x|^2 / (2 std^2) `[...]` of `[..., O]` and `[..., A]`."""
-        return (obs.square().sum(-1) + action.square().sum(-1)) / (2 * self.wide_std**2)
+        """Return the wide Gaussian's energy |x|^2 / (2 std^2) `[...]` of `[..., O]` and `[..., A]`.
 
-    def pi(self, obs: Tensor) -> Normal:
-        """Return the policy's density of actions that have instance noise on them."""
-        mean, log_std = self.conditional(obs)
-        std = ((2 * log_std).exp() + self.noise**2).sqrt()
-        return Normal(mean, std, validate_args=False)  # which would raise if one learner is NaN
+        Of discrete actions, which are equally likely there, x has the observation only.
+        """
+        return (obs.square().sum(-1) + self.actions.squares(action)) / (2 * self.wide_std**2)
 
     def sample(self, n: int) -> Tensor:
         """Return n inputs that are not absorbed."""
         obs = self.density.sample(self.draws.uniform(n), self.draws.normal(n, self.sizes[0]))
-        pi = self.pi(obs)
-        return self.defended(alive(obs, pi.mean + pi.stddev * self.draws.normal(*pi.mean.shape[1:])))
+        return self.defended(alive(obs, self.actions.draw(obs, self.draws.normal(n, self.sizes[2]), self.noise)))
 
     def defended(self, inputs: Tensor) -> Tensor:
         """Return the policy's inputs, but for the share that the wide Gaussian has."""
         n, flag = inputs.shape[1], inputs[..., self.sizes[0], None]
         obs, _, action = (self.wide_std * self.draws.normal(n, sum(self.sizes))).split(self.sizes, -1)
         replaced = (self.draws.uniform(n, 1) < self.defensive) & (flag == 0)
-        return torch.where(replaced, self.kept(alive(obs, action)), inputs)
+        return torch.where(replaced, self.kept(alive(obs, self.actions.wide(action))), inputs)
 
     def noisy(self, batch: Batch) -> Tensor:
         """Return the batch's inputs with instance noise."""
         inputs = batch.inputs()
         obs, flag, action = (self.noise * self.draws.normal(*inputs.shape[1:])).split(self.sizes, -1)
-        return self.kept(inputs + torch.cat([obs, 0 * flag, action], -1) * (1 - batch.absorbing[..., None]))
+        return self.kept(
+            inputs + torch.cat([obs, 0 * flag, self.actions.noise(action)], -1) * (1 - batch.absorbing[..., None])
+        )
 
     def kept(self, inputs: Tensor) -> Tensor:
         """Return the inputs without the observations that hardly vary."""

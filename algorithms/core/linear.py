@@ -14,8 +14,14 @@ SQUARE_SCALE = 0.01  # Ho & Ermon 2016, the authors' code (`sqscale`)
 def features(batch: Batch) -> Tensor:
     """Return `[x, (0.01 x)^2, 1]`, `[P, N, 2 (O + 1 + A) + 1]`, of the inputs x: observation, absorbing flag, action.
 
-    These are Ho & Ermon's (arXiv 1606.03476, the authors' code) plus the flag, which says how often the task ended.
+    Of discrete actions each has a block `[s, (0.01 s)^2]` of the observation s, zero where another action was taken:
+    `[P, N, 2 O A + 2]` with the flag and 1. These are Ho & Ermon's (arXiv 1606.03476, the authors' code) plus the flag,
+    which says how often the task ended.
     """
+    if batch.discrete:
+        s, flag = batch.obs * (1 - batch.absorbing[..., None]), batch.absorbing[..., None]
+        block = torch.cat([s, (SQUARE_SCALE * s).square()], -1)
+        return torch.cat([(batch.action[..., None] * block[..., None, :]).flatten(-2), flag, torch.ones_like(flag)], -1)
     x = batch.inputs()
     return torch.cat([x, (SQUARE_SCALE * x).square(), torch.ones_like(x[..., :1])], -1)
 
@@ -31,10 +37,9 @@ class LinearReward(nn.Module):
     weight: Tensor
 
     def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Any) -> None:
-        """Start from weights of 0."""
+        """Start without weights: the first loss solves for them."""
         super().__init__()
-        shape = (len(generators), 2 * (obs_size + 1 + action_size) + 1)
-        self.register_buffer("weight", torch.zeros(shape, device=generators.device))  # [P, D]
+        self.register_buffer("weight", torch.zeros(len(generators), 0, device=generators.device))  # [P, D]
 
     def forward(self, batch: Batch) -> Tensor:
         """Return rewards `[P, N]`."""

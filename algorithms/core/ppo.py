@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat, Share
 from algorithms.core.experience import Experience
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import policy_for
 from algorithms.core.population import Generators, adam, descend, mlp
 from algorithms.core.state import State
 from threefold.base.errors import InputError
@@ -29,6 +29,7 @@ class Env(Protocol):
     horizon: int  # steps after which an episode is truncated
     obs_size: int
     action_size: int
+    discrete: bool  # whether an action is a one-hot vector
     action_low: Tensor  # [A]
     action_high: Tensor  # [A]
 
@@ -77,8 +78,7 @@ class PPO:
         self.env, self.config = env, config
         device = env.obs.device
         weights = Generators(seeds, "weights", device)
-        scale = (env.action_high - env.action_low) / 2
-        self.policy = GaussianPolicy(env.obs_size, scale, config.hidden, weights, config.log_std)
+        self.policy = policy_for(env, config.hidden, weights, config.log_std)
         self.value = mlp(env.obs_size, config.hidden, 1, weights)
         self.optimizer = adam([*self.policy.parameters(), *self.value.parameters()], config.rate)
         self._actions = Generators(seeds, "actions", device)
@@ -112,7 +112,7 @@ class PPO:
         The running observation statistics are updated on the rollout afterwards, so that the policy that is improved
         is the one that acted.
         """
-        rows, old_entropy = self._training_rows(reward_function, experience), self.policy.entropy().detach()
+        rows, old_entropy = self._training_rows(reward_function, experience), self._entropy(experience)
         config, size = self.config, rows.shape[1] // self.config.minibatches
         order = self._minibatches.permutations(config.epochs, rows.shape[1])
         flat, learner = rows.flatten(0, 1), torch.arange(len(rows), device=rows.device)[:, None] * rows.shape[1]
@@ -127,12 +127,18 @@ class PPO:
         """Return the clipped surrogate plus the value error, `[P]`, on rows as `_training_rows` packs them."""
         O, A = self.env.obs_size, self.env.action_size
         obs, action, (old, advantage, target) = batch[..., :O], batch[..., O : O + A], batch[..., O + A :].unbind(-1)
-        ratio = (self.policy.log_density(self.policy.mean(obs), action) - old).exp()
+        head = self.policy.head(obs)
+        ratio = (self.policy.log_density(head, action) - old).exp()
         clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
         surrogate = torch.minimum(ratio * advantage, clipped * advantage).mean(1)
         error = (self.value(obs)[..., 0] - target).square().mean(1)
         loss = 0.5 * error - surrogate
-        return loss - self.config.entropy_weight * self.policy.entropy() if self.config.entropy_weight else loss
+        return loss - self.config.entropy_weight * self.policy.entropy(head) if self.config.entropy_weight else loss
+
+    @torch.no_grad()
+    def _entropy(self, experience: Experience) -> Tensor:
+        """Return the mean entropy `[P]` of the policies in the states of a rollout."""
+        return self.policy.entropy(self.policy.head(self.policy.normalizer(experience.obs.flatten(1, 2))))
 
     @torch.no_grad()
     def _training_rows(self, reward_function: RewardFunction, experience: Experience) -> Tensor:
@@ -149,7 +155,7 @@ class PPO:
         target = (advantage + value).flatten(1)
         advantage = advantage.flatten(1)
         advantage = (advantage - advantage.mean(1, keepdim=True)) / (advantage.std(1, keepdim=True) + 1e-8)
-        old = self.policy.log_density(self.policy.mean(obs), action)
+        old = self.policy.log_density(self.policy.head(obs), action)
         return torch.cat([obs, action, torch.stack([old, advantage, target], -1)], -1)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import Policy
 from algorithms.core.state import State
 
 
@@ -14,7 +14,7 @@ class Progress:
 
     iteration: int
     env_steps: int  # environment steps that each learner has used
-    policy: GaussianPolicy
+    policy: Policy
     metrics: dict[str, Tensor]  # [P] each
     finite: dict[str, Tensor]  # [P] bool each: a learner for which one is false has failed, and its name says where
     models: dict[str, nn.Module] = field(default_factory=dict)  # what was learnt beside the policy

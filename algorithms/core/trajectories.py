@@ -11,7 +11,7 @@ from torch import Tensor
 from algorithms.core.absorbing import Batch, extended, stepwise
 from algorithms.core.experience import Demonstrations, Experience, Trajectories, Transitions
 from algorithms.core.partition import log_mean_exp
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import Policy
 from algorithms.core.population import Generators
 
 Kept = TypeVar("Kept")
@@ -78,7 +78,7 @@ class Recent:
         """Return them, the oldest first."""
         return list(self._rollouts.values())
 
-    def append(self, rollout: Experience, policy: GaussianPolicy) -> None:
+    def append(self, rollout: Experience, policy: Policy) -> None:
         """Add a rollout and the policy that made it."""
         self._rollouts.pop(self._number - self._recent, None)
         self._rollouts[self._number] = rollout
@@ -110,12 +110,12 @@ class Window(Recent):
         """Keep the last `recent` of both. Raises `InputError` for demonstrations without whole trajectories."""
         super().__init__(recent, demonstrations)
         self._expert = demonstrations.whole()
-        self._samplers: dict[int, GaussianPolicy] = {}
+        self._samplers: dict[int, Policy] = {}
         self._log_prob: dict[tuple[int, int], Tensor] = {}  # [P, .] of actions of a rollout, or of the expert's (-1)
         self._new: Tensor | None = None  # [P, E]: whether the oldest rollout begins with a new episode; None: all do
 
     @torch.no_grad()
-    def append(self, rollout: Experience, policy: GaussianPolicy) -> None:
+    def append(self, rollout: Experience, policy: Policy) -> None:
         """Add a rollout and the policy that made it."""
         self._samplers[self._number] = deepcopy(policy)
         if len(self._rollouts) == self._recent:
@@ -138,9 +138,7 @@ class Window(Recent):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a saved state."""
         super().load_state_dict(state)
-        self._samplers = self._numbered(
-            GaussianPolicy.from_tensors(self._on_device(kept)) for kept in state["samplers"]
-        )
+        self._samplers = self._numbered(Policy.from_tensors(self._on_device(kept)) for kept in state["samplers"])
         self._new = None if state["new"] is None else self._on_device({"new": state["new"]})["new"]
         self._log_prob = {}
 

@@ -1,4 +1,4 @@
-"""Physics engines: W worlds of one model, behind a few verbs."""
+"""Physics engines, and equations of a task's own: W worlds of one model, behind a few verbs."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -6,11 +6,13 @@ from typing import Protocol
 import mujoco
 from torch import Tensor
 
+from envs.physics.equations import Model
+
 
 class Physics(Protocol):
     """What `BatchEnv` asks of an engine. Masks `which` are [W] bool; floats have the engine's type."""
 
-    model: mujoco.MjModel
+    model: mujoco.MjModel | Model
 
     def state(self) -> dict[str, Tensor]:
         """The fields of all worlds, [W, ...] each: the same memory every time, overwritten by reset and step."""

@@ -2,7 +2,8 @@
 
 Both trees compute truncated parts (threefold.cells.prefix) on this machine, with the same data and interpreter. If all
 their files agree, row by row and bit for bit, what the old tree's results are made from is rewritten, and their
-provenance names both commits. At the first difference nothing is adopted.
+provenance names both commits. At the first difference nothing is adopted. A constant that the old tree's Config lacks
+counts as code: the old results are made with whatever stood in its place.
 
 It proves what it computes: the first iterations of one part of every cell whose code differs. It cannot see what shows
 only later, in other parts, or on a GPU. With `all` iterations those parts are computed to their end.
@@ -103,7 +104,7 @@ def _cases(design: Design, root: Path, tree: Path, scratch: Path) -> list[Case]:
     cases = [Case(place, theirs[place.entry.name]) for place in grid(design) if place.entry.name in theirs]
     for case in cases:
         for key, before, after in _differences(case.made_from, case.place.entry.inputs):
-            if not key.startswith("code."):
+            if not (key.startswith("code.") or (key.startswith("config.") and before == NOTHING)):
                 raise InputError(_refusal(f"{case.name}: {key}", before, after) + ", because more than code differs")
     return [case for case in cases if case.made_from != case.place.entry.inputs]
 
@@ -181,7 +182,7 @@ def content(path: Path) -> dict[str, str]:
         return {f"tensor {name}": _described(tensor) for name, tensor in safetensors.torch.load(data).items()}
     if path.suffix == ".json":
         part = json.loads(data)
-        return {key: str(value) for key, value in (part | {"made_from": {**part["made_from"], "code": None}}).items()}
+        return {key: str(value) for key, value in part.items() if key != "made_from"}  # which `_cases` compares
     columns, *rows = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
     return {"columns": columns} | {f"row {k}": row for k, row in enumerate(rows, start=1)}
 

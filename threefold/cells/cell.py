@@ -75,10 +75,12 @@ class Cell:
 
     @cached_property
     def _data(self) -> dict[str, str]:
-        model = envs.model_path(envs.load(self.task))
+        files = envs.model_files(envs.load(self.task))
         card = data.read_card(self.demonstrations_folder)
         used = {key: str(card[key]) for key in ("sha256", "every", "whole")}
-        return {model.name: checksum(model)} | {f"demonstrations.{key}": value for key, value in used.items()}
+        return {file.name: checksum(file) for file in files} | {
+            f"demonstrations.{key}": value for key, value in used.items()
+        }
 
     def entry(self, part: Part) -> Entry:
         """Return where a part is computed."""

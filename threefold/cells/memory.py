@@ -18,10 +18,12 @@ KEPT, KEPT_WHOLE, MADE = 4, 8, 10
 
 def refuse_too_many(task: str, learners: int, episodes: int, config: Any, free: int) -> None:
     """Raise `InputError`, with the number that fits, unless a cell's physics and learning fit into `free` bytes."""
-    from envs.physics import warp  # takes seconds to import, which only its users shall pay
+    env = envs.make(task, [0], 1)
+    each = learning_bytes(config, env.obs_size, env.action_size)
+    if envs.model_files(env.task):  # a task's own equations need next to nothing
+        from envs.physics import warp  # takes seconds to import, which only its users shall pay
 
-    model = envs.model(envs.load(task))
-    each = WORLDS["cuda"] * warp.bytes_per_world(model) + learning_bytes(config, _obs_size(task), model.nu)
+        each += WORLDS["cuda"] * warp.bytes_per_world(envs.model(env.task))
     if learners * episodes * each > free:
         raise InputError(
             f"budget.{task}.parallel_episodes: {episodes} episodes of {learners} learners need about "
@@ -50,7 +52,3 @@ def learning_bytes(config: Any, obs_size: int, action_size: int) -> int:
     row = 2 * obs_size + action_size + 1
     kept = loop.recent * row * (KEPT_WHOLE if loop.trajectories else KEPT)
     return FLOAT * ppo.steps * (kept + MADE * (row + max(ppo.hidden)))
-
-
-def _obs_size(task: str) -> int:
-    return envs.make(task, [0], 1).obs_size

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 import envs
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import Policy
 from envs.episodes import play
 from threefold.base.files import checksum, checksums, replacing, write_json
 from threefold.cells.provenance import card
@@ -24,7 +24,7 @@ REFERENCE = "reference"
 SEED = 0  # one population of one: its episodes start where the first learner's do
 
 
-def measure(design: Design, task: str, policy: GaussianPolicy) -> list[dict[str, object]]:
+def measure(design: Design, task: str, policy: Policy) -> list[dict[str, object]]:
     """Return one row per episode of the random and the expert's policies."""
     env = envs.make(task, [EVALUATION_SEEDS + SEED], design.evaluation.episodes)
     behaviours = {
@@ -43,7 +43,6 @@ def measure(design: Design, task: str, policy: GaussianPolicy) -> list[dict[str,
 def made_from(design: Design, task: str) -> dict[str, Any]:
     """Return all that decides the bytes of a task's reference cell."""
     module, folder = envs.load(task), design.root / "data" / "experts" / task
-    model = envs.model_path(module)
     return plain(
         {
             "task": task,
@@ -51,7 +50,7 @@ def made_from(design: Design, task: str) -> dict[str, Any]:
             "episodes": design.evaluation.episodes,
             "code": code.checksums(__name__, module.__name__),
             "data": {
-                model.name: checksum(model),
+                **{file.name: checksum(file) for file in envs.model_files(module)},
                 "policy.safetensors": str(experts.load(task, folder)[1]["sha256"]),
             },
         }

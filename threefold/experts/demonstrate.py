@@ -21,7 +21,7 @@ from pydantic import PositiveInt, ValidationError
 from torch import Tensor
 
 import envs
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import Policy
 from algorithms.core.population import Generators
 from threefold.base import yaml
 from threefold.base.errors import InputError
@@ -118,7 +118,7 @@ def refuse_weak(where: Path | str, expert: Mapping[str, Any], consent: str, play
             )
 
 
-def stochastic(policy: GaussianPolicy, seed: int) -> Callable[[Tensor], Tensor]:
+def stochastic(policy: Policy, seed: int) -> Callable[[Tensor], Tensor]:
     """Return `act(obs [1, E, O])` that draws actions of a population of one."""
     noise = Generators([seed], "demonstrations")
     return lambda obs: policy.act(obs, noise.normal(obs.shape[1], policy.action_scale.numel()))

@@ -70,12 +70,17 @@ def load(
 
 
 def idle(folder: Path, task: str, counts: Sequence[int], device: torch.device | str = "cpu") -> Demonstrations:
-    """Return demonstrations by an expert that always outputs 0, as many and subsampled as those in `folder`: a control.
+    """Return demonstrations by an expert that always outputs 0, or the first action: a control.
+
+    They are as many and subsampled as those in `folder`.
 
     A method's score on them shows what the task gives away to an imitator of any expert.
     """
-    every, size = read_card(folder)["every"], envs.model(envs.load(task)).nu
-    trajectories, _ = roll_out(lambda obs: obs.new_zeros(*obs.shape[:-1], size), task, 0, max(counts), every)
+    every, env = read_card(folder)["every"], envs.make(task, [0], 1)
+    action = torch.zeros(env.action_size)
+    if env.discrete:
+        action[0] = 1
+    trajectories, _ = roll_out(lambda obs: action.expand(*obs.shape[:-1], -1), task, 0, max(counts), every)
     return _demonstrations(vars(trajectories), every, True, counts, device)
 
 

@@ -18,11 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 import envs
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import GaussianPolicy, Policy
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPOConfig
 from envs import device as devices
-from envs.episodes import Episodes, play
+from envs.episodes import Episodes, play, rollout
 from envs.physics.native import default_threads
 from threefold.base import yaml
 from threefold.base.errors import InputError
@@ -44,14 +44,15 @@ CARD_SEED = 90_000  # apart from those of training, of its contests and of demon
 PUBLISHED = code.ROOT / "threefold" / "report" / "published" / "gail_table1.csv"
 
 
-def deterministic(policy: GaussianPolicy) -> Any:
+def deterministic(policy: Policy) -> Any:
     """Return `act(obs [P, E, O])` that plays the mean action."""
     return lambda obs: policy(obs)
 
 
-def stochastic(policy: GaussianPolicy, seed: int) -> Any:
+def stochastic(policy: Policy, seed: int) -> Any:
     """Return `act(obs [P, E, O])` that draws actions from one generator per learner."""
-    generators = Generators([seed] * policy.log_std.shape[0], "evaluation", policy.log_std.device)
+    population, device = len(policy.normalizer.mean), policy.action_scale.device
+    generators = Generators([seed] * population, "evaluation", device)
     return lambda obs: policy.act(obs, generators.normal(*obs.shape[1:-1], policy.action_scale.numel()))
 
 
@@ -62,7 +63,7 @@ def uniform(env: envs.BatchEnv, seed: int) -> Any:
     return lambda obs: low + (high - low) * generators.uniform(env.E, env.action_size)
 
 
-def measure(policy: GaussianPolicy, task: str, seed: int = CARD_SEED) -> dict[str, dict[str, float]]:
+def measure(policy: Policy, task: str, seed: int = CARD_SEED) -> dict[str, dict[str, float]]:
     """Return the returns of the deterministic and the stochastic expert and of random actions, 200 episodes each."""
     env = envs.make(task, [seed], CARD_EPISODES)
     return {
@@ -84,6 +85,16 @@ def summary(episodes: Episodes) -> dict[str, float]:
         "mean_length": float(episodes.length[0].double().mean()),
         "terminated": int(episodes.terminated[0].sum()),
     }
+
+
+@torch.no_grad()
+def entropy(policy: Policy, task: str, seed: int = CARD_SEED) -> float:
+    """Return the mean entropy of a population of one over the states of its stochastic play."""
+    env = envs.make(task, [seed], CARD_EPISODES)
+    obs = env.obs.float()  # a Gaussian's is the same in every state: these do
+    if policy.discrete:
+        obs = torch.cat([obs[active] for obs, _, _, active in rollout(env, stochastic(policy, seed))])[None]
+    return float(policy.entropy(policy.head(policy.normalizer(obs))))
 
 
 def bars(design: Design, returns: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
@@ -128,7 +139,7 @@ def published(task: str) -> dict[str, Any] | None:
     return None
 
 
-def describe(task: str, design: Design, champion: Champion, policy: GaussianPolicy, device: str) -> dict[str, Any]:
+def describe(task: str, design: Design, champion: Champion, policy: Policy, device: str) -> dict[str, Any]:
     """Measure a champion; return its card."""
     returns = measure(policy, task)
     reached = bars(design, returns)
@@ -138,8 +149,8 @@ def describe(task: str, design: Design, champion: Champion, policy: GaussianPoli
         "published": published(task),
         "bars": reached,
         "reached": all(bar["reached"] for bar in reached.values()),
-        "entropy": float(policy.entropy().detach()),  # nats, of an action in units of half its range, as is
-        "std": policy.log_std.detach().exp().flatten().tolist(),
+        "entropy": entropy(policy, task),  # nats, of an action in units of half its range, as is
+        "std": policy.log_std.detach().exp().flatten().tolist() if isinstance(policy, GaussianPolicy) else None,
         "seed": champion.seed,
         "env_steps": champion.env_steps,
         "design": asdict(design),
@@ -149,7 +160,7 @@ def describe(task: str, design: Design, champion: Champion, policy: GaussianPoli
     }
 
 
-def save(folder: Path, policy: GaussianPolicy, card: dict[str, Any]) -> None:
+def save(folder: Path, policy: Policy, card: dict[str, Any]) -> None:
     """Write weights and card together, or nothing."""
     weights = safetensors.torch.save({k: v.contiguous() for k, v in policy.state_dict().items()})
     card = card | {"sha256": hashlib.sha256(weights).hexdigest()}
@@ -158,7 +169,7 @@ def save(folder: Path, policy: GaussianPolicy, card: dict[str, Any]) -> None:
         (fresh / "card.json").write_text(json.dumps(card, indent=2) + "\n")
 
 
-def load(task: str, folder: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
+def load(task: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
     """Return the expert of a task as a population of one, and its card.
 
     Raises `InputError` when the folder, the card or the weights are missing, altered or of another task.
@@ -177,7 +188,7 @@ def load(task: str, folder: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
     if hashlib.sha256(weights).hexdigest() != card.get("sha256"):
         raise InputError(f"{folder / 'policy.safetensors'}: sha256 differs from the card's (altered or cut); {remake}")
     try:
-        return GaussianPolicy.from_tensors(safetensors.torch.load(weights)), card
+        return Policy.from_tensors(safetensors.torch.load(weights)), card
     except (IndexError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError):
         raise InputError(f"{folder / 'policy.safetensors'}: no policy's weights; {remake}") from None
 
@@ -194,15 +205,20 @@ def read_design(path: Path, task: str) -> Design:
         known = [field.name for field in fields(Design)]
         raise InputError(f"{path}: {explain(error, known, 'experts', task)}") from None
     replaced(PPOConfig(), design.ppo, f"{path}: experts.{task}.ppo")
+    for name in ("final_log_std", "play_log_std"):
+        if getattr(design, name) is not None and hasattr(envs.load(task), "ACTIONS"):
+            raise InputError(f"{path}: experts.{task}.{name}: actions are discrete and have no std; remove it")
     return design
 
 
 def made_from(task: str, design: Design, device: str) -> dict[str, Any]:
     """Return all that decides the bytes of an expert; versions of packages are on its card, not counted."""
     module = envs.load(task)
-    model = envs.model_path(module)
     facts = {"task": task, "design": asdict(design), "ppo": asdict(design.config(task)), "device": device}
-    made_of = {"code": code.checksums(__name__, module.__name__), "data": {model.name: checksum(model)}}
+    made_of = {
+        "code": code.checksums(__name__, module.__name__),
+        "data": {file.name: checksum(file) for file in envs.model_files(module)},
+    }
     return plain(facts | made_of)
 
 
@@ -231,7 +247,7 @@ def compute(entry: Entry, task: str, design: Design, device: str) -> None:
     title = f"expert {task} on {devices.describe(device)}"
     with Team(train, jobs, workers) as team, Ticker(title, design.env_steps, design.seeds) as ticker:
         champion = best_of(team.outcomes(ticker.advance))
-    policy = GaussianPolicy.from_tensors(safetensors.torch.load(champion.weights))
+    policy = Policy.from_tensors(safetensors.torch.load(champion.weights))
     save(entry.result, policy, describe(task, design, champion, policy, device))
     entry.finish(origin(device))
 

@@ -12,7 +12,7 @@ import torch
 from pydantic import ConfigDict, Field
 
 import envs
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import GaussianPolicy, Policy
 from algorithms.core.population import Generators, finite
 from algorithms.core.ppo import PPO, PPOConfig
 from envs.device import ENGINES
@@ -110,12 +110,13 @@ def train(job: Job, watch: Callable[[Step], None]) -> Champion:
 
 
 @torch.no_grad()
-def bound_log_std(policies: GaussianPolicy, bound: float) -> None:
+def bound_log_std(policies: Policy, bound: float) -> None:
     """Let no action's log std be above the bound; one below it stays free."""
+    assert isinstance(policies, GaussianPolicy), "discrete actions have no std"
     policies.log_std.clamp_(max=bound)
 
 
-def contest(job: Job, policies: GaussianPolicy, env_steps: int) -> Champion:
+def contest(job: Job, policies: Policy, env_steps: int) -> Champion:
     """Return the best of a population on the held-out episodes; one that has diverged is the worst.
 
     They compete and are kept with the std that `play_log_std` allows; those in training keep theirs. Merit is the mean
@@ -147,7 +148,7 @@ def _merit(champion: Champion) -> float:
     return champion.merit
 
 
-def weights(policies: GaussianPolicy, learner: int) -> bytes:
+def weights(policies: Policy, learner: int) -> bytes:
     """Return one learner's policy, as a population of one."""
     return safetensors.torch.save(
         {k: v.contiguous() for k, v in policies.on_cpu().select(learner).state_dict().items()}

@@ -29,7 +29,8 @@ class Inputs:
     learner delivers no policy and counts as the random one (score 0): leaving it out would flatter its method.
     missing: one row per learner without a result, which counts for nothing. references: mean returns per task of
     random, expert, expert-stochastic. published: GAIL's table 3 under our names, with scores by its own random and
-    expert policies.
+    expert policies. runs: the same of each training run, where there were several (task, row, demonstrations, run,
+    episode_return, score).
     """
 
     params: Path
@@ -41,6 +42,7 @@ class Inputs:
     missing: pd.DataFrame
     references: pd.DataFrame
     published: pd.DataFrame
+    runs: pd.DataFrame
     cells: dict[str, dict[str, Any]]
 
     @cached_property
@@ -114,7 +116,8 @@ def derive(design: Design, tables: dict[str, pd.DataFrame], cells: dict[str, dic
         learners=_final(trained[trained["status"] != "missing"], curves, references),
         missing=trained[trained["status"] == "missing"],
         references=references,
-        published=_published(design),
+        published=_published(design, "gail_table3.csv"),
+        runs=_published(design, "gail_runs.csv"),
         cells=cells,
     )
 
@@ -168,9 +171,13 @@ def _final(learners: pd.DataFrame, curves: pd.DataFrame, references: pd.DataFram
     )
 
 
-def _published(design: Design) -> pd.DataFrame:
-    """GAIL's table 3 as task, row, demonstrations, episode_return, sd, runs, score, score_sd; of what we ran."""
-    table = pd.read_csv(PUBLISHED / "gail_table3.csv")
+def _published(design: Design, file: str) -> pd.DataFrame:
+    """GAIL's table 3, or its runs, as task, row, demonstrations, episode_return, sd, runs or run, score, score_sd.
+
+    Of what we ran. The runs are recomputed from the logs that its authors published (openai/imitation, results/*.h5).
+    """
+    table = pd.read_csv(PUBLISHED / file)
+    number = "runs" if "runs" in table else "run"
     ends = pd.read_csv(PUBLISHED / "gail_table1.csv").pivot_table(index="task", columns="reference", values="mean")
     method = table["method"].str.lower()
     random, expert = table["task"].map(ends["random"]), table["task"].map(ends["expert"])
@@ -181,7 +188,7 @@ def _published(design: Design) -> pd.DataFrame:
             "demonstrations": table["trajectories"],
             "episode_return": table["mean"],
             "sd": table["std"],
-            "runs": table["runs"],
+            number: table[number],
             "score": statistics.score(table["mean"], random, expert),
             "score_sd": table["std"] / (expert - random),
         }
