@@ -12,7 +12,8 @@ Terminal states: none. A positive reward favours survival, as in the paper; the 
 Where success ends the episode (`success_ends`) it is log(1 - D) = -softplus(-l) < 0, as in the authors' code.
 
 Departures from the paper:
-- PPO instead of TRPO, with 4,096 transitions a rollout instead of 50,000: the same learner for every method here.
+- PPO instead of TRPO, with 4,096 transitions a rollout instead of 50,000: the same learner for every method here;
+  `loop.inner` chooses TRPO.
 - 64-64 tanh networks instead of 100-100; discount 0.99 and GAE 0.95 instead of 0.995 and 0.97.
 - The discriminator takes 10 steps an iteration at 3e-4 on 512 samples of each source, instead of one at 0.01 on all.
 - A gradient penalty (Gulrajani et al. 2017) keeps the discriminator smooth on few demonstrations.

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlcroissant
@@ -104,9 +105,13 @@ def test_a_docstring_is_text_lists_and_blocks():
 @pytest.mark.parametrize("name", algorithms.names())
 def test_the_glossary_explains_what_a_method_logs_and_nothing_else(name):
     method, seeds, counts = algorithms.load(name), [5, 2], [4, 6]
-    training = method.train(toy.Puck(seeds, 3), toy.demonstrations(counts), seeds, test_laws.small(method.Config()))
+    config = test_laws.small(method.Config())
+    training = method.train(toy.Puck(seeds, 3), toy.demonstrations(counts), seeds, config)
     logged = {metric for progress in itertools.islice(training, 4) for metric in progress.metrics}
     logged |= {metric for progress in training for metric in progress.metrics} if name == "bc" else set()
+    if hasattr(config, "loop"):  # and what the other inner loop logs
+        trpo = replace(config, loop=replace(config.loop, inner="trpo"))
+        logged |= set(next(method.train(toy.Puck(seeds, 3), toy.demonstrations(counts), seeds, trpo)).metrics)
     every = {"episode_return", "episode_length"}  # of any method's training episodes: `Record.take`
     assert logged | every == set(pages.explained(name))
     assert set(pages.glossary()["methods"]) <= set(algorithms.names())

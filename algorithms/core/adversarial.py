@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from algorithms.core.ppo import PPO, Env, PPOConfig
 from algorithms.core.progress import Progress
 from algorithms.core.state import State
 from algorithms.core.trajectories import Recent, Window
+from algorithms.core.trpo import TRPO, TRPOConfig
 from threefold.base.errors import InputError
 
 
@@ -30,6 +31,8 @@ class LoopConfig:
     absorbing: bool = False  # extend terminated episodes by an absorbing state: for rewards of free sign
     absorbing_share: str = "discounted"  # its occupancy; "counted", an ablation, weighs late ends like early ones
     trajectories: bool = False  # the loss draws whole ones: keep the policies of the recent rollouts too
+    inner: Literal["ppo", "trpo"] = "ppo"  # what improves the policy; what both have in common are constants of ppo
+    trpo: TRPOConfig = TRPOConfig()
 
     def __post_init__(self) -> None:
         """Raise `InputError` for an unknown measure."""
@@ -62,23 +65,24 @@ def imitate(
     """Train a population of imitators, without end: the caller stops.
 
     A method gives `Reward(obs_size, action_size, generators, config)`, the model being learned;
-    `loss(model, expert, policy, config) -> [P]`; and `reward(model, batch, config) -> [P, N]`, which PPO maximises.
-    Both see observations standardised by the policy's running statistics, started from the expert's, and actions in
-    units of half their range. A Reward may leave `[P]` tensors in its dict `diagnostics`: they become metrics. One
-    without parameters has its loss called once an iteration, to solve for its buffers; one may also have a method
-    `prepare(expert, policy, config)`, called before the steps of each iteration. Both run without gradients.
+    `loss(model, expert, policy, config) -> [P]`; and `reward(model, batch, config) -> [P, N]`, which the inner loop
+    maximises. Both see observations standardised by the policy's running statistics, started from the expert's, and
+    actions in units of half their range. A Reward may leave `[P]` tensors in its dict `diagnostics`: they become
+    metrics. One without parameters has its loss called once an iteration, to solve for its buffers; one may also have a
+    method `prepare(expert, policy, config)`, called before the steps of each iteration. Both run without gradients.
     """
     device = env.obs.device
-    ppo = PPO(env, seeds, config.ppo)
+    loop = config.loop
+    inner = TRPO(env, seeds, config.ppo, loop.trpo) if loop.inner == "trpo" else PPO(env, seeds, config.ppo)
     model = Reward(env.obs_size, env.action_size, Generators(seeds, "reward weights", device), config)
     prepare = getattr(model, "prepare", None)
     parameters = list(model.parameters())
-    optimizer = adam(parameters, config.loop.reward_rate) if parameters else None
+    optimizer = adam(parameters, loop.reward_rate) if parameters else None
     expert_draws, policy_draws = (Generators(seeds, f"{source} samples", device) for source in ("expert", "policy"))
-    _start_statistics(ppo.policy, demonstrations)
-    recent = (Window if config.loop.trajectories else Recent)(config.loop.recent, demonstrations)
+    _start_statistics(inner.policy, demonstrations)
+    recent = (Window if loop.trajectories else Recent)(loop.recent, demonstrations)
     state = State(
-        ppo=ppo.state,
+        inner=inner.state,
         reward=model,
         optimizer=optimizer,
         draws=[expert_draws, policy_draws],
@@ -87,28 +91,28 @@ def imitate(
         env_steps=0,
     )
     while True:
-        experience = ppo.collect()
-        recent.append(experience, ppo.policy)
-        expert = expert_samples(ppo.policy, demonstrations, expert_draws, config)
-        policy = policy_samples(ppo.policy, recent.rollouts, policy_draws, config)
+        experience = inner.collect()
+        recent.append(experience, inner.policy)
+        expert = expert_samples(inner.policy, demonstrations, expert_draws, config)
+        policy = policy_samples(inner.policy, recent.rollouts, policy_draws, config)
         if isinstance(recent, Window):
-            _add_trajectories(recent, expert, policy, ppo.policy, env.horizon if config.loop.absorbing else None)
+            _add_trajectories(recent, expert, policy, inner.policy, env.horizon if loop.absorbing else None)
         if prepare:
             with torch.no_grad():
                 prepare(expert, policy, config)
-        for _ in range(config.loop.reward_steps if optimizer else 1):
+        for _ in range(loop.reward_steps if optimizer else 1):
             with torch.set_grad_enabled(optimizer is not None):
                 value = loss(model, expert, policy, config)
             if optimizer:
                 descend(optimizer, value)
-        metrics = ppo.improve(lambda e: episode_reward(model, ppo.policy, reward, e, config), experience)
+        metrics = inner.improve(lambda e: episode_reward(model, inner.policy, reward, e, config), experience)
         state.iteration, state.env_steps = state.iteration + 1, state.env_steps + experience.steps
         yield Progress(
             state.iteration,
             state.env_steps,
-            ppo.policy,
+            inner.policy,
             {"reward_loss": value.detach(), **metrics, **getattr(model, "diagnostics", {})},
-            {"reward loss": value.isfinite(), "policy": finite(ppo.policy, ppo.value)}
+            {"reward loss": value.isfinite(), "policy": finite(inner.policy, inner.value)}
             | ({"reward": finite(model)} if parameters else {}),
             {"reward": model},
             state,

@@ -45,6 +45,10 @@ class Policy(nn.Module):
         """Return the mean entropy `[P]` of a scaled action (nats) over the states of a `head` `[P, N, A]`."""
         raise NotImplementedError
 
+    def kl(self, old: "Policy", obs: Tensor) -> Tensor:
+        """Return the mean KL divergence `[P]` (nats) of an `old` policy from this one, at standardised `obs`."""
+        raise NotImplementedError
+
     def actions(self) -> Actions:
         """Return the actions of the policies as they are now, for a density of them."""
         raise NotImplementedError
@@ -131,6 +135,13 @@ class GaussianPolicy(Policy):
         """See `Policy`: the differential entropy, the same in every state."""
         return (self.log_std + _HALF_LOG_2PI + 0.5).sum((-2, -1))
 
+    def kl(self, old: Policy, obs: Tensor) -> Tensor:
+        """See `Policy`."""
+        assert isinstance(old, GaussianPolicy)
+        ratio = 2 * (old.log_std - self.log_std)  # of log variances
+        z = (self.mean(obs) - old.mean(obs)) * (-self.log_std).exp()
+        return 0.5 * (z.square() + ratio.exp() - 1 - ratio).sum(-1).mean(1)
+
     def actions(self) -> GaussianActions:
         """See `Policy`."""
         return GaussianActions(_constant(self.mean), self.log_std.detach())
@@ -168,6 +179,11 @@ class CategoricalPolicy(Policy):
         """See `Policy`."""
         log_p = head.log_softmax(-1)
         return -(log_p.exp() * log_p).sum(-1).mean(1)
+
+    def kl(self, old: Policy, obs: Tensor) -> Tensor:
+        """See `Policy`."""
+        before, now = (policy.head(obs).log_softmax(-1) for policy in (old, self))
+        return (before.exp() * (before - now)).sum(-1).mean(1)
 
     def actions(self) -> CategoricalActions:
         """See `Policy`."""

@@ -1,7 +1,7 @@
 """The inner loop of every method: proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347).
 
 Two verbs: `collect() -> Experience` and `improve(reward_function)`. The reward is a function, so that the same loop
-serves learnt rewards and, for the experts, the true one.
+serves learnt rewards and, for the experts, the true one. TRPO (trpo.py) offers the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,36 +62,18 @@ class PPOConfig:
     max_norm: PositiveFloat = 0.5  # Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.6
 
 
-class PPO:
-    """P independent PPO learners, one network pair each."""
+class ActorCritic:
+    """P independent learners on the rollouts of their own policies: what PPO and TRPO share."""
 
     def __init__(self, env: Env, seeds: Sequence[int], config: PPOConfig) -> None:
-        """Draw the initial networks; `seeds[p]` alone decides learner p's random numbers.
-
-        Raises `InputError` for more minibatches than a rollout has transitions.
-        """
-        if config.minibatches > config.steps * env.E:
-            raise InputError(
-                f"ppo.minibatches: {config.minibatches}, but a rollout of ppo.steps {config.steps} in {env.E} parallel "
-                f"episodes has {config.steps * env.E} transitions; write fewer, or more steps"
-            )
+        """Draw the initial networks; `seeds[p]` alone decides learner p's random numbers."""
         self.env, self.config = env, config
         device = env.obs.device
         weights = Generators(seeds, "weights", device)
         self.policy = policy_for(env, config.hidden, weights, config.log_std)
         self.value = mlp(env.obs_size, config.hidden, 1, weights)
-        self.optimizer = adam([*self.policy.parameters(), *self.value.parameters()], config.rate)
         self._actions = Generators(seeds, "actions", device)
-        self._minibatches = Generators(seeds, "minibatches", device)
         self._scale = ReturnScale(env.P, env.E, config.discount, device)
-        self.state = State(
-            policy=self.policy,
-            value=self.value,
-            optimizer=self.optimizer,
-            actions=self._actions,
-            minibatches=self._minibatches,
-            scale=self._scale,
-        )
 
     @torch.no_grad()
     def collect(self) -> Experience:
@@ -105,6 +87,52 @@ class PPO:
             next_obs, terminal, truncated = env.step(action)
             rows.append((obs, action, next_obs.float(), terminal, truncated, elapsed))
         return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
+
+    @torch.no_grad()
+    def _entropy(self, experience: Experience) -> Tensor:
+        """Return the mean entropy `[P]` of the policies in the states of a rollout."""
+        return self.policy.entropy(self.policy.head(self.policy.normalizer(experience.obs.flatten(1, 2))))
+
+    @torch.no_grad()
+    def _training_rows(self, reward_function: RewardFunction, experience: Experience) -> Tensor:
+        """Return `[P, T E, O + A + 3]`: normalised obs, scaled action, old log density, advantage, value target."""
+        P, T, E, _ = experience.obs.shape
+        obs = self.policy.normalizer(experience.obs.flatten(1, 2))
+        next_obs = self.policy.normalizer(experience.next_obs.flatten(1, 2))
+        action = experience.action.flatten(1, 2) / self.policy.action_scale
+        value, next_value = self.value(obs).view(P, T, E), self.value(next_obs).view(P, T, E)
+        reward = self._scale(reward_function(experience), experience.terminal | experience.truncated)
+        advantage = generalized_advantages(
+            reward, value, next_value, experience.terminal, experience.truncated, self.config.discount, self.config.gae
+        )
+        target = (advantage + value).flatten(1)
+        advantage = advantage.flatten(1)
+        advantage = (advantage - advantage.mean(1, keepdim=True)) / (advantage.std(1, keepdim=True) + 1e-8)
+        old = self.policy.log_density(self.policy.head(obs), action)
+        return torch.cat([obs, action, torch.stack([old, advantage, target], -1)], -1)
+
+
+class PPO(ActorCritic):
+    """P independent PPO learners, one network pair each."""
+
+    def __init__(self, env: Env, seeds: Sequence[int], config: PPOConfig) -> None:
+        """Draw the initial networks. Raises `InputError` for more minibatches than a rollout has transitions."""
+        if config.minibatches > config.steps * env.E:
+            raise InputError(
+                f"ppo.minibatches: {config.minibatches}, but a rollout of ppo.steps {config.steps} in {env.E} parallel "
+                f"episodes has {config.steps * env.E} transitions; write fewer, or more steps"
+            )
+        super().__init__(env, seeds, config)
+        self.optimizer = adam([*self.policy.parameters(), *self.value.parameters()], config.rate)
+        self._minibatches = Generators(seeds, "minibatches", env.obs.device)
+        self.state = State(
+            policy=self.policy,
+            value=self.value,
+            optimizer=self.optimizer,
+            actions=self._actions,
+            minibatches=self._minibatches,
+            scale=self._scale,
+        )
 
     def improve(self, reward_function: RewardFunction, experience: Experience) -> dict[str, Tensor]:
         """Take PPO's steps on one rollout under `reward_function`; return diagnostics, `[P]` each.
@@ -134,29 +162,6 @@ class PPO:
         error = (self.value(obs)[..., 0] - target).square().mean(1)
         loss = 0.5 * error - surrogate
         return loss - self.config.entropy_weight * self.policy.entropy(head) if self.config.entropy_weight else loss
-
-    @torch.no_grad()
-    def _entropy(self, experience: Experience) -> Tensor:
-        """Return the mean entropy `[P]` of the policies in the states of a rollout."""
-        return self.policy.entropy(self.policy.head(self.policy.normalizer(experience.obs.flatten(1, 2))))
-
-    @torch.no_grad()
-    def _training_rows(self, reward_function: RewardFunction, experience: Experience) -> Tensor:
-        """Return `[P, T E, O + A + 3]`: normalised obs, scaled action, old log density, advantage, value target."""
-        P, T, E, _ = experience.obs.shape
-        obs = self.policy.normalizer(experience.obs.flatten(1, 2))
-        next_obs = self.policy.normalizer(experience.next_obs.flatten(1, 2))
-        action = experience.action.flatten(1, 2) / self.policy.action_scale
-        value, next_value = self.value(obs).view(P, T, E), self.value(next_obs).view(P, T, E)
-        reward = self._scale(reward_function(experience), experience.terminal | experience.truncated)
-        advantage = generalized_advantages(
-            reward, value, next_value, experience.terminal, experience.truncated, self.config.discount, self.config.gae
-        )
-        target = (advantage + value).flatten(1)
-        advantage = advantage.flatten(1)
-        advantage = (advantage - advantage.mean(1, keepdim=True)) / (advantage.std(1, keepdim=True) + 1e-8)
-        old = self.policy.log_density(self.policy.head(obs), action)
-        return torch.cat([obs, action, torch.stack([old, advantage, target], -1)], -1)
 
 
 def generalized_advantages(
