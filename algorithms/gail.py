@@ -7,7 +7,7 @@ Algorithm 1. Repeat:
 
 Sign: the paper labels the policy 1. Here the logit l is high for the expert, D = sigmoid(-l), and so
     loss   = E_expert softplus(-l) + E_pi softplus(l) - w H(sigmoid(l))
-    reward = -log D = -log(1 - sigmoid(l)) = softplus(l) > 0.
+    reward = -log D - lambda log pi = softplus(l) - lambda log pi,  since -log D = -log(1 - sigmoid(l)).
 Terminal states: none. A positive reward favours survival, as in the paper; the control rows show how much that gives.
 Where success ends the episode (`success_ends`) it is log(1 - D) = -softplus(-l) < 0, as in the authors' code.
 
@@ -17,7 +17,7 @@ Departures from the paper:
 - 64-64 tanh networks instead of 100-100; discount 0.99 and GAE 0.95 instead of 0.995 and 0.97.
 - The discriminator takes 10 steps an iteration at 3e-4 on 512 samples of each source, instead of one at 0.01 on all.
 - A gradient penalty (Gulrajani et al. 2017) keeps the discriminator smooth on few demonstrations.
-- lambda = 0 on every task (the paper tuned it on Reacher only: 1e-3).
+- lambda = 0 on every task (the paper tuned it on Reacher only: 1e-3); the value function sees its term of the reward.
 """
 
 from dataclasses import dataclass
@@ -42,6 +42,7 @@ class Config:
     batch: int = 512  # samples of each source a step; departure
     classifier_entropy_weight: NonNegativeFloat = 1e-3  # authors' code
     gradient_penalty: NonNegativeFloat = 1.0  # departure
+    entropy_weight: NonNegativeFloat = 0.0  # lambda, of -log pi in the reward
     success_ends: bool = False  # reward log(1 - D) < 0; a task's preset
     log_odds: bool = False  # reward log(1 - D) - log D = l, of free sign: an ablation, with absorbing states
     loop: LoopConfig = LoopConfig()
@@ -83,8 +84,10 @@ def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
     """Return `[P, N]`: -log D = softplus(logit), which favours survival; log(1 - D) < 0; or the log odds."""
     logits = model(batch.inputs())
     if config.log_odds:
-        return logits
-    return logsigmoid(logits) if config.success_ends else softplus(logits)
+        value = logits
+    else:
+        value = logsigmoid(logits) if config.success_ends else softplus(logits)
+    return value - config.entropy_weight * batch.log_prob if config.entropy_weight else value
 
 
 train = partial(imitate, Reward, loss, reward)

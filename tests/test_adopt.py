@@ -114,8 +114,9 @@ MOVED = '''def bernoulli_entropy(logit: Tensor) -> Tensor:
 IMPORT = "from algorithms.core.experience import Batch, Samples\n"
 LOCAL = """    {0} = model(batch.inputs())
     if config.log_odds:
-        return {0}
-    return logsigmoid({0}) if config.success_ends else softplus({0})
+        value = {0}
+    else:
+        value = logsigmoid({0}) if config.success_ends else softplus({0})
 """
 CONSTANT = "    gradient_penalty: NonNegativeFloat = 1.0"
 

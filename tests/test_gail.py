@@ -137,6 +137,16 @@ def test_where_success_ends_the_episode_the_reward_is_log_d_negative_and_increas
     assert torch.equal(gail.reward(made, b, replace(PLAIN, success_ends=True, log_odds=True)), made(b.inputs()))
 
 
+@pytest.mark.parametrize("changes", [{}, {"success_ends": True}, {"log_odds": True}])
+def test_causal_entropy_is_paid_by_its_weight(changes):
+    """Minus lambda log pi, on top of any reward."""
+    made, b = model([1.0, 1.0], PLAIN), batch(torch.randn(2, 5))
+    b = replace(b, log_prob=torch.randn(2, 5))
+    plain = gail.reward(made, b, replace(PLAIN, **changes))
+    paid = gail.reward(made, b, replace(PLAIN, entropy_weight=0.01, **changes))
+    torch.testing.assert_close(paid - plain, -0.01 * b.log_prob, rtol=1e-3, atol=1e-6)
+
+
 def test_a_trained_discriminator_is_high_for_the_expert_and_pays_more_there():
     constants = gail.Config(hidden=(8,), batch=200)
     made = gail.Reward(1, 1, Generators(SEEDS, "reward weights"), constants)

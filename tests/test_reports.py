@@ -346,7 +346,7 @@ def test_published_numbers_stand_beside_ours(given):
 def test_published_reacher_is_the_row_without_entropy_bonus(tmp_path):
     budget = {"Reacher-v5": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [4, 11, 18]}}
     path = synthetic.design(tmp_path, tasks=["Reacher-v5"], budget=budget)
-    published = inputs._published(load(path), "gail_table3.csv")
+    published = inputs._published(load(path), "gail_table3.csv", ["gail"])
     gail = published[published["row"] == "gail"].set_index("demonstrations")
     assert gail["episode_return"].to_dict() == {4: -67.23, 11: -6.06, 18: -8.25}
 
@@ -379,6 +379,28 @@ def test_runs_are_shown_one_by_one(tmp_path):
     assert shown["Returns, published"].endswith("−200.0, −200.0, −200.0")
     assert shown["Our mean"] == "within"
     assert table.opens == {"Scores, ours": ["MountainCar-v0/bc", "MountainCar-v0/gtal"]}
+
+
+def test_entropy_weights_on_reacher_are_shown_with_the_papers_runs(tmp_path):
+    """Figure 1(b): variants of GAIL beside the runs of the same weight, 0.1 included, which the paper left out."""
+    budget = {"Reacher-v5": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [4, 11, 18]}}
+    weights = {"gail_entropy_1e-3": 0.001, "gail_entropy_1e-1": 0.1}
+    entropy = {
+        name: {"method": "gail", "tasks": ["Reacher-v5"], "config": {"entropy_weight": value}}
+        for name, value in weights.items()
+    }
+    path = synthetic.design(tmp_path, tasks=["Reacher-v5"], budget=budget, variants=entropy)
+    synthetic.fill(path)
+    collect(load(path))
+    given = inputs.read(path)
+    assert set(given.published["row"]) == {"bc", "gail"}
+    data = tables.tables(given)["runs"].data.set_index(["row", "source", "demonstrations"]).sort_index()
+    assert len(data.loc[("gail_entropy_1e-1", "published", 18)]) == 7
+    assert data.loc[("gail_entropy_1e-1", "published", 18), "episode_return"].mean() == pytest.approx(-1108, abs=1)
+    assert len(data.loc[("gail_entropy_1e-3", "ours", 4)]) == 3
+    (panel,) = (ax for ax in figures.published_runs(given).axes if ax.get_title() == "Reacher-v5")
+    drawn = sum(np.size(line.get_xdata()) for line in panel.lines if line.get_linestyle() == "None")
+    assert drawn == len(data)
 
 
 def test_our_mean_among_published_runs():

@@ -3,6 +3,7 @@
 They are reports/<profile>/figures/<name>.pdf and .png.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,16 @@ def plots(given: Inputs) -> dict[str, Plot]:
             "table. A mark opens its cell. Scores beyond the panel are drawn at its edge." + given.incomplete,
             ("evaluations.csv", "learners.csv"),
             about=marks,
+        )
+    if len(given.runs):
+        named["published_runs"] = Plot(
+            partial(published_runs, given),
+            "Run by run",
+            "Every learner beside every published run of the same method and number of trajectories, as in the "
+            "table of this name: hollow and grey, at the left, the runs of Ho & Ermon (2016); filled, ours. "
+            "Scores below −1 are on a logarithmic scale. On Reacher the rows of GAIL are figure 1(b): weights of causal "
+            "entropy. Lines at 1 and 0: the deterministic expert and the random policy." + given.incomplete,
+            ("evaluations.csv", "learners.csv"),
         )
     if given.design.variants:
         named["variants"] = Plot(
@@ -247,6 +258,49 @@ def performance_profile(given: Inputs) -> Figure:
     ax.set_ylabel("share of learners above it")
     figure.legend(loc="outside right center")
     return figure
+
+
+def published_runs(given: Inputs) -> Figure:
+    """One panel per task that has published runs: rows along the axis, numbers of trajectories within each."""
+    tasks = [task for task in given.design.tasks if (given.runs["task"] == task).any()]
+    figure = Figure(figsize=(style.WIDTH, 2.5 * len(tasks)))
+    for ax, task in zip(figure.subplots(len(tasks), 1, squeeze=False)[:, 0], tasks, strict=True):
+        _runs_panel(ax, given, task)
+        ax.set_title(task)
+    figure.supylabel("score", fontsize=9)
+    return figure
+
+
+def _runs_panel(ax: Axes, given: Inputs, task: str) -> None:
+    runs = given.runs[given.runs["task"] == task]
+    rows = [row for row in given.design.rows(task) if (runs["row"] == row).any()]
+    colours = style.colours(given.design.methods)
+    ticks: list[tuple[float, str]] = []
+    names: list[tuple[float, str]] = []
+    for row in rows:
+        method, start = given.design.variant(row).method, len(ticks) + 0.6 * len(names)
+        numbers = [number for number in given.numbers(task) if number in given.design.numbers(task, row)]
+        for x, number in enumerate(numbers, start=1):
+            paper = runs[(runs["row"] == row) & (runs["demonstrations"] == number)]["score"]
+            ours = given.stratum(task, row, number)["score"]
+            hollow: dict[str, Any] = {"mfc": "none", "mec": "#777777", "ms": 4.5}
+            ax.plot(np.full(len(paper), start + x - 0.15), paper, "o", zorder=3, **hollow)
+            ax.plot(np.full(len(ours), start + x + 0.15), ours, "o", color=colours[method], ms=5, alpha=0.8, zorder=4)
+            ticks.append((start + x, str(number)))
+        names.append((start + (1 + len(numbers)) / 2, given.label(row)))
+    ax.axhline(1, **style.EXPERT)
+    ax.axhline(0, **style.RANDOM)
+    ax.set_yscale("symlog", linthresh=1)
+    lowest = min(0.0, runs["score"].min())
+    powers = [-(10**k) for k in range(max(0, math.ceil(math.log10(-lowest))) + 1)] if lowest < -0.5 else []
+    marks = [*powers, 0, 0.5, 1]
+    ax.set_yticks(marks, [f"{y:g}".replace("-", "−") for y in marks])
+    ax.set_xticks([x for x, _ in ticks], [text for _, text in ticks])
+    ax.grid(visible=False, axis="x")
+    below = ax.secondary_xaxis(-0.1)
+    below.set_xticks([x for x, _ in names], [text for _, text in names])
+    below.tick_params(length=0)
+    below.spines["bottom"].set_visible(False)
 
 
 def variants(given: Inputs) -> Figure:

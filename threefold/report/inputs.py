@@ -1,7 +1,7 @@
 """What a report is made from: the collected results of one profile, and the published numbers to hold them against."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,13 @@ from threefold.report import style
 from threefold.tables import schema, statistics
 
 PUBLISHED = Path(__file__).parent / "published"
-# Where GAIL's table 3 has several rows of one method, ours is held against the one trained as ours is.
-PUBLISHED_NAMES = {"gail (entropy 0)": "gail"}
+# Which of our rows GAIL's several rows of one method, on Reacher, are held against: the one trained as ours is.
+PUBLISHED_NAMES = {
+    "gail (entropy 0)": "gail",
+    "gail (entropy 0.001)": "gail_entropy_1e-3",
+    "gail (entropy 0.01)": "gail_entropy_1e-2",
+    "gail (entropy 0.1)": "gail_entropy_1e-1",
+}
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,8 @@ def derive(design: Design, tables: dict[str, pd.DataFrame], cells: dict[str, dic
         learners=_final(trained[trained["status"] != "missing"], curves, references),
         missing=trained[trained["status"] == "missing"],
         references=references,
-        published=_published(design, "gail_table3.csv"),
-        runs=_published(design, "gail_runs.csv"),
+        published=_published(design, "gail_table3.csv", design.methods),
+        runs=_published(design, "gail_runs.csv", [*design.methods, *design.variants]),
         cells=cells,
     )
 
@@ -171,10 +176,11 @@ def _final(learners: pd.DataFrame, curves: pd.DataFrame, references: pd.DataFram
     )
 
 
-def _published(design: Design, file: str) -> pd.DataFrame:
+def _published(design: Design, file: str, rows: Sequence[str]) -> pd.DataFrame:
     """GAIL's table 3, or its runs, as task, row, demonstrations, episode_return, sd, runs or run, score, score_sd.
 
-    Of what we ran. The runs are recomputed from the logs that its authors published (openai/imitation, results/*.h5).
+    Of the `rows` of ours. The runs are recomputed from the logs that the paper's authors published (openai/imitation,
+    results/*.h5).
     """
     table = pd.read_csv(PUBLISHED / file)
     number = "runs" if "runs" in table else "run"
@@ -193,4 +199,4 @@ def _published(design: Design, file: str) -> pd.DataFrame:
             "score_sd": table["std"] / (expert - random),
         }
     )
-    return table[table["task"].notna() & table["row"].isin(design.methods)].reset_index(drop=True)
+    return table[table["task"].notna() & table["row"].isin(rows)].reset_index(drop=True)

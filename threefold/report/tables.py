@@ -232,7 +232,7 @@ def runs(given: Inputs) -> Table:
     """Every learner beside every published run, where a row of table 3 has several: a mean hides two kinds of runs."""
     data, shown, cells = [], [], []
     for task in given.design.tasks:
-        for number, row in itertools.product(given.numbers(task), given.design.methods):
+        for number, row in itertools.product(given.numbers(task), given.design.rows(task)):
             paper = given.runs.query("task == @task and demonstrations == @number and row == @row")
             if paper.empty:
                 continue
