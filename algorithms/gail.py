@@ -83,10 +83,8 @@ def bernoulli_entropy(logit: Tensor) -> Tensor:
 def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
     """Return `[P, N]`: -log D = softplus(logit), which favours survival; log(1 - D) < 0; or the log odds."""
     logits = model(batch.inputs())
-    if config.log_odds:
-        value = logits
-    else:
-        value = logsigmoid(logits) if config.success_ends else softplus(logits)
+    of_one_sign = logsigmoid(logits) if config.success_ends else softplus(logits)
+    value = logits if config.log_odds else of_one_sign
     return value - config.entropy_weight * batch.log_prob if config.entropy_weight else value
 
 

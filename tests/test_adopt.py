@@ -113,10 +113,8 @@ MOVED = '''def bernoulli_entropy(logit: Tensor) -> Tensor:
 '''
 IMPORT = "from algorithms.core.experience import Batch, Samples\n"
 LOCAL = """    {0} = model(batch.inputs())
-    if config.log_odds:
-        value = {0}
-    else:
-        value = logsigmoid({0}) if config.success_ends else softplus({0})
+    of_one_sign = logsigmoid({0}) if config.success_ends else softplus({0})
+    value = {0} if config.log_odds else of_one_sign
 """
 CONSTANT = "    gradient_penalty: NonNegativeFloat = 1.0"
 

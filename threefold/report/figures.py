@@ -77,8 +77,8 @@ def plots(given: Inputs) -> dict[str, Plot]:
             partial(published_runs, given),
             "Run by run",
             "Every learner beside every published run of the same method and number of trajectories, as in the "
-            "table of this name: hollow and grey, at the left, the runs of Ho & Ermon (2016); filled, ours. "
-            "Scores below −1 are on a logarithmic scale. On Reacher the rows of GAIL are figure 1(b): weights of causal "
+            "table of this name: hollow and grey, at the left, those of Ho & Ermon (2016); filled, ours. "
+            "Scores below −1 are on a logarithmic scale. On Reacher GAIL's rows are figure 1(b): weights of causal "
             "entropy. Lines at 1 and 0: the deterministic expert and the random policy." + given.incomplete,
             ("evaluations.csv", "learners.csv"),
         )
