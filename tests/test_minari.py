@@ -22,6 +22,7 @@ from threefold.base.errors import InputError, one_line
 from threefold.commands import minari as commands
 from threefold.experts import demonstrate as making
 from threefold.experts import demonstrations
+from threefold.experts import minari as minari_module
 from threefold.experts import trajectories as trajectories_module
 from threefold.experts.demonstrations import ARRAYS, CARD
 from threefold.experts.trajectories import Trajectories
@@ -484,3 +485,11 @@ def test_whole_trajectories_are_needed_for_an_export(ours, run):
     demonstrations.write(ours, trajectories, 4, False, {"task": TASK})
     with pytest.raises(InputError, match=rf"{CARD}: whole: false"):
         run("export", "--demonstrations", ours, "--dataset", NAME)
+
+
+def test_discrete_actions_are_refused_both_ways():
+    folder = ROOT / "data" / "demonstrations" / "CartPole-v1"
+    with pytest.raises(InputError, match=r"^CartPole-v1: has discrete actions"):
+        minari_module.export_dataset(folder, "threefold/cartpole-v0")
+    with pytest.raises(InputError, match=r"^CartPole-v1: has discrete actions"):
+        minari_module.import_dataset("threefold/cartpole-v0", "CartPole-v1", "mine", ROOT, 10, 0)

@@ -119,3 +119,8 @@ def test_without_collected_tables_it_says_what_to_do(tmp_path, capsys):
     shutil.copytree(f"data/experts/{TASK}", tmp_path / "data" / "experts" / TASK)
     assert threefold("videos", "--params", path, "--task", TASK) == 2
     assert "run `threefold collect --params" in capsys.readouterr().err
+
+
+def test_a_task_without_a_model_is_one_line(params):
+    with pytest.raises(videos.InputError, match=r"^CartPole-v1: has no MuJoCo model to draw; choose"):
+        videos.videos(load(params), "CartPole-v1")

@@ -15,7 +15,8 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from algorithms.core.policy import GaussianPolicy
+import envs
+from algorithms.core.policy import Policy
 from threefold.base.errors import InputError
 from threefold.base.files import replacing
 from threefold.experts import experts
@@ -34,9 +35,11 @@ Act = Callable[[torch.Tensor], torch.Tensor]
 def videos(design: Design, task: str) -> Path:
     """Write results/<profile>/videos/<task>/*.webp anew; return the folder.
 
-    Raises `InputError` without collected results, without the policies of the learners shown, or where MuJoCo finds no
-    way to draw.
+    Raises `InputError` for a task that is not MuJoCo's, without collected results, without the policies of the learners
+    shown, or where MuJoCo finds no way to draw.
     """
+    if not envs.model_files(envs.load(task)):
+        raise InputError(f"{task}: has no MuJoCo model to draw; choose a task that has one")
     shown = {"expert": experts.load(task, design.root / "data" / "experts" / task)[0]}
     for which, learner in _ends(design, task).items():
         shown["-".join(map(str, (which, *learner)))] = _policy(design, task, *learner)
@@ -60,12 +63,12 @@ def _ends(design: Design, task: str) -> dict[str, tuple[str, int, int]]:
     return {"best": returns.idxmax(), "worst": returns.idxmin()}
 
 
-def _policy(design: Design, task: str, row: str, demonstrations: int, seed: int) -> GaussianPolicy:
+def _policy(design: Design, task: str, row: str, demonstrations: int, seed: int) -> Policy:
     part = next(part for part in design.parts(task, row) if (demonstrations, seed) in part.learners)
     path = design.cell(task, row) / part.name / "policies.safetensors"
     tensors = {name.removeprefix("policy."): t for name, t in safetensors.torch.load_file(path).items()}
     ended = pd.read_csv(path.parent / "learners.csv")["seed"].tolist()
-    return GaussianPolicy.from_tensors(tensors).select(ended.index(seed))
+    return Policy.from_tensors(tensors).select(ended.index(seed))
 
 
 @torch.no_grad()

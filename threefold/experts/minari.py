@@ -60,6 +60,7 @@ def import_dataset(
     that changes what is seen or done, with other keywords, or with episodes that the task could not have.
     """
     check(name, "--name")
+    _refuse_discrete(task)
     env, out = envs.make(task, [0], 1), root / IMPORTED / name
     if os.path.lexists(out):
         raise InputError(f"{out}: exists, and what was imported is never overwritten; choose another --name")
@@ -87,6 +88,14 @@ def import_dataset(
     }
     demonstrations.write(out, trajectories, every, True, facts)
     return out
+
+
+def _refuse_discrete(task: str) -> None:
+    """Raise InputError for a task whose actions are one-hot vectors here and numbers there."""
+    if hasattr(envs.load(task), "ACTIONS"):
+        raise InputError(
+            f"{task}: has discrete actions, which are not translated from or to Minari's; choose another task"
+        )
 
 
 def _worth(dataset: str, task: str, returns: list[float], root: Path, allow_weak_expert: bool) -> dict[str, Any]:
@@ -171,8 +180,9 @@ def _refuse_other_episode(where: str, episode: Any, env: Any, task: str) -> None
 
 def export_dataset(folder: Path, dataset: str) -> None:
     """Write the whole trajectories in `folder` as a new local Minari dataset; raises InputError if it exists."""
-    minari = _minari()
     trajectories, task = demonstrations.read(folder), demonstrations.read_card(folder)["task"]
+    _refuse_discrete(task)
+    minari = _minari()
     path = _path(dataset)
     if path.exists():
         raise InputError(f"{dataset}: exists already in {path}; choose another name or version")
