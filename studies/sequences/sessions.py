@@ -7,18 +7,20 @@ later one does with probability 0.6, and else is one of three followers of the i
 and the taste that the whole session betrays all matter, and the best recommendation is known: the posterior over tastes
 gives the probability of every next item.
 
-Learners see a finite data set. The last item of held-out sessions is what they rank: there an energy that is a sum over
-steps has an exact conditional, softmax(-e(prefix, .)), with no log Z of sessions. Models:
+Learners see a finite data set. The last item of held-out sessions is what they rank: there an energy has an exact
+conditional, softmax(-E(prefix, .)), with no log Z of sessions. Models:
 
 - optimum: the law. popularity: counts. followers: counts of neighbours, and popularity where there are none.
 - likelihood: an LSTM; likelihood_again: that LSTM, then as many such steps at a tenth of the rate, a control.
 - ebm_gan, eb_seqgan, seqgan: that LSTM, then as many adversarial steps at a tenth of the rate, by REINFORCE with the
-  rewards to go less their mean; no roll-outs. A session's E is sum_t e(prefix_t, x_t), for EB-SeqGAN made positive.
+  rewards to go less their mean; no roll-outs. A session's E is sum_t e(prefix_t, x_t), for EB-SeqGAN made positive by
+  softplus. Its margin is T log V, what a uniform density has: a margin of the tree's would clip sessions (clip.py).
 
 Of each training the look with the best likelihood of validation data counts: of sessions for generators, of last items
 for energies; SeqGAN's discriminator is no density, and ranks nothing.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -41,7 +43,6 @@ BATCH = 128
 LOOKS = 20
 RATE = 1e-2  # of the likelihood
 SLOWER = 0.1  # of the tree's rates: here gradients are noisy, and the generator has begun already
-MARGIN = 8.0
 
 
 class Law:
@@ -158,9 +159,9 @@ class Best:
             parameter.copy_(kept)
 
 
-def log_items(net: Recurrent, sessions: Tensor, sign: int = 1) -> Tensor:
-    """Return the log conditionals of a generator, or with -1 of an energy, exact at the last item alone."""
-    return (sign * net.along(sessions)).double().log_softmax(-1)
+def log_items(net: LSTM, sessions: Tensor) -> Tensor:
+    """Return a generator's log conditionals, `[P, N, T, V]`."""
+    return net.along(sessions).double().log_softmax(-1)
 
 
 @torch.no_grad()
@@ -222,14 +223,6 @@ class Training:
             value = of_conditionals(log_items(self.generator, self.data.validation), self.data.validation)
             best.look(value["session_nll"], of_conditionals(log_items(self.generator, self.data.test), self.data.test))
 
-    def look_at_energy(self, best: Best) -> None:
-        """Measure the energy's last conditional."""
-        with torch.no_grad():
-            value, found = (
-                of_last(log_items(self.energy, x, sign=-1)[:, :, -1], x) for x in (self.data.validation, self.data.test)
-            )
-            best.look(value["item_nll"], found)
-
 
 class Adversarial(Training):
     """EBM-GAN, EB-SeqGAN or SeqGAN: an energy beside the generator."""
@@ -249,14 +242,29 @@ class Adversarial(Training):
             self.look_at_energy(energy)
         return generator.found, energy.found
 
+    def look_at_energy(self, best: Best) -> None:
+        """Measure the energy's conditional of the last item."""
+        with torch.no_grad():
+            value, found = (of_last(self.log_last(x), x) for x in (self.data.validation, self.data.test))
+            best.look(value["item_nll"], found)
+
+    def log_last(self, sessions: Tensor) -> Tensor:
+        """Return the energy's log conditional of the last item, `[P, N, V]`."""
+        said = self.energy.along(sessions).double()
+        before = chosen(said[:, :, :-1], sessions[..., :-1]).sum(-1, keepdim=True)
+        return (-self.of_steps(before + said[:, :, -1])).log_softmax(-1)
+
+    def of_steps(self, total: Tensor) -> Tensor:
+        """Return E of the sum over steps."""
+        return softplus(total) if self.method == "eb_seqgan" else total
+
     def steps_of_energy(self, sessions: Tensor) -> Tensor:
         """Return e(prefix_t, x_t), `[P, B, T]`."""
         return chosen(self.energy.along(sessions), sessions)
 
     def total(self, sessions: Tensor) -> Tensor:
         """Return E, `[P, B]`."""
-        found = self.steps_of_energy(sessions).sum(-1)
-        return softplus(found) if self.method == "eb_seqgan" else found
+        return self.of_steps(self.steps_of_energy(sessions).sum(-1))
 
     def log_q(self, sessions: Tensor) -> Tensor:
         """Return log q of every item, `[P, B, T]`."""
@@ -269,7 +277,8 @@ class Adversarial(Training):
             log_q = [self.log_q(x).sum(-1) for x in both]
         p, q = (Points(self.total(x), each) for x, each in zip(both, log_q, strict=True))
         if self.method == "eb_seqgan":
-            return p.energy.mean(-1) + (MARGIN - q.energy).clamp(min=0).mean(-1)
+            margin = self.size.length * math.log(self.size.items)
+            return p.energy.mean(-1) + (margin - q.energy).clamp(min=0).mean(-1)
         if self.method == "seqgan":
             p, q = (Points(x.energy, torch.zeros_like(x.log_q)) for x in (p, q))
             return discriminator_loss(p, q, p.energy.new_zeros(len(p.energy)))

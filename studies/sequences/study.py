@@ -2,13 +2,22 @@
 
 EB-SeqGAN (Yoo et al. 2017, arXiv 1706.09200) learns sequences of items that people chose, by an energy-based SeqGAN
 that is an instance of maximum-entropy imitation. Its abstract alone was at hand: here is its principle, and no number
-of its is replicated. The data are an LSTM oracle's, as SeqGAN's (Yu et al. 2017, arXiv 1609.05473), small enough that
-log Z, every divergence and the generator's gradient are sums over all sequences.
+of its is replicated. A prefix is a state, a token an action, and what follows is certain. The energy E >= 0 descends
+EBGAN's hinge, E_p[E] + E_q[max(0, m - E)]; the generator's reward is -E - log q, or -E without the entropy. With the
+generator at its optimum the end is q = clip(p, f, f e^m): the margin m is a range in nats (clip.py has the reasons).
+
+The data are an LSTM oracle's, as SeqGAN's (Yu et al. 2017, arXiv 1609.05473), small enough that log Z, every divergence
+and the generator's gradient are sums over all sequences. Beside EB-SeqGAN stand EBM-GAN (Finn et al. 2016, arXiv
+1611.03852), whose logit has no margin, SeqGAN, Kim & Bengio's gradient, maximum likelihood, and an energy by exact
+log Z (training.py has the losses). With finite data the held-out likelihood is known exactly too.
+
+Sessions of items stand in for people's choices, since no package of the lock file ships ratings or sessions: a hidden
+taste, Zipf's law and followers, by a stated law whose best recommendation is known (sessions.py). Learners recommend
+the last item: hit rate and NDCG of ten.
 
 The files are training.csv (what every learner is worth while it learns), densities.csv (log densities by rank),
-oracles.csv, clip.csv (what a margin does, by law and by descent), claims.csv (the claims of Finn et al. 2016, and log Z
-by three routes), gradients.csv (what roll-outs cost and spare), sessions.csv (what learners recommend next, on sessions
-by a stated law whose best recommendation is known). The modules beside this one say how each is made.
+oracles.csv, clip.csv (what a margin does, by law and by descent), claims.csv (the claims of Finn et al., and log Z by
+three routes), gradients.csv (what roll-outs cost and spare), sessions.csv.
 """
 
 from collections.abc import Iterator
@@ -42,6 +51,7 @@ TRIALS = (
     Trial("ebm_gan", "whole"),
     Trial("ebm_gan", "pairs"),
 )
+CASES = 3  # margins or sizes of data that train at once: a part of the study takes seconds, or few minutes
 SHOWN = 160  # ranks of densities.csv
 
 
@@ -50,14 +60,23 @@ def middle(margins: list[float]) -> float:
     return sorted(margins)[len(margins) // 2]
 
 
-def learners_of(trial: Trial, size: Size) -> list[Learner]:
-    """Return the learners of a trial: with endless data first, the first seed first."""
+def learners_of(trial: Trial, size: Size) -> list[list[Learner]]:
+    """Return the learners of a trial, at most `CASES` cases of all seeds at a time."""
     margins = {"eb_seqgan": size.margins, "eb_seqgan_optimal": size.margins, "eb_seqgan_greedy": [middle(size.margins)]}
-    found = [Learner(*case) for case in product(margins.get(trial.method, [0.0]), [0], size.seeds)]
+    cases = list(product(margins.get(trial.method, [0.0]), [0]))
     if trial.method in ON_DATA and trial.energy in ("steps", "none"):
-        margin = middle(size.margins) if trial.method == "eb_seqgan" else 0.0
-        found += [Learner(*case) for case in product([margin], size.data, size.seeds)]
-    return found
+        cases += product([middle(size.margins) if trial.method == "eb_seqgan" else 0.0], size.data)
+    each = [[Learner(*case, seed) for seed in size.seeds] for case in cases]
+    return [sum(each[k : k + CASES], []) for k in range(0, len(each), CASES)]
+
+
+def trials(size: Size) -> dict[str, tuple[Trial, list[Learner]]]:
+    """Return the parts of the study that train, by name."""
+    return {
+        "-".join((*trial, str(k))): (trial, learners)
+        for trial in TRIALS
+        for k, learners in enumerate(learners_of(trial, size))
+    }
 
 
 def oracles(size: Size) -> dict[int, Oracle]:
@@ -75,9 +94,9 @@ def seen(log_p: Tensor, learner: Learner) -> tuple[Tensor, Tensor]:
     return train.log(), validation
 
 
-def learn(trial: Trial, size: Size) -> Frames:
-    """Train the learners of a trial; return rows of training.csv and densities.csv."""
-    each, log_p = learners_of(trial, size), {seed: one.log_p for seed, one in oracles(size).items()}
+def learn(trial: Trial, each: list[Learner], size: Size) -> Frames:
+    """Train learners of a trial; return rows of training.csv and densities.csv."""
+    log_p = {seed: one.log_p for seed, one in oracles(size).items()}
     shown = [seen(log_p[learner.seed], learner) for learner in each]
     data, validation = (torch.stack(x) for x in zip(*shown, strict=True))
     learners = Learners(trial, each, data, size.tokens, size.length)
@@ -142,9 +161,8 @@ def clip_law(size: Size) -> Frames:
 
 def part(name: str, size: Size) -> Frames:
     """Return the rows of a part of the study."""
-    trials = {"-".join(trial): trial for trial in TRIALS}
-    if name in trials:
-        return learn(trials[name], size)
+    if name in (found := trials(size)):
+        return learn(*found[name], size)
     if name == "clip":
         return clip_law(size)
     if name == "sessions":
@@ -156,10 +174,8 @@ def part(name: str, size: Size) -> Frames:
     return {"gradients": pd.DataFrame(gradients.rows(*world, size.repeats))}
 
 
-PARTS = ("sessions", *("-".join(trial) for trial in TRIALS), "clip", "gradients", "claims")
-
-
 def study(size: Size) -> Tables:
     """Return every file's rows and columns; parts run side by side, and those that are done are kept."""
-    found = compute("sequences", PARTS, size, schema.FILES, part)
+    parts = ["sessions", *trials(size), "clip", "gradients", "claims"]  # the longest first
+    found = compute("sequences", parts, size, schema.FILES, part)
     return {name: (rows, schema.FILES[name]) for name, rows in found.items()}
