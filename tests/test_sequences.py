@@ -29,6 +29,7 @@ from tests import synthetic
 from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.report import studies as chapters
+from threefold.report.tables import latex
 from threefold.tables.schema import read_csv
 
 ROOT = Path(__file__).parents[1]
@@ -601,6 +602,7 @@ def test_the_chapter_has_figures_and_tables(params):
         assert all((design.results / file).exists() for file in plot.data)
         assert plot.draw().axes
     tables = one.tables()
+    assert all(latex(table).isascii() for table in tables.values())
     assert {name: len(table.shown) for name, table in tables.items()} == {
         "sequences_results": 12,
         "sequences_clip_table": 3,

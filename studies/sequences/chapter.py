@@ -352,16 +352,17 @@ def results(rows: pd.DataFrame, size: Size) -> Table:
     shown = {
         "Method, energy": [row_text(*key) for key in zip(data["method"], data["energy"], strict=True)],
         "Error of b": _with_worst(data, "b_error"),
-        "KL(p, p_θ)": _with_worst(data, "kl_energy"),
-        "KL(p, q)": _with_worst(data, "kl_generator"),
-        "KL(q, p)": _with_worst(data, "reverse_generator"),
-        "KL(q, p_θ)": _with_worst(data, "between"),
+        "KL, energy": _with_worst(data, "kl_energy"),
+        "KL, generator": _with_worst(data, "kl_generator"),
+        "reversed": _with_worst(data, "reverse_generator"),
+        "between": _with_worst(data, "between"),
         "Aim": [("met" if worst[i] < AIM else "missed") if of_gan[i] else NONE for i in data.index],
     }
     return Table(
         "Sequences: results",
         f"After {size.steps:,} steps on endless data, in nats: mean over seeds, in brackets the worst. Error of b: "
-        "distance of log Z, solved on 10,000 sequences of each source, from the true one. EB-SeqGAN's margin: "
+        "distance of log Z, solved on 10,000 sequences of each source, from the true one. KL: of exp(−E)/Z, and "
+        "of q, from the oracle's p; reversed: KL(q, p); between: of exp(−E)/Z from q. EB-SeqGAN's margin: "
         f"{margin_text(middle_of(size))}. Aim: EBM-GAN's b, energy and generator within {AIM} with every seed; weights "
         "of pairs cannot hold the oracle.",
         data,
@@ -418,7 +419,8 @@ def trap_table(rows: pd.DataFrame, oracles: pd.DataFrame, size: Size) -> Table:
     return Table(
         "The trap in SeqGAN's only measure: numbers",
         "In nats a sequence, means over seeds. SeqGAN was compared by the NLL of the oracle, E_q[−log p], alone: a "
-        "generator that forgets most of the data beats the oracle in it. NLL of the generator is E_p[−log q].",
+        "generator that forgets most of the data beats the oracle in it. NLL of the generator is E_p[−log q], infinite "
+        "for the last line, as is its KL.",
         data,
         pd.DataFrame(shown),
     )
@@ -452,7 +454,7 @@ def data_table(rows: pd.DataFrame) -> Table:
 def claims_table(rows: pd.DataFrame) -> Table:
     """The largest disagreement of each claim."""
     texts = {
-        "1": "Claim 1: the loss is flat in Z where Z = E_μ[exp(−E)/μ~]",
+        "1": "Claim 1: where the loss is flat, Z is the mixture's estimate",
         "1 at any Z": "The slope in log Z elsewhere",
         "2": "Claim 2: the energy's gradient is guided cost learning's",
         "3": "Claim 3: the generator's loss is E_q[E + log q] + log Z",
@@ -518,4 +520,4 @@ def _small(value: float) -> str:
 
 
 def _nats(value: float) -> str:
-    return "∞" if np.isposinf(value) else minus(f"{value:z.3f}") if np.isfinite(value) else NONE
+    return minus(f"{value:z.3f}") if np.isfinite(value) else NONE
