@@ -299,23 +299,28 @@ class Adversarial(Training):
         return -(advantage * log_q).sum(-1).mean(-1)
 
 
-def rows(size: Sessions, seeds: list[int]) -> Iterator[dict[str, Any]]:
-    """Yield lines of sessions.csv."""
+ADVERSARIAL = ("ebm_gan", "eb_seqgan", "seqgan")
+
+
+def rows(model: str, size: Sessions, seeds: list[int]) -> Iterator[dict[str, Any]]:
+    """Yield lines of sessions.csv: of an adversarial method, or of `likelihood` and all that is simpler."""
     law = Law(size.items)
     data = draw(law, size, seeds)
+    first = Training(size, seeds, data)
+    likeliest = first.on_likelihood(RATE)
+    if model in ADVERSARIAL:
+        generator, energy = Adversarial(model, size, seeds, data, first.generator).learn()
+        yield from lines(model, "generator", seeds, generator)
+        if model != "seqgan":
+            yield from lines(model, "energy", seeds, energy)
+        return
     truth = torch.stack([law.log_conditional(x) for x in data.test])
     yield from lines("optimum", "generator", seeds, of_conditionals(truth, data.test))
-    for model, found in counted(data, size.items).items():
-        yield from lines(model, "generator", seeds, found)
-    first = Training(size, seeds, data)
-    yield from lines("likelihood", "generator", seeds, first.on_likelihood(RATE))
-    again = Training(size, seeds, data, first.generator)
-    yield from lines("likelihood_again", "generator", seeds, again.on_likelihood(RATE * SLOWER))
-    for method in ("ebm_gan", "eb_seqgan", "seqgan"):
-        generator, energy = Adversarial(method, size, seeds, data, first.generator).learn()
-        yield from lines(method, "generator", seeds, generator)
-        if method != "seqgan":
-            yield from lines(method, "energy", seeds, energy)
+    for name, found in counted(data, size.items).items():
+        yield from lines(name, "generator", seeds, found)
+    yield from lines("likelihood", "generator", seeds, likeliest)
+    again = Training(size, seeds, data, first.generator).on_likelihood(RATE * SLOWER)
+    yield from lines("likelihood_again", "generator", seeds, again)
 
 
 def lines(model: str, part: str, seeds: list[int], found: dict[str, Tensor]) -> Iterator[dict[str, Any]]:

@@ -51,6 +51,7 @@ TRIALS = (
     Trial("ebm_gan", "whole"),
     Trial("ebm_gan", "pairs"),
 )
+SESSIONS = {f"sessions-{model}": model for model in ("likelihood", *sessions.ADVERSARIAL)}  # parts of the study
 CASES = 3  # margins or sizes of data that train at once: a part of the study takes seconds, or few minutes
 SHOWN = 160  # ranks of densities.csv
 
@@ -165,8 +166,8 @@ def part(name: str, size: Size) -> Frames:
         return learn(*found[name], size)
     if name == "clip":
         return clip_law(size)
-    if name == "sessions":
-        return {"sessions": pd.DataFrame(sessions.rows(size.sessions, size.seeds))}
+    if name in SESSIONS:
+        return {"sessions": pd.DataFrame(sessions.rows(SESSIONS[name], size.sessions, size.seeds))}
     log_p = torch.stack([one.log_p for one in oracles(size).values()])
     world = log_p, size.seeds, size.tokens, size.length
     if name == "claims":
@@ -176,6 +177,6 @@ def part(name: str, size: Size) -> Frames:
 
 def study(size: Size) -> Tables:
     """Return every file's rows and columns; parts run side by side, and those that are done are kept."""
-    parts = ["sessions", *trials(size), "clip", "gradients", "claims"]  # the longest first
+    parts = [*SESSIONS, *trials(size), "clip", "gradients", "claims"]  # the longest first
     found = compute("sequences", parts, size, schema.FILES, part)
     return {name: (rows, schema.FILES[name]) for name, rows in found.items()}
