@@ -35,6 +35,7 @@ HERE = Path(__file__).parent
 FOLDERS = ("methods", "tasks", "studies")  # each has an index.md of its own, which people write
 SINGLE = ("results", "reference/commands", "reference/metrics", "use/speed")
 # Which method each name in the published tables is; the rest are baselines that stand beside it.
+RULES = ("reset", "advance", "observation", "reward", "terminal")  # functions of a task; one may be another's
 PUBLISHED_NAMES = {"gan-gcl": "gcl", "airl state-only": "airl"}
 
 
@@ -143,9 +144,10 @@ def task(name: str) -> str:
         "task",
         name=name,
         module=module.__name__,
-        path=Path(inspect.getfile(module)).name,
+        path=_file(module),
         env=env,
-        functions=[f for f in ("reset", "advance", "observation", "reward", "terminal") if hasattr(module, f)],
+        functions={name: _file(function) for name in RULES if (function := getattr(module, name, None))},
+        own_model=not env.discrete and (ROOT / "envs" / "assets" / module.XML).exists(),
         never=inspect.getdoc(module.terminal) == "Never.",
         dt=module.DT,
         titles={name, f"{name} ({SHORT})"},
@@ -159,6 +161,10 @@ def task(name: str) -> str:
             if name in design.tasks
         },
     )
+
+
+def _file(thing: Any) -> str:
+    return Path(inspect.getfile(thing)).name
 
 
 def _card(path: Path) -> dict[str, Any]:
