@@ -11,7 +11,7 @@ The gradient of J is that of the recursion, from the last step back, with J' = 0
     J_theta = r_a mu_theta   + gamma (J'_s' f_a mu_theta + J'_theta)
 GAIL estimates the terms with r_a by likelihood ratios and has none with r_s.
 As in the authors' code the value of s' is the real one and only its derivative is the model's: s' = f(s, a) + nu, with
-the residual nu held fixed. Here no env is stepped for it: segments of the last rollout are replayed.
+the residual nu held fixed. Here no env is stepped for it: segments of the last rollouts are replayed.
 
 Sign: the paper labels the policy 1. Here the logit l is high for the expert, and so
     loss   = E_expert softplus(-l) + E_pi softplus(l)
@@ -59,8 +59,9 @@ class Config:
     batch: int = 256  # samples of each source a step, and of f's; authors' code: 70
     gradient_penalty: NonNegativeFloat = 1.0  # departure
     noise: PositiveFloat = 1 / 6  # std of the policy, in that of the expert's actions; authors' code
-    gated: bool = True  # f is the authors' gated network; false, an ablation: s plus what a perceptron adds to it
+    gated: bool = False  # f is s plus what a perceptron adds to it; true, an ablation: the authors' gated network
     width: int = 64  # of f; departure
+    preparation: int = 200  # steps on f, and on D, before the first on the policy; authors' code: 1,000
     model_steps: int = 10  # on f per iteration
     model_rate: PositiveFloat = 1e-3  # of its Adam; authors' code: 1e-4
     state_gradient: bool = True  # false, an ablation: the derivatives of f are 0
@@ -140,14 +141,14 @@ def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config
         recent.append(experience, policy)
         expert = expert_samples(policy, demonstrations, expert_draws, sampling)
         seen = policy_samples(policy, recent.rollouts, policy_draws, sampling)
-        for _ in range(config.model_steps):
+        for _ in range(config.model_steps if state.iteration else config.preparation):
             error = model_loss(forward, seen, config)
             descend(optimizers[1], error)
-        for _ in range(config.loop.reward_steps):
+        for _ in range(config.loop.reward_steps if state.iteration else config.preparation):
             value = loss(model, expert, seen, config)
             descend(optimizers[0], value)
         with held(model, forward):
-            gain = inner.improve(lambda segments: objective(policy, forward, model, segments, config), experience)
+            gain = inner.improve(lambda s: objective(policy, forward, model, s, config), recent.rollouts)
         state.iteration, state.env_steps = state.iteration + 1, state.env_steps + experience.steps
         yield Progress(
             state.iteration,

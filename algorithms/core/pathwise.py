@@ -1,9 +1,10 @@
 """The inner loop of methods that differentiate through a learnt model: pathwise gradients over replayed segments.
 
-Two verbs, as PPO's: `collect() -> Experience` and `improve(objective, record)`. The policy's std is given and never
+Two verbs, as PPO's: `collect() -> Experience` and `improve(objective, rollouts)`. The policy's std is given and never
 learnt, so that the noise of a step is what its action differs from the mean by.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from algorithms.core.experience import Demonstrations, Experience
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, Normalizer, adam, descend
 from algorithms.core.ppo import Env
-from algorithms.core.segments import Segments, draw
+from algorithms.core.segments import Segments, draw, joined
 from algorithms.core.state import State
 
 LEAST_STD = 1e-3  # of an action, in units of half its range, for demonstrations in which it never changes
@@ -27,11 +28,11 @@ class PathwiseConfig:
     """Constants of the inner loop; those that PPO has too bear PPO's names, by which a task's preset changes them."""
 
     hidden: tuple[int, ...] = (64, 64)  # of the policy, as every network here
-    steps: int = 32  # T of a rollout
+    steps: int = 64  # T of a rollout
     minibatches: int = 20  # of segments, a step on the policy each
-    segments: int = 32  # of a minibatch
-    length: int = 10  # steps of a segment; Baram et al.'s code
-    rate: PositiveFloat = 3e-4  # of Adam; Baram et al.'s code: 1e-4
+    segments: int = 16  # of a minibatch
+    length: int = 50  # steps of a segment; Baram et al.'s code: 10
+    rate: PositiveFloat = 1e-4  # of Adam; Baram et al.'s code
     discount: BelowOne = 0.99  # Baram et al.'s code
     max_norm: PositiveFloat = 0.5  # of a gradient, as PPO's; Baram et al.'s code clips each number to 2
 
@@ -73,8 +74,13 @@ class Pathwise:
             rows.append((obs, action, next_obs.float(), terminal, truncated, elapsed))
         return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
 
-    def improve(self, objective: Callable[[Segments], Tensor], record: Experience) -> Tensor:
-        """Step up `objective` `[P]` of segments of the record, one minibatch after the other; return its last value."""
+    def improve(self, objective: Callable[[Segments], Tensor], rollouts: Sequence[Experience]) -> Tensor:
+        """Step up `objective` `[P]` of segments of the latest rollouts, a minibatch at a time; return its last value.
+
+        They are drawn from the last one and from as many before it as a segment may reach back.
+        """
+        needed = 1 + math.ceil(self.config.length / self.config.steps)
+        record = joined(rollouts[-needed:])
         for _ in range(self.config.minibatches):
             segments = draw(record, self.config.segments, self.config.length, self._segments)
             value = objective(segments.standardised(self.policy))

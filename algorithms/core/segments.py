@@ -5,8 +5,8 @@ fixed (Heess et al. 2015, arXiv 1510.09142). Replayed through mu and f the state
 stored, to rounding, whatever f is; their derivatives are those of mu and f.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -33,6 +33,11 @@ class Segments:
             policy.normalizer(x.flatten(1, 2)).unflatten(1, x.shape[1:3]) for x in (self.obs, self.next_obs)
         )
         return Segments(obs, self.action / policy.action_scale, next_obs, self.weight)
+
+
+def joined(rollouts: Sequence[Experience]) -> Experience:
+    """Return rollouts that follow each other as one."""
+    return Experience(*(torch.cat([getattr(rollout, f.name) for rollout in rollouts], 1) for f in fields(Experience)))
 
 
 def draw(record: Experience, n: int, length: int, generators: Generators) -> Segments:
