@@ -28,11 +28,11 @@ class PathwiseConfig:
     """Constants of the inner loop; those that PPO has too bear PPO's names, by which a task's preset changes them."""
 
     hidden: tuple[int, ...] = (64, 64)  # of the policy, as every network here
-    steps: int = 64  # T of a rollout
+    steps: int = 32  # T of a rollout
     minibatches: int = 20  # of segments, a step on the policy each
-    segments: int = 16  # of a minibatch
-    length: int = 50  # steps of a segment; Baram et al.'s code: 10
-    rate: PositiveFloat = 1e-4  # of Adam; Baram et al.'s code
+    segments: int = 32  # of a minibatch
+    length: int = 10  # steps of a segment; Baram et al.'s code
+    rate: PositiveFloat = 3e-4  # of Adam; Baram et al.'s code: 1e-4
     discount: BelowOne = 0.99  # Baram et al.'s code
     max_norm: PositiveFloat = 0.5  # of a gradient, as PPO's; Baram et al.'s code clips each number to 2
 
