@@ -23,7 +23,7 @@ Departures from the paper and its code, of which only a part was at hand:
 - Episodes begin where the task begins them; the code sets the simulator to the expert's states.
 - The demonstrations are those of every method here; the code has all steps of trajectories sorted by their return.
 - 64-64 tanh networks without dropout instead of 100-50 and 200-100 ReLU.
-- f adds to the state what a perceptron says; the authors' gated network is a variant..
+- f adds to the state what a perceptron says; the authors' gated network is a variant.
 - A gradient penalty (Gulrajani et al. 2017) keeps the discriminator smooth: its slope is what the policy follows.
 - Every env step is counted.
 """

@@ -12,6 +12,7 @@ from torch.distributions import Normal
 from torch.nn.functional import logsigmoid
 
 from algorithms import mgail
+from algorithms.core.adversarial import LoopConfig
 from algorithms.core.experience import Experience, Samples
 from algorithms.core.forward import DifferenceModel, GatedModel
 from algorithms.core.pathwise import Pathwise, PathwiseConfig, held
@@ -299,9 +300,10 @@ def test_held_modules_pass_gradients_on_and_have_none():
 @pytest.mark.slow
 def test_it_beats_its_own_start():
     """As of every adversarial method (tests/test_learning.py), by a permutation test over learners."""
-    ppo = PathwiseConfig(hidden=(32, 32), steps=48, rate=3e-3, discount=0.9, length=6)
-    training = mgail.train(toy.Puck(EIGHT, 16), expert(), EIGHT, mgail.Config(ppo=ppo))
-    start, *_, end = (error(progress.policy) for progress in itertools.islice(training, 10))
+    ppo = PathwiseConfig(hidden=(32, 32), steps=48, discount=0.9, length=6)
+    config = mgail.Config(loop=LoopConfig(reward_steps=20, reward_rate=3e-3), ppo=ppo)
+    training = mgail.train(toy.Puck(EIGHT, 16), expert(), EIGHT, config)
+    start, *_, end = (error(progress.policy) for progress in itertools.islice(training, 16))
     signs = torch.tensor(list(itertools.product([1.0, -1.0], repeat=8)))
     gain = start - end
     assert float(((signs * gain).mean(1) >= gain.mean()).double().mean()) < 0.01

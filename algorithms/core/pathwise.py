@@ -32,7 +32,7 @@ class PathwiseConfig:
     minibatches: int = 20  # of segments, a step on the policy each
     segments: int = 32  # of a minibatch
     length: int = 10  # steps of a segment; Baram et al.'s code
-    rate: PositiveFloat = 3e-4  # of Adam; Baram et al.'s code: 1e-4
+    policy_rate: PositiveFloat = 3e-4  # of Adam; Baram et al.'s code: 1e-4
     discount: BelowOne = 0.99  # Baram et al.'s code
     max_norm: PositiveFloat = 0.5  # of a gradient, as PPO's; Baram et al.'s code clips each number to 2
 
@@ -57,7 +57,7 @@ class Pathwise:
             statistics.update(x[: demonstrations.rows].expand(env.P, -1, -1), shown)
         std = noise * actions.var.sqrt().float() / self.policy.action_scale
         self.policy.log_std.data.copy_(std.clamp(min=LEAST_STD).log())
-        self.optimizer = adam(self.policy.mean.parameters(), config.rate)
+        self.optimizer = adam(self.policy.mean.parameters(), config.policy_rate)
         self._actions = Generators(seeds, "actions", device)
         self._segments = Generators(seeds, "segments", device)
         self.state = State(policy=self.policy, optimizer=self.optimizer, actions=self._actions, segments=self._segments)
