@@ -30,8 +30,16 @@ def _results(profile: str, shown: dict[str, Any]) -> str:
         f"![Score against the number of expert trajectories](docs/measured/{profile}/{FIGURE}.png)\n\n"
         f"Interquartile mean of the score over tasks and {shown['seeds']} seeds, with its 95 % interval (0 = random "
         f"actions, 1 = the expert, both measured). From the profile `{profile}`{_caution(summary)}.\n\n"
-        f"{table(aggregate['columns'][:4], [row[:4] for row in aggregate['rows']])}\n"
+        f"{_aggregate(aggregate)}\n"
     )
+
+
+def _aggregate(aggregate: dict[str, Any]) -> str:
+    """Return the scores from the fewest, the most and all trajectories; one column where every task has one number."""
+    rows = [row[:4] for row in aggregate["rows"]]
+    if all(fewest == most == every for _, fewest, most, every in rows):
+        return table(["Method", "Score"], [[method, score] for method, score, *_ in rows])
+    return table(aggregate["columns"][:4], rows)
 
 
 def _caution(summary: dict[str, Any]) -> str:

@@ -7,11 +7,24 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests import synthetic
 from tests.browser import browser, needed
 from threefold.profile.design import load
-from threefold.report import build, contents, cost, details, fidelity, figures, inputs, interactive, style, tables
+from threefold.report import (
+    build,
+    contents,
+    cost,
+    details,
+    elsewhere,
+    fidelity,
+    figures,
+    inputs,
+    interactive,
+    style,
+    tables,
+)
 from threefold.report.takeaways import takeaways
 from threefold.tables import statistics
 from threefold.tables.collect import collect
@@ -31,9 +44,10 @@ def given(tmp_path_factory):
     folder = synthetic.fill(path)
     synthetic.fail(folder, "Hopper-v5", "gcl", 11, 2, REASON)
     collect(load(path))
-    video = folder / "videos" / "Hopper-v5" / "expert.mp4"
-    video.parent.mkdir(parents=True)
-    video.write_bytes(b"not a film")
+    for name in ("worst-gcl-4-2", "expert"):
+        video = folder / "videos" / "Hopper-v5" / f"{name}.webp"
+        video.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3)).save(video)
     return inputs.read(path)
 
 
@@ -222,7 +236,8 @@ def test_details_hold_every_learner_and_end_no_script(given):
     assert list(cell["training"])[:2] == ["effective_samples", "log_z"]  # what few methods log comes first
     variant = found["cells"]["Hopper-v5/gcl_no_absorbing"]
     assert all(len(one["curve"]) == 3 for one in variant["learners"])
-    assert [one["name"] for one in found["videos"]["Hopper-v5"]] == ["EXPERT"]
+    names = [one["name"] for one in found["videos"]["Hopper-v5"]]
+    assert names == ["The expert", "The worst learner: GCL, 4 trajectories, seed 2"]
 
 
 def test_long_curves_are_thinned_but_keep_their_ends():
@@ -275,7 +290,7 @@ def test_the_browser_reports_errors_and_requests(seen, tmp_path):
 @pytest.mark.parametrize("width", [1300, 400])
 def test_nothing_is_cut_off(quiet, page, width, dark):
     quiet.open(page, width, dark=dark)
-    assert quiet.run("document.querySelectorAll('table.dataTable').length") == 9
+    assert quiet.run("document.querySelectorAll('table.dataTable').length") == 12
     assert quiet.run(BODY) <= 0
     assert quiet.run(UNREACHABLE) == []  # what does not fit can be scrolled to
     if width == 1300:
@@ -331,8 +346,8 @@ def test_a_click_on_a_score_opens_its_cell(quiet, page, width):
     assert "GCL on Hopper-v5" in text
     assert f"11 trajectories, seed 2: {REASON}" in text  # as text
     titles = quiet.run("[...document.querySelectorAll('#cell figcaption')].map(e => e.textContent)")
-    assert titles[:3] == ["Learning curves", "Lengths of the final episodes", "EXPERT"]
-    assert titles[3:5] == ["effective samples", "log z"]
+    assert titles[:3] == ["Learning curves", "Lengths of the final episodes", "The expert"]
+    assert titles[4:6] == ["effective samples", "log z"]
     first = "document.querySelectorAll('#cell svg')[0]"
     assert quiet.run(f"{first}.querySelectorAll('path[stroke-width]').length") == 6  # learners
     assert quiet.run(f"{first}.innerHTML.includes('NaN')") is False
@@ -341,7 +356,6 @@ def test_a_click_on_a_score_opens_its_cell(quiet, page, width):
     quiet.click("#cell button")
     assert not quiet.run("document.getElementById('cell').open")
     assert quiet.run("location.hash") == ""
-    quiet.problems[:] = [one for one in quiet.problems if "video" not in one]
 
 
 @needed
@@ -362,3 +376,31 @@ def test_a_mark_of_the_scatter_lies_on_the_figure_and_opens_its_cell(quiet, page
     assert any(re.match(r"GAIL on Hopper-v5, 4 trajectories: .*, published 1\.01; \S+$", spot) for spot in spots)
     quiet.click("#published_scores .spot[href='#cell=Hopper-v5/bc']")
     assert quiet.run("document.querySelector('#cell h3').textContent") == "BC on Hopper-v5"
+
+
+def test_what_others_published_stands_beside_ours(given, every):
+    """Worked out by hand: `imitation`'s GAIL on Hopper, 1.004 of its expert; nnabla-rl's, 3,586.23 of 3,609.96."""
+    found = every["elsewhere"].data.set_index(["source", "task", "method"])
+    assert found.loc[("`imitation`'s benchmark", "Hopper-v5", "GAIL"), "share"] == 1.004
+    theirs = found.loc[("nnabla-rl", "Hopper-v5", "GAIL")]
+    assert theirs["share"] == pytest.approx(3586.23 / 3609.96)
+    rows = given.stratum("Hopper-v5", "gail", 4)  # theirs is not known: the fewest
+    expert = given.references["expert"]["Hopper-v5"]
+    assert theirs["ours"] == pytest.approx(rows["episode_return"].mean() / expert)
+    assert theirs["our_trajectories"] == 4
+    assert found.loc[("Garg et al. (2021), table 3", "Hopper-v5", "GAIL"), "share"] == pytest.approx(3252.5 / 3532.7)
+    nobody = found.loc[("TRIRL's page (MJX)", "Hopper-v5", "TRIRL")]  # no file of that name
+    assert nobody["share"] == 0.49
+    assert np.isnan(nobody["ours"])
+    unknown = found.loc[("DI-engine", "Hopper-v5", "GAIL")]  # no expert is given there
+    assert np.isnan(unknown["share"])
+    assert unknown["ours"] == theirs["ours"]
+
+
+def test_others_random_policies_are_subtracted_where_they_are_known():
+    """Fu et al. 2018, table 2: on Swimmer AIRL 139.1, random -11.5, expert 141.1."""
+    paper = elsewhere.published()
+    paper = paper[(paper["source"] == "Fu et al. (2018), table 2") & (paper["task"] == "Swimmer")].set_index("row")
+    assert paper.loc["airl", ["mean", "random", "expert"]].tolist() == [139.1, -11.5, 141.1]
+    assert sorted(paper.index) == ["airl", "airl_state_only", "gail", "gcl"]
+    assert elsewhere.published()[["task", "method", "mean"]].notna().all(axis=None)

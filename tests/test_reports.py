@@ -34,7 +34,8 @@ VARIANTS = {
     "constant_positive": {"method": "constant", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]},
     "gail_idle_expert": {"method": "gail", "tasks": ["Hopper-v5"], "expert": "idle"},
 }
-TABLES = ["summary", "aggregate", "published", "cost", "improvement", "returns", "references", "learners"]
+TABLES = ["summary", "aggregate", "published", "elsewhere", "cost", "improvement", "returns", "references", "learners"]
+TABLES += ["seeds", "power"]
 
 
 def command(verb, *arguments):
@@ -444,16 +445,17 @@ def test_learning_curves_have_a_panel_per_task_and_number_of_demonstrations(give
 def test_variants_and_controls_are_rows_and_no_methods(given):
     shown = tables.returns(given).shown
     hopper = shown[shown["Task"].str.startswith("Hopper") & (shown["Trajectories"] == "4")]
-    assert hopper["Method"].tolist() == ["BC", "GAIL", "CONSTANT, positive", "GAIL, idle expert"]
+    assert hopper["Method"].tolist() == ["BC", "GAIL", "Constant reward, positive", "GAIL, idle expert"]
     assert "GAIL, idle expert" in tables.learners(given).shown["Method"].tolist()
-    assert not any("idle" in column or "CONSTANT" in column for column in tables.summary(given).shown)
+    assert not any("idle" in column or "Constant" in column for column in tables.summary(given).shown)
     assert set(given.methods["row"]) == {"bc", "gail"}
 
 
 def test_variants_stand_below_their_method(given):
     axes = figures.variants(given).axes
     labels = [[tick.get_text() for tick in ax.get_yticklabels()] for ax in axes]
-    assert labels == [["CONSTANT, positive"], [""], ["GAIL", "GAIL, idle expert", "CONSTANT, positive"], ["", "", ""]]
+    control = "Constant reward, positive"
+    assert labels == [[control], [""], ["GAIL", "GAIL, idle expert", control], ["", "", ""]]
     means = given.stratum("Hopper-v5", "gail_idle_expert", 11)["episode_length"].mean()
     strokes = [np.ravel(line.get_xydata()) for line in axes[3].lines if line.get_marker() == "|"]
     assert any(x == means and y > 0.5 for x, y in strokes)

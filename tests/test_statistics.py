@@ -153,3 +153,33 @@ def test_strata_without_a_learner_are_left_out():
     both = statistics.probability_of_improvement(full, full[::-1], rng(0))
     assert statistics.probability_of_improvement([*full, empty, full[0]], [*full[::-1], full[0], empty], rng(0)) == both
     assert np.isnan(statistics.probability_of_improvement([empty], [full[0]], rng(0))).all()
+
+
+def test_optimality_gap_counts_nothing_beyond_the_expert():
+    value = statistics.optimality_gap([np.array([0.2, 1.5]), np.array([1.0, 0.9])], rng()).value
+    assert value == pytest.approx((0.8 + 0 + 0 + 0.1) / 4)
+
+
+@pytest.mark.parametrize(("n", "share", "k"), [(3, 0.9, 6.155), (5, 0.9, 3.407), (10, 0.9, 2.355), (10, 0.99, 3.981)])
+def test_tolerance_bound_has_the_factors_of_the_tables(n, share, k):
+    """One-sided normal tolerance factors at 95 % confidence, as tables print them (NIST handbook, 7.2.6.3)."""
+    scores = np.random.default_rng(n).normal(size=n)
+    bound = statistics.tolerance_bound(scores, share)
+    assert (scores.mean() - bound) / scores.std(ddof=1) == pytest.approx(k, abs=2e-3)
+    assert np.isnan(statistics.tolerance_bound(scores[:1], share))
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.2, 394), (0.5, 64), (0.8, 26), (1.0, 17)])
+def test_seeds_needed_are_those_of_cohens_table(effect, n):
+    """Cohen (1988): two groups of n each, two-sided 5 %, power 0.8."""
+    ours = np.array([-1.0, 1.0]) / np.sqrt(2)  # variance 1
+    assert statistics.seeds_needed(ours, ours + effect) == n
+    assert statistics.seeds_needed(ours + effect, ours) == n
+
+
+def test_seeds_needed_at_the_edges():
+    same = np.array([0.5, 0.5])
+    assert statistics.seeds_needed(same, same) == np.inf
+    assert statistics.seeds_needed(same, same + 0.1) == 2
+    assert statistics.seeds_needed(np.array([0.0, 1.0]), np.array([0.001, 1.001])) == np.inf
+    assert np.isnan(statistics.seeds_needed(same, same[:1]))

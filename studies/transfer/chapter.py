@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from studies.transfer import schema
+from studies.transfer import chapter_moved, schema
 from studies.transfer.schema import Size
 from threefold.report import style
 from threefold.report.chapter import PALETTE, TRUTH, Chapter, Read, colours, legend, minus
@@ -58,11 +58,13 @@ def chapter(read: Read, size: Size) -> Chapter:
         "Rewards under new dynamics",
         "Fu, Luo & Levine (2018) let AIRL learn a reward, freeze it, and train a new policy on it where the dynamics "
         f"are others. In finite MDPs that is exact: the best discriminator of {size.tabular.draws} random MDPs of each "
-        f"kind, and the optimal policy for its reward under {size.tabular.moves} new transitions each.",
-        plots,
+        f"kind, and the optimal policy for its reward under {size.tabular.moves} new transitions each. On MuJoCo tasks "
+        "a barrier is open on the other side, or an ant has two weak, short legs.",
+        plots | chapter_moved.plots(read, size),
         lambda: {
             "transfer_tabular_table": tabular_table(learnt(), moved()),
             "transfer_tabular_claims": tabular_claims(learnt(), moved()),
+            **chapter_moved.tables(read, size),
         },
     )
 

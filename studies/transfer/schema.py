@@ -1,8 +1,10 @@
 """Sizes and files of the study of transfer: of each part its own, and files that begin with the name of their part."""
 
-from pydantic import PositiveInt
+from typing import Annotated
 
-from threefold.base.strict import Strict
+from pydantic import Field, PositiveInt
+
+from threefold.base.strict import Seed, Strict
 from threefold.tables.schema import Schema
 
 
@@ -13,10 +15,21 @@ class Tabular(Strict):
     moves: PositiveInt  # new dynamics that each reward is taken to, with the action that stays and with another
 
 
+class Moved(Strict):
+    """How much is measured where rewards are taken from one task to another."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    trajectories: PositiveInt  # of the expert, for each learner
+    imitation_steps: PositiveInt  # env steps in which a learner learns its reward,
+    transfer_steps: PositiveInt  # and in which a new policy is trained on it
+
+
 class Size(Strict):
-    """How much is measured, a part of the study each."""
+    """How much is measured, a part of the study each; one that is left out is not."""
 
     tabular: Tabular
+    point_maze: Moved | None = None
+    ant: Moved | None = None
 
 
 # row: see ROWS in tabular.py. One line per MDP. groups: of linked states; unmet: states that the expert never meets;
@@ -42,3 +55,14 @@ TRANSFERRED: Schema = MDP | {
 }
 # The first MDP's g of every row, both with mean 0.
 REWARDS: Schema = MDP | {"state": "int64", "true": "float64", "learnt": "float64"}
+# Of a learner, the mean true return. row, kind: see moved.py; kind: reward (a new policy, trained on it) | imitator (as
+# it is) | reference. where: source | same | authors, the order of the motors on the second task. share: of the training
+# after which the reward was frozen.
+MOVED: Schema = {
+    "row": "str",
+    "kind": "str",
+    "where": "str",
+    "share": "float64",
+    "seed": "int64",
+    "episode_return": "float64",
+}

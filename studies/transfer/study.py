@@ -1,13 +1,19 @@
 """Whether a reward that AIRL learns survives a change of dynamics (Fu, Luo & Levine 2018, arXiv 1710.11248, section 7).
 
-Its parts are modules: `tabular` (section 7.1), where all is exact. Their files begin with their names.
+Its parts are modules: `tabular` (section 7.1), where all is exact, and `moved` (7.2), on a maze and on an ant with two
+disabled legs. Their files begin with their names, or with that of the pair of tasks.
 """
 
 from studies.core.command import Tables
-from studies.transfer import tabular
+from studies.core.parts import compute
+from studies.transfer import moved, schema, tabular
 from studies.transfer.schema import Size
 
 
 def study(size: Size) -> Tables:
     """Return every file's rows and columns."""
-    return tabular.tables(size.tabular)
+    files = {f"{name}_moved": schema.MOVED for name in moved.PAIRS if getattr(size, name)}
+    if not files:
+        return tabular.tables(size.tabular)
+    rows = compute("transfer", moved.parts(size), size, files, moved.work)
+    return tabular.tables(size.tabular) | {name: (rows[name], schema.MOVED) for name in files}

@@ -1,6 +1,6 @@
 """What a report holds: all of its tables, in reading order. Its figures are listed in figures.py."""
 
-from threefold.report import cost, fidelity, tables
+from threefold.report import cost, elsewhere, fidelity, seeds, tables
 from threefold.report.inputs import Inputs
 from threefold.report.tables import Table
 
@@ -9,4 +9,5 @@ def every_table(given: Inputs) -> dict[str, Table]:
     """All tables of a report by name, in reading order; `summary` is the answer in one table."""
     found = tables.tables(given)
     first = {name: found.pop(name) for name in ("summary", "aggregate")}
-    return first | fidelity.table(given) | {"cost": cost.table(given)} | found
+    published = fidelity.table(given) | elsewhere.table(given)
+    return first | published | {"cost": cost.table(given)} | found | seeds.tables(given)

@@ -20,7 +20,6 @@ from threefold.tables import statistics
 POINTS = 30  # of a curve of training, at most
 DIGITS = 4  # significant
 SEED = ["demonstrations", "seed"]  # what tells the learners of a cell apart
-VIDEOS = {".mp4": "video/mp4", ".webm": "video/webm"}
 
 
 def details(given: Inputs) -> str:
@@ -122,17 +121,23 @@ def _hex(shade: tuple[float, ...]) -> str:
 
 
 def _videos(given: Inputs, task: str) -> list[dict[str, str]]:
-    """Short videos of a task, if there are any: results/<profile>/videos/<task>/<row>.mp4 or .webm."""
-    folder = given.design.results / "videos" / task
+    """Short videos of a task, if `threefold videos` has made any: results/<profile>/videos/<task>/*.webp."""
     return [
-        {
-            "row": path.stem,
-            "name": given.label(path.stem),
-            "source": f"data:{VIDEOS[path.suffix]};base64,{_base64(path)}",
-        }
-        for path in sorted(folder.glob("*"))
-        if path.suffix in VIDEOS
+        {"name": _of(given, path.stem), "source": f"data:image/webp;base64,{_base64(path)}"}
+        for path in sorted((given.design.results / "videos" / task).glob("*.webp"), key=_order)
     ]
+
+
+def _order(path: Path) -> tuple[bool, str]:
+    return path.stem != "expert", path.stem
+
+
+def _of(given: Inputs, name: str) -> str:
+    """Who is seen: `worst-gail-4-0` is the worst learner, GAIL's seed 0 from 4 trajectories."""
+    if name == "expert":
+        return "The expert"
+    which, row, number, seed = name.split("-")
+    return f"The {which} learner: {given.label(row)}, {number} trajectories, seed {seed}"
 
 
 def _base64(path: Path) -> str:

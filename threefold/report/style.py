@@ -76,8 +76,8 @@ def shades(count: int) -> list[tuple[float, ...]]:
 
 
 def label(method: str) -> str:
-    """How a method is written: `ebm_gan` is EBM-GAN."""
-    return method.replace("_", "-").upper()
+    """How a method is written: `ebm_gan` is EBM-GAN; the control that no paper abbreviates is a word."""
+    return "Constant reward" if method == "constant" else method.replace("_", "-").upper()
 
 
 def steps(count: float) -> str:

@@ -98,7 +98,7 @@ def summary(given: Inputs) -> Table:
 
 def aggregate(given: Inputs) -> Table:
     """Interquartile mean over tasks per method, at the fewest, the most, and all numbers of trajectories."""
-    data, shown = [], []
+    data, gaps, shown = [], [], []
     for method in given.design.methods:
         text: dict[str, str] = {"Method": style.label(method)}
         for which, pick in PICKS.items():
@@ -106,6 +106,9 @@ def aggregate(given: Inputs) -> Table:
             value = statistics.aggregate(strata, np.random.default_rng(0))
             text[f"{which.capitalize()} trajectories"] = estimate_text(*map(float, value))
             data.append((method, which, *map(float, value), sum(map(len, strata)), sum(map(bool, map(len, strata)))))
+        gap = statistics.optimality_gap(given.strata(method), np.random.default_rng(0))
+        gaps.append((method, *map(float, gap)))
+        text["Optimality gap"] = estimate_text(*map(float, gap))
         mine = given.learners[given.learners["row"] == method]
         text |= {"Learners": str(len(mine)), "Failed": str((mine["status"] == "failed").sum())}
         if len(given.missing):
@@ -115,8 +118,9 @@ def aggregate(given: Inputs) -> Table:
     return Table(
         "Aggregate",
         "Interquartile mean of the score over tasks, with its 95 % interval from a bootstrap stratified by task and "
-        f"number of trajectories. Failed learners count as score 0.{given.incomplete}",
-        pd.DataFrame(data, columns=columns),
+        "number of trajectories. Optimality gap: mean shortfall from the expert, scores above 1 counted as 1. Failed "
+        f"learners count as score 0.{given.incomplete}",
+        pd.DataFrame(data, columns=columns).merge(pd.DataFrame(gaps, columns=["row", "gap", "gap_low", "gap_high"])),
         pd.DataFrame(shown),
     )
 

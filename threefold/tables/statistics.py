@@ -17,6 +17,8 @@ from threefold.base.errors import InputError
 from threefold.tables.schema import LEARNER, REFERENCES
 
 CONFIDENCE = 0.95
+POWER = 0.8  # chance to tell apart what differs, of `seeds_needed`
+MANY_SEEDS = 1000  # beyond them `seeds_needed` does not count
 RESAMPLES = 2000
 BATCH = 200  # resamples held in memory at once
 
@@ -83,6 +85,11 @@ def aggregate(strata: Strata, rng: np.random.Generator) -> Estimate:
     return _bootstrap(strata, interquartile_mean, rng)
 
 
+def optimality_gap(strata: Strata, rng: np.random.Generator) -> Estimate:
+    """Mean shortfall from the expert, max(0, 1 - score), over all learners of all strata (Agarwal et al. 2021)."""
+    return _bootstrap(strata, lambda pooled: np.maximum(0.0, 1.0 - pooled).mean(axis=-1), rng)
+
+
 def performance_profile(strata: Strata, thresholds: np.ndarray, rng: np.random.Generator) -> Estimate:
     """Share of learners that score above each threshold: arrays of thresholds' shape [K], bands pointwise."""
     return _bootstrap(strata, lambda pooled: np.stack([(pooled > x).mean(axis=-1) for x in thresholds]), rng)
@@ -124,6 +131,37 @@ def non_inferiority(scores: np.ndarray, published: float, margin: float) -> NonI
     low, high = difference - half, difference + half
     verdict = "non-inferior" if low > -margin else "inferior" if high < -margin else "inconclusive"
     return NonInferiority(difference, low, high, verdict)
+
+
+def tolerance_bound(scores: np.ndarray, share: float) -> float:
+    """Score above which, with 95 % confidence, at least this share of all seeds would lie; NaN for a single learner.
+
+    The one-sided normal tolerance bound, mean - k sd with k = t'(0.95; n - 1, z_share sqrt n) / sqrt n, t' the quantile
+    of the noncentral t distribution.
+    """
+    n = len(scores)
+    if n < 2:
+        return np.nan
+    k = stats.nct.ppf(CONFIDENCE, n - 1, stats.norm.ppf(share) * np.sqrt(n)) / np.sqrt(n)
+    return float(np.mean(scores) - k * np.std(scores, ddof=1))
+
+
+def seeds_needed(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Seeds of each method with which a t test at 5 % (two-sided) would tell them apart with a chance of POWER.
+
+    Taken as true: the measured means, and the mean of the two measured variances. Infinite from MANY_SEEDS on; NaN
+    where a method has a single learner.
+    """
+    if min(len(ours), len(theirs)) < 2:
+        return np.nan
+    difference = abs(np.mean(ours) - np.mean(theirs))
+    sd = np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / 2)
+    if sd == 0 or difference == 0:
+        return 2.0 if difference else np.inf
+    n = np.arange(2, MANY_SEEDS)
+    critical, shift = stats.t.ppf((1 + CONFIDENCE) / 2, 2 * n - 2), difference / sd * np.sqrt(n / 2)
+    enough = n[stats.nct.sf(critical, 2 * n - 2, shift) >= POWER]  # the other tail adds nothing at this power
+    return float(enough[0]) if len(enough) else np.inf
 
 
 def _wins(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
