@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import algorithms
 import envs
 import studies
+from algorithms.core.ppo import PPOConfig
 from docs import source, tuning
 from docs.measured import ROOT, measured, profiles
 from threefold.__main__ import application
@@ -71,6 +72,7 @@ def method(name: str) -> str:
         said=inspect.getdoc(module.Config),
         constants=grouped(source.of_config(module.Config())),
         metrics=explained(name),
+        reinforced=reinforced(name),
         uses=[use for design in designs() if (use := _use(name, design))],
         rows_shown={label, *(f"{label}, {variant}" for variant in _variants(name))},
         published=published(name),
@@ -81,7 +83,13 @@ def explained(name: str) -> dict[str, dict[str, str]]:
     """Return what a method logs, with its explanation, by the names of the metrics."""
     glossary = yaml.safe_load((HERE / "metrics.yaml").read_text())
     looped = hasattr(algorithms.load(name).Config(), "loop")
-    return glossary["every"] | (glossary["loop"] if looped else {}) | glossary["methods"].get(name, {})
+    shared = (glossary["loop"] if looped else {}) | (glossary["ppo"] if reinforced(name) else {})
+    return glossary["every"] | shared | glossary["methods"].get(name, {})
+
+
+def reinforced(name: str) -> bool:
+    """Return whether a method's inner loop is PPO."""
+    return isinstance(getattr(algorithms.load(name).Config(), "ppo", None), PPOConfig)
 
 
 def as_rows(constants: Iterable[source.Constant]) -> list[list[str]]:

@@ -55,7 +55,7 @@ def curves(of: pd.DataFrame) -> bytes:
     tasks = list(plain["task"].unique())
     figure = Figure(figsize=(style.WIDTH, style.PANEL_HEIGHT * 1.4), layout="constrained")
     for ax, task in zip(figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0], tasks, strict=True):
-        palette = {style.label(name): colour for name, colour in style.COLOURS.items()}
+        palette = {style.label(name): colour for name, colour in style.colours(plain["method"].unique()).items()}
         shown = plain[plain["task"] == task]
         last_ax = task == tasks[-1]
         seaborn.lineplot(
