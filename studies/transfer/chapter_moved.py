@@ -25,6 +25,7 @@ ROWS = {
 }
 KINDS = {"reward": "a new policy, trained on the reward", "imitator": "the imitator as it is"}
 MARKERS = {"reward": "o", "imitator": "D"}
+SIZES = {"reward": 5, "imitator": 4, "reference": 9}
 ORDERS = {"same": "motors in the same order", "authors": "motors in the order of the authors' file"}
 REFERENCES = {
     "oracle": "PPO on the true reward",
@@ -122,7 +123,7 @@ def _scores(ax: Axes, rows: pd.DataFrame, names: list[str], coloured: Mapping[st
     for kind, shift in (("reward", -0.15), ("imitator", 0.15), ("reference", 0.0)):
         of = rows[rows["kind"] == kind]
         colour, marker = coloured.get(kind, "#444444"), MARKERS.get(kind, "|")
-        ax.plot(of["score"], of["row"].map(names.index) + shift, marker, ls="none", ms=4, color=colour, alpha=0.7)
+        ax.plot(of["score"], of["row"].map(names.index) + shift, marker, ls="none", ms=SIZES[kind], color=colour, alpha=0.7)
 
 
 def shares_figure(rows: pd.DataFrame, name: str) -> Figure:
