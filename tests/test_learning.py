@@ -12,7 +12,7 @@ from torch import Tensor
 
 import algorithms
 from algorithms.core.experience import Demonstrations
-from algorithms.core.policy import GaussianPolicy
+from algorithms.core.policy import Policy
 from algorithms.core.ppo import PPOConfig
 from tests.toy import HORIZON, Puck
 
@@ -37,7 +37,7 @@ def expert() -> Demonstrations:
     )
 
 
-def error(policy: GaussianPolicy) -> Tensor:
+def error(policy: Policy) -> Tensor:
     """Return how far each learner's mean action is from the expert's, `[P]`, root mean square."""
     obs = (torch.rand(200, 2, generator=torch.Generator().manual_seed(5)) - 0.5).expand(8, -1, -1)
     with torch.no_grad():

@@ -123,7 +123,9 @@ def _scores(ax: Axes, rows: pd.DataFrame, names: list[str], coloured: Mapping[st
     for kind, shift in (("reward", -0.15), ("imitator", 0.15), ("reference", 0.0)):
         of = rows[rows["kind"] == kind]
         colour, marker = coloured.get(kind, "#444444"), MARKERS.get(kind, "|")
-        ax.plot(of["score"], of["row"].map(names.index) + shift, marker, ls="none", ms=SIZES[kind], color=colour, alpha=0.7)
+        ax.plot(
+            of["score"], of["row"].map(names.index) + shift, marker, ls="none", ms=SIZES[kind], color=colour, alpha=0.7
+        )
 
 
 def shares_figure(rows: pd.DataFrame, name: str) -> Figure:

@@ -5,8 +5,9 @@ their files agree, row by row and bit for bit, what the old tree's results are m
 provenance names both commits. At the first difference nothing is adopted. A constant that the old tree's Config lacks
 counts as code: the old results are made with whatever stood in its place.
 
-It proves what it computes: the first iterations of one part of every cell whose code differs. It cannot see what shows
-only later, in other parts, or on a GPU. With `all` iterations those parts are computed to their end.
+It proves what it computes: the first iterations of one part of every cell that has a result and whose code differs. It
+cannot see what shows only later, in other parts, or on a GPU. With `all` iterations those parts are computed to their
+end.
 """
 
 import gzip
@@ -93,7 +94,7 @@ def _chosen(root: Path, profile: str | None) -> list[Design]:
 
 
 def _cases(design: Design, root: Path, tree: Path, scratch: Path) -> list[Case]:
-    """Return the parts that both trees have and make from other code; InputError if more than the code differs."""
+    """Return the results that both trees make from other code; InputError if more than the code differs."""
     params = design.params.relative_to(root)
     if not (tree / params).exists():
         inform(f"{params}: not in the old commit; nothing to adopt")
@@ -102,11 +103,35 @@ def _cases(design: Design, root: Path, tree: Path, scratch: Path) -> list[Case]:
     _drive([tree], params, [out], [])
     theirs = json.loads((out / MADE_FROM).read_text())
     cases = [Case(place, theirs[place.entry.name]) for place in grid(design) if place.entry.name in theirs]
+    cases = [
+        case for case in cases if case.made_from != case.place.entry.inputs and (_stored(case) or _delivered(case))
+    ]
     for case in cases:
         for key, before, after in _differences(case.made_from, case.place.entry.inputs):
             if not (key.startswith("code.") or (key.startswith("config.") and before == NOTHING)):
                 raise InputError(_refusal(f"{case.name}: {key}", before, after) + ", because more than code differs")
-    return [case for case in cases if case.made_from != case.place.entry.inputs]
+    return cases
+
+
+def _stored(case: Case) -> bool:
+    """Whether the store has a finished result of the old tree."""
+    return status(_old_entry(case).folder) == "done"
+
+
+def _old_entry(case: Case) -> Entry:
+    return Entry(location(case.place.cell.design.root), case.name, case.made_from)
+
+
+def _delivered(case: Case) -> bool:
+    """Whether a result of the old tree lies in its place."""
+    try:
+        return schema.read_part(_part(case))["made_from"] == case.made_from
+    except InputError:  # missing, or no part: it is computed again
+        return False
+
+
+def _part(case: Case) -> Path:
+    return case.place.cell.folder / case.place.part.name / schema.PART
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -197,9 +222,8 @@ def rekey(case: Case, proof: dict[str, Any]) -> bool:
 
     The new entry is whole before the old one is removed: a killed adoption leaves either, or both.
     """
-    new = case.place.entry
-    old = Entry(location(case.place.cell.design.root), new.name, case.made_from)
-    if status(old.folder) != "done":
+    new, old = case.place.entry, _old_entry(case)
+    if not _stored(case):
         return False
     with old.locked(), new.locked():
         if not old.finished():
@@ -221,16 +245,13 @@ def rekey(case: Case, proof: dict[str, Any]) -> bool:
 def readdress(case: Case, proof: dict[str, Any]) -> bool:
     """Let a delivered part say that it is made from the new code; return whether it was made from the old."""
     cell, part, entry = case.place
-    path, provenance = cell.folder / part.name / schema.PART, cell.provenance(part)
+    provenance = cell.provenance(part)
     with alone(location(cell.design.root), cell.name):
-        try:
-            if schema.read_part(path)["made_from"] != case.made_from:
-                return False
-        except InputError:  # missing, or no part: it is computed again
+        if not _delivered(case):
             return False
         known = json.loads(provenance.read_text()) if provenance.exists() else {}
         write_json(_proved(known, proof), provenance)
-        _rewrite(path, entry.inputs)
+        _rewrite(_part(case), entry.inputs)
     return True
 
 

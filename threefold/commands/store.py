@@ -64,7 +64,7 @@ def adopt(
 ) -> None:
     """Let the results of an old commit count as this one's, if both compute the same.
 
-    The first iterations, an evaluation and the written files of a part of every cell whose code differs are computed by
+    The first iterations, an evaluation and the written files of a part of every cell that has results are computed by
     both, and compared row by row and bit for bit. At the first difference nothing is adopted.
     """
     from threefold.cells.adopt import adopt
