@@ -15,8 +15,8 @@ class Size(Strict):
     maps: Annotated[list[PositiveInt], Field(min_length=1)]  # training maps of a learner
     demonstrations: Annotated[list[PositiveInt], Field(min_length=1)]  # trajectories, spread evenly over the maps
     held_out: PositiveInt  # maps that nobody has trained on
-    iterations: PositiveInt  # of GAIL from pixels
-    table_iterations: PositiveInt  # of GAIL with tables
+    one_map_iterations: PositiveInt  # of GAIL on one map
+    iterations: PositiveInt  # of GAIL on more
     cloning_iterations: PositiveInt  # of behavioural cloning and DAgger
     records: PositiveInt  # measurements of a learner while it learns
     taken_apart: bool  # also the rows that take cures and networks apart

@@ -19,8 +19,9 @@ Rows, on one map, then on pools of training maps, with held-out maps that nobody
 - *_anywhere: demonstrations, as many pairs, from random free cells; GAIL's own walks start there too.
 - *_slippery: demonstrations, as many pairs, in worlds that replace a fifth of the actions by random ones, each labelled
   by the optimal action; GAIL's own walks slip too.
+- gail_minus_one, gail_no_action: the controls from pictures.
 - gail_anywhere_demonstrations, gail_anywhere_walks, gail_slippery_demonstrations: one half of a cure.
-- gail_minus_one, gail_no_action: controls from pictures; gail_shared: one representation for policy and discriminator.
+- gail_shared: one representation for policy and discriminator.
 
 A row that was interrupted goes on from its last checkpoint, and a finished one is not computed again.
 """
@@ -61,7 +62,8 @@ ONE_MAP = {
     "pixels": Row(),
 }
 POOLS = {"gail": Row(), "bc": Row(method="bc"), "dagger": Row(method="dagger")}
-CURES = {
+SMALLEST_POOL = {
+    "gail_minus_one": Row(reward="minus_one"),
     "gail_anywhere": Row(demonstrations="anywhere", walks="anywhere"),
     "gail_slippery": Row(demonstrations="slippery", walks="slippery"),
     "bc_anywhere": Row(method="bc", demonstrations="anywhere"),
@@ -71,7 +73,6 @@ TAKEN_APART = {
     "gail_anywhere_demonstrations": Row(demonstrations="anywhere"),
     "gail_anywhere_walks": Row(walks="anywhere"),
     "gail_slippery_demonstrations": Row(demonstrations="slippery"),
-    "gail_minus_one": Row(reward="minus_one"),
     "gail_no_action": Row(sees_action=False),
     "gail_shared": Row(shared=True),
 }
@@ -95,7 +96,7 @@ class Job(NamedTuple):
 
 def jobs(size: Size) -> list[Job]:
     """Return all jobs, the longest first; raises `InputError` if the demonstrations do not fit the maps."""
-    most, fewest_maps = max(size.demonstrations), min(size.maps)
+    most, fewest_maps, of_cloning = max(size.demonstrations), min(size.maps), size.cloning_iterations
     for maps in size.maps:
         if most % maps:
             raise InputError(
@@ -103,18 +104,16 @@ def jobs(size: Size) -> list[Job]:
             )
     found = []
 
-    def add(rows: Mapping[str, Row], maps: int, demonstrations: int) -> None:
+    def add(rows: Mapping[str, Row], maps: int, demonstrations: int, of_gail: int = size.iterations) -> None:
         for name, row in rows.items():
-            iterations = size.iterations if row.method == "gail" else size.cloning_iterations
-            iterations = size.table_iterations if row.sight == "table" else iterations
-            found.append(Job(name, row, maps, demonstrations, iterations))
+            found.append(Job(name, row, maps, demonstrations, of_gail if row.method == "gail" else of_cloning))
 
     for maps in sorted(size.maps, reverse=True):
         for demonstrations in sorted(size.demonstrations, reverse=True):
             if demonstrations % maps == 0:  # fewer of them would leave maps without any
                 add(POOLS, maps, demonstrations)
-    add(CURES | TAKEN_APART if size.taken_apart else CURES, fewest_maps, most)
-    add(ONE_MAP, 1, most)
+    add(SMALLEST_POOL | TAKEN_APART if size.taken_apart else SMALLEST_POOL, fewest_maps, most)
+    add(ONE_MAP, 1, most, size.one_map_iterations)
     return found
 
 
