@@ -1,0 +1,1 @@
+"""Generative adversarial imitation from pixels, on grid worlds where every occupancy is known."""

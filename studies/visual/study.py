@@ -1,0 +1,254 @@
+"""Visual GAIL on random grid worlds with optimal experts: what a representation learnt inside GAIL is worth.
+
+The setting is that of Ivanovic, Zhu, Garg & Savarese, "Learning a visual state representation for generative
+adversarial imitation learning" (a course report of about 2017): a convolutional network before policy and
+discriminator, trained inside GAIL, on random grid worlds; they find that GAIL suffers from the "DAgger problem", states
+off the expert's path without a demonstration. Of their report only the abstract was at hand: sizes, networks and
+remedies are this study's own, no number of theirs is known here, and none is claimed to be replicated.
+
+A world has 8 x 8 cells of 4 x 4 pixels (worlds.py): walls black, free cells white, the goal green, the agent red. The
+expert takes shortest paths. A world is small enough to be solved: occupancies, divergences and successes are exact
+(exact.py), for every policy in every map, and training alone samples.
+
+Rows, on one map, then on pools of training maps, with held-out maps that nobody trains on:
+
+- table: GAIL whose policy and discriminator are tables; pixels: the same from pictures.
+- table_minus_one, table_plus_one: constant rewards in the place of log D; table_positive: -log(1 - D), which pays for
+  staying; table_no_action: a discriminator that sees states alone.
+- gail, bc, dagger: GAIL, behavioural cloning, and DAgger, from pictures.
+- *_anywhere: demonstrations, as many pairs, from random free cells; GAIL's own walks start there too.
+- *_slippery: demonstrations, as many pairs, in worlds that replace a fifth of the actions by random ones, each labelled
+  by the optimal action; GAIL's own walks slip too.
+- gail_minus_one, gail_no_action: the controls from pictures.
+- gail_anywhere_demonstrations, gail_anywhere_walks, gail_slippery_demonstrations: one half of a cure.
+- gail_shared: one representation for policy and discriminator.
+
+A row that was interrupted goes on from its last checkpoint, and a finished one is not computed again.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from algorithms.core.population import Generators
+from algorithms.core.state import State
+from envs.physics.native import default_threads
+from studies.core.command import Tables
+from studies.visual import exact, gail, schema, worlds
+from studies.visual.rollouts import SLIPS
+from studies.visual.schema import Size
+from studies.visual.training import ROUNDS, Learners, Row
+from studies.visual.worlds import ACTIONS, Worlds
+from threefold.base.errors import InputError
+from threefold.store import code
+from threefold.store.checkpoints import Checkpoints
+from threefold.store.entries import Entry, location
+from threefold.tables.schema import read_csv, write_csv
+
+ONE_MAP = {
+    "table": Row(sight="table"),
+    "table_minus_one": Row(sight="table", reward="minus_one"),
+    "table_plus_one": Row(sight="table", reward="plus_one"),
+    "table_positive": Row(sight="table", reward="positive"),
+    "table_no_action": Row(sight="table", sees_action=False),
+    "pixels": Row(),
+}
+POOLS = {"gail": Row(), "bc": Row(method="bc"), "dagger": Row(method="dagger")}
+SMALLEST_POOL = {
+    "gail_minus_one": Row(reward="minus_one"),
+    "gail_anywhere": Row(demonstrations="anywhere", walks="anywhere"),
+    "gail_slippery": Row(demonstrations="slippery", walks="slippery"),
+    "bc_anywhere": Row(method="bc", demonstrations="anywhere"),
+    "bc_slippery": Row(method="bc", demonstrations="slippery"),
+}
+TAKEN_APART = {
+    "gail_anywhere_demonstrations": Row(demonstrations="anywhere"),
+    "gail_anywhere_walks": Row(walks="anywhere"),
+    "gail_slippery_demonstrations": Row(demonstrations="slippery"),
+    "gail_no_action": Row(sees_action=False),
+    "gail_shared": Row(shared=True),
+}
+SHOWN = ("table", "table_positive", "pixels", "gail", "gail_anywhere")  # in cells.csv
+DIGITS = 6
+
+
+class Job(NamedTuple):
+    """A row in one pool."""
+
+    name: str
+    row: Row
+    maps: int
+    demonstrations: int
+    iterations: int
+
+    def key(self) -> dict[str, object]:
+        """Return the columns that name it."""
+        return {"row": self.name, "maps": self.maps, "demonstrations": self.demonstrations}
+
+
+def jobs(size: Size) -> list[Job]:
+    """Return all jobs, the longest first; raises `InputError` if the demonstrations do not fit the maps."""
+    most, fewest_maps, of_cloning = max(size.demonstrations), min(size.maps), size.cloning_iterations
+    for maps in size.maps:
+        if most % maps:
+            raise InputError(
+                f"studies.visual.demonstrations: {most} are not spread evenly over {maps} maps; write a multiple of it"
+            )
+    found = []
+
+    def add(rows: Mapping[str, Row], maps: int, demonstrations: int, of_gail: int = size.iterations) -> None:
+        for name, row in rows.items():
+            found.append(Job(name, row, maps, demonstrations, of_gail if row.method == "gail" else of_cloning))
+
+    for maps in sorted(size.maps, reverse=True):
+        for demonstrations in sorted(size.demonstrations, reverse=True):
+            if demonstrations % maps == 0:  # fewer of them would leave maps without any
+                add(POOLS, maps, demonstrations)
+    add(SMALLEST_POOL | TAKEN_APART if size.taken_apart else SMALLEST_POOL, fewest_maps, most)
+    add(ONE_MAP, 1, most, size.one_map_iterations)
+    return found
+
+
+def learn(job: Job, size: Size, checkpoints: Checkpoints) -> dict[str, pd.DataFrame]:
+    """Train one learner per seed, from where it was interrupted; return lines of learnt.csv and of cells.csv."""
+    training = worlds.draw(job.maps, Generators(size.seeds, "maps"))
+    splits = {"training": training.first(size.held_out)}
+    if job.row.sight == "pixels":  # a table says nothing of another map
+        splits["held-out"] = worlds.draw(size.held_out, Generators(size.seeds, "held-out maps"))
+    learners = Learners(job.row, size.seeds, training, job.demonstrations // job.maps, job.iterations)
+    due = [job.iterations * k // size.records for k in range(size.records + 1)]
+    shape = (len(due), len(splits), len(size.seeds), len(METRICS))
+    progress = State(done=0, values=torch.zeros(shape, dtype=torch.float64))
+    parts: dict[str, Any] = {"learners": learners, "progress": progress}
+    checkpoints.restore(parts)
+    while True:
+        if progress.done in due:
+            record = torch.stack([measure(learners, each) for each in splits.values()])
+            progress.values[[k for k, iteration in enumerate(due) if iteration == progress.done]] = record
+        if progress.done == job.iterations:
+            break
+        iterate(learners, progress.done)
+        progress.done += 1
+        checkpoints.offer(progress.done, lambda: {name: part.state_dict() for name, part in parts.items()})
+    return {
+        "learnt": pd.DataFrame(lines(job, size, due, list(splits), progress.values)),
+        "cells": pd.concat(cells(job, learners, name, each.first(1)) for name, each in splits.items()),
+    }
+
+
+def iterate(learners: Learners, iteration: int) -> None:
+    """Do one iteration of a row's method."""
+    learners.cool(iteration)
+    if learners.row.method == "gail":
+        gail.iterate(learners)
+        return
+    if learners.row.method == "dagger" and iteration in (learners.iterations * k // ROUNDS for k in range(1, ROUNDS)):
+        learners.ask()
+    learners.clone()
+
+
+METRICS = tuple(schema.LEARNT)[6:]
+
+
+def measure(learners: Learners, maps: Worlds) -> Tensor:
+    """Return the metrics `[P, metrics]`, float64: exact in each map, mean over maps."""
+    policy, logits = learners.tables(maps)
+    expert, start, off = maps.expert(), maps.at_start(), exact.off_path(maps)
+    agreement, liked = exact.agreement(maps, policy), exact.preferred(maps, logits)
+    occupancies = (exact.occupancy(maps, each, start) for each in (expert, policy))
+    slipping = exact.occupancy(maps, slippery(expert), start).sum(-1)
+    found = {
+        "success": exact.success(maps, policy, start),
+        "success_off": exact.success(maps, policy, off / off.sum(-1, keepdim=True)),
+        "success_slips": exact.success(maps, slippery(policy), start),
+        "js": exact.divergence(*occupancies),
+        "on": exact.average(agreement, exact.on_path(maps)),
+        "off": exact.average(agreement, off),
+        "slipped": exact.average(agreement, slipping * off),
+        "logit_on": exact.average(liked, exact.on_path(maps)),
+        "logit_off": exact.average(liked, off),
+        "pairs": learners.counts.sum((-2, -1)),
+    }
+    return torch.stack([found[metric].double().mean(1) for metric in METRICS], -1)
+
+
+def slippery(policy: Tensor) -> Tensor:
+    """Return the probabilities of what is done in a slippery world, of those of what is intended."""
+    return (1 - SLIPS) * policy + SLIPS / ACTIONS
+
+
+def lines(job: Job, size: Size, due: list[int], splits: list[str], values: Tensor) -> Iterator[dict[str, object]]:
+    """Yield lines of learnt.csv, of values `[records, splits, P, metrics]`."""
+    for iteration, of_iteration in zip(due, values.tolist(), strict=True):
+        for split, of_split in zip(splits, of_iteration, strict=True):
+            for seed, metrics in zip(size.seeds, of_split, strict=True):
+                rounded = {name: round(value, DIGITS) for name, value in zip(METRICS, metrics, strict=True)}
+                yield job.key() | {"seed": seed, "iteration": iteration, "split": split} | rounded
+
+
+def cells(job: Job, learners: Learners, split: str, one: Worlds) -> pd.DataFrame:
+    """Return lines of cells.csv, of the first learner in its only map of `one`."""
+    policy, logits = learners.tables(one)
+    expert, start = one.expert(), one.at_start()
+    cell = one.cells[0, 0]
+    kind = ["start" if s == one.start[0, 0] else "goal" if s == one.goal[0, 0] else "free" for s in range(len(cell))]
+    values = {
+        "expert": expert,
+        "policy": policy,
+        "expert_visits": exact.occupancy(one, expert, start),
+        "visits": exact.occupancy(one, policy, start),
+        "logit": logits,
+        "best_logit": exact.best_logit(one, policy, start),
+    }
+    columns: dict[str, object] = {
+        "split": split,
+        "cell": cell.repeat_interleave(ACTIONS),
+        "kind": pd.Series(kind).repeat(ACTIONS).array,
+        "action": torch.arange(ACTIONS).repeat(len(cell)),
+    }
+    exact_values = {name: value[0, 0].flatten().double() for name, value in values.items()}
+    return pd.DataFrame(job.key() | columns | exact_values).round(DIGITS)
+
+
+FILES = {"learnt": schema.LEARNT, "cells": schema.CELLS}
+
+
+def result(job: Job, size: Size) -> dict[str, pd.DataFrame]:
+    """Return what one job adds to the files: computed under its lock, or found as it was finished before."""
+    made_from = {"job": job.key(), "size": size.model_dump(), "code": code.checksums("studies.visual.study")}
+    name = f"{job.name}-{job.maps}-{job.demonstrations}"
+    entry = Entry(location(code.ROOT), f"studies/visual/{name}", made_from)
+    with entry.locked():
+        if not entry.finished():
+            for file, rows in learn(job, size, Checkpoints(entry.checkpoints / "cpu", entry.name)).items():
+                write_csv(rows, entry.result / f"{file}.csv", FILES[file])
+            entry.finish({})
+        # rounded again: a number read is not always the one nearest to its digits
+        return {file: read_csv(entry.result / f"{file}.csv", columns).round(DIGITS) for file, columns in FILES.items()}
+
+
+def study(size: Size) -> Tables:
+    """Return every file's rows and columns; rows are learnt side by side, each on one core."""
+    asked = jobs(size)
+    pool = ProcessPoolExecutor(default_threads(), get_context("spawn"), torch.set_num_threads, (1,))
+    with pool, Progress(console=Console(stderr=True)) as progress:
+        results = pool.map(result, asked, repeat(size))
+        found = list(progress.track(results, len(asked), description="visual"))
+    shown = [part["cells"] for job, part in zip(asked, found, strict=True) if in_cells(job, size)]
+    return {
+        "learnt": (pd.concat(part["learnt"] for part in found), schema.LEARNT),
+        "cells": (pd.concat(shown), schema.CELLS),
+    }
+
+
+def in_cells(job: Job, size: Size) -> bool:
+    """Return whether a job's map is drawn: those of the smallest pools, with most demonstrations."""
+    return job.name in SHOWN and job.maps <= min(size.maps) and job.demonstrations == max(size.demonstrations)

@@ -1,0 +1,539 @@
+"""Visual imitation on grid worlds by other routes: scipy's shortest paths, walks, loops, pixels by hand."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.sparse.csgraph import shortest_path
+from torch.nn.functional import conv2d
+
+from algorithms.core.population import Generators
+from algorithms.core.state import pack
+from studies.core.command import run
+from studies.visual import chapter, exact, gail, networks, rollouts, schema, study, training, worlds
+from studies.visual.schema import Size
+from studies.visual.training import Learners, Row
+from tests import synthetic
+from threefold.base.errors import InputError
+from threefold.store.checkpoints import Checkpoints
+from threefold.tables.schema import read_csv, write_csv
+
+SIZE: dict[str, Any] = {
+    "seeds": [0, 1],
+    "maps": [1, 2],
+    "demonstrations": [2],
+    "held_out": 2,
+    "iterations": 2,
+    "one_map_iterations": 2,
+    "cloning_iterations": 6,
+    "records": 2,
+    "taken_apart": False,
+}
+
+
+def some(count, seeds=(0, 1)):
+    return worlds.draw(count, Generators(seeds, "maps"))
+
+
+def random_policy(shape=(2, 3), seed=0):
+    return torch.randn(*shape, 48, 4, generator=torch.Generator().manual_seed(seed)).softmax(-1)
+
+
+# Worlds
+
+
+def test_every_world_has_16_walls_and_distances_are_scipys():
+    found = some(20)
+    for p, m in itertools.product(range(2), range(20)):
+        cells, start, goal = found.cells[p, m].tolist(), found.start[p, m].item(), found.goal[p, m].item()
+        assert len(set(cells)) == 48
+        assert start != goal
+        beside = [[abs(a // 8 - b // 8) + abs(a % 8 - b % 8) == 1 for b in cells] for a in cells]
+        steps = shortest_path(np.array(beside, dtype=float), unweighted=True)[goal]
+        assert found.distance[p, m].tolist() == steps.tolist()
+
+
+def test_moves_are_those_of_the_grid_and_a_bump_stays():
+    found = some(5)
+    for m, s, a in itertools.product(range(5), range(48), range(4)):
+        cells = found.cells[0, m].tolist()
+        row, column = divmod(cells[s], 8)
+        row, column = row + (-1, 1, 0, 0)[a], column + (0, 0, -1, 1)[a]
+        inside = 0 <= row < 8 and 0 <= column < 8 and 8 * row + column in cells
+        assert found.moves[0, m, s, a] == (cells.index(8 * row + column) if inside else s)
+
+
+def test_the_expert_is_uniform_over_the_actions_that_come_nearer():
+    found = some(5)
+    expert = found.expert()
+    for m, s in itertools.product(range(5), range(48)):
+        nearer = [bool(found.distance[0, m, t] == found.distance[0, m, s] - 1) for t in found.moves[0, m, s]]
+        share = 1 / max(sum(nearer), 1)
+        assert expert[0, m, s].tolist() == pytest.approx([share * x for x in nearer])
+
+
+def test_pools_are_nested_and_held_out_maps_are_others():
+    few, many, new = some(3), some(300), worlds.draw(300, Generators((0, 1), "held-out maps"))
+    assert all(a.equal(b[:, :3]) for a, b in zip(few, many, strict=True))
+    assert not few.cells[0].equal(few.cells[1])
+    keys = [
+        {tuple(x) for x in torch.cat([w.cells[0], w.start[0][:, None], w.goal[0][:, None]], 1).tolist()}
+        for w in (many, new)
+    ]
+    assert len(keys[0]) == len(keys[1]) == 300
+    assert not keys[0] & keys[1]
+
+
+def test_pictures_pixel_by_pixel():
+    found = some(1)
+    shift = torch.tensor([[[2, -1]], [[0, 0]]])
+    plain, moved = worlds.images(found, found.start), worlds.images(found, found.start, shift)
+    cells = found.cells[0, 0].tolist()
+    colours = dict.fromkeys(cells, (1, 1, 1))
+    colours[cells[found.goal[0, 0]]] = (0, 1, 0)
+    colours[cells[found.start[0, 0]]] = (1, 0, 0)
+
+    def colour(row, column):
+        inside = 0 <= row < 32 and 0 <= column < 32
+        return colours.get(8 * (row // 4) + column // 4, (0, 0, 0)) if inside else (0, 0, 0)
+
+    for row, column in itertools.product(range(32), repeat=2):
+        assert tuple(plain[0, 0, :, row, column].tolist()) == colour(row, column)
+        assert tuple(moved[0, 0, :, row, column].tolist()) == colour(row + 2, column - 1)
+    assert moved[1].equal(plain[1])
+
+
+# What is exact
+
+
+def test_occupancy_is_the_discounted_sum_over_time():
+    found, policy = some(3), random_policy()
+    total, here = torch.zeros(2, 3, 48, 4).double(), found.at_start().double()
+    for t in range(600):
+        pairs = (here * (found.distance > 0))[..., None] * policy
+        total += 0.05 * 0.95**t * pairs
+        here = torch.zeros(2, 3, 48).double().scatter_add_(-1, found.moves.flatten(2), pairs.flatten(2))
+    assert torch.allclose(exact.occupancy(found, policy, found.at_start()), total, atol=1e-12)
+
+
+def test_success_and_shares_are_those_of_many_walks():
+    found, policy = some(3), random_policy(seed=1)
+    walked = rollouts.walk(found, policy, rollouts.Way(), 20_000, 32, Generators((5, 6), "walks"))
+    arrived = walked.arrived.any(-1).double().mean(-1)
+    assert torch.allclose(exact.success(found, policy, found.at_start()), arrived, atol=0.015)
+    counts = walked.counts(torch.ones_like(walked.arrived)) / (20_000 * 32)
+    assert torch.allclose(exact.shares(found, policy, found.at_start()).float(), counts, rtol=0.1, atol=2e-3)
+    expert = found.expert()
+    assert torch.allclose(exact.success(found, expert, found.at_start()), torch.ones(2, 3).double())
+
+
+def test_the_divergence_by_hand():
+    p, q = torch.zeros(3, 48, 4).double(), torch.zeros(3, 48, 4).double()
+    p[0, 0, 0] = q[0, 0, 0] = 0.3  # the same, with 0.7 after the goal
+    p[1, 0, 0] = q[1, 1, 0] = 1.0  # disjoint
+    p[2, 0, 0] = 1.0  # against what is all after the goal but for a half
+    q[2, 0, 0] = 0.5
+    half = 0.5 * np.log(1 / 0.75) + 0.5 * (0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25))
+    assert exact.divergence(p, q).tolist() == pytest.approx([0, np.log(2), half])
+
+
+def test_what_is_on_the_path_and_what_is_right():
+    found = some(4)
+    walked = rollouts.walk(found, rollouts.acting_expert(found), rollouts.Way(), 3000, 32, Generators((0, 1), "walks"))
+    met = walked.counts(walked.first()).sum(-1) > 0
+    assert exact.on_path(found).equal(met)
+    assert (exact.on_path(found).int() + exact.off_path(found).int()).equal(found.alive().int())
+    assert torch.allclose(exact.agreement(found, found.expert())[found.alive()], torch.ones(1))
+    liked = exact.preferred(found, found.optimal().float())
+    assert (liked[found.alive()] == 1).all()
+    even = exact.preferred(found, torch.zeros(2, 4, 48, 4))
+    assert torch.allclose(even, found.optimal().float().mean(-1))
+
+
+# Walks
+
+
+def test_numbers_are_inverted_without_a_probability_of_zero():
+    weight = torch.tensor([0.0, 1, 1, 1, 0])
+    edges = rollouts.cumulated(weight)
+    uniform = torch.tensor([0.0, 0.3333, 0.3334, 0.7, 1 - 2**-24])
+    assert rollouts.invert(edges.expand(5, -1), uniform).tolist() == [1, 1, 2, 3, 3]
+
+
+def test_walks_follow_the_moves_and_start_again():
+    found, policy = some(2), random_policy((2, 2))
+    walked = rollouts.walk(found, policy, rollouts.Way(), 50, 64, Generators((0, 1), "walks"))
+    for p, m in itertools.product(range(2), repeat=2):
+        state, action, after, arrived = (part[p, m] for part in walked)
+        assert (found.moves[p, m][state, action] == after).all()
+        assert (arrived == (after == found.goal[p, m])).all()
+        start = found.start[p, m]
+        assert (state[:, 0] == start).all()
+        assert torch.where(arrived[:, :-1], start, after[:, :-1]).equal(state[:, 1:])
+    assert walked.arrived.any()
+    before = torch.cat([torch.zeros_like(walked.arrived[..., :1]), walked.arrived.cumsum(-1)[..., :-1] > 0], -1)
+    assert walked.first().equal(~before)
+
+
+def test_slips_are_a_fifth_of_the_actions_three_quarters_of_them_seen():
+    found, policy = some(1), torch.full((2, 1, 48, 4), 0.25)
+    walked = rollouts.walk(found, policy, rollouts.WAYS["slippery"], 2000, 32, Generators((0, 1), "walks"))
+    meant = torch.take_along_dim(found.moves.flatten(2), walked.pair(), -1).view_as(walked.after)
+    distinct = torch.take_along_dim(found.moves.sort(-1).values.diff(dim=-1).ne(0).all(-1), walked.state.flatten(2), 2)
+    other = (meant != walked.after).flatten(2)[distinct].float().mean()
+    assert other.item() == pytest.approx(0.2 * 0.75, abs=0.01)
+
+
+@pytest.mark.parametrize("way", ["start", "anywhere", "slippery"])
+def test_demonstrations_are_optimal_and_as_many_whatever_the_way(way):
+    found = some(6)
+    counts = rollouts.demonstrate(found, way, 10, Generators((0, 1), "demonstrations"))
+    assert not counts[~found.optimal()].any()
+    plain = rollouts.demonstrate(found, "start", 10, Generators((0, 1), "demonstrations"))
+    assert counts.sum((-2, -1)).equal(plain.sum((-2, -1)))
+    off = counts.sum(-1)[exact.off_path(found)].any()
+    assert off == (way != "start")
+    if way == "start":
+        distance = found.distance.gather(-1, found.start[..., None])[..., 0]
+        assert counts.sum((-2, -1)).equal(10.0 * distance)
+
+
+def test_pairs_are_drawn_as_they_are_counted():
+    counts = torch.zeros(1, 2, 48, 4)
+    counts[0, 0, 3, 1], counts[0, 0, 7, 2], counts[0, 1, 9, 0] = 3, 1, 100
+    world, state, action = rollouts.sample(counts, 20_000, Generators([0], "pairs"))
+    share = {
+        (w, s, a): ((world == w) & (state == s) & (action == a)).float().mean().item()
+        for w, s, a in ((0, 3, 1), (0, 7, 2), (1, 9, 0))
+    }
+    assert list(share.values()) == pytest.approx([0.375, 0.125, 0.5], abs=0.015)
+
+
+def test_dagger_adds_what_the_expert_would_do_where_the_policy_goes():
+    learners = Learners(Row(method="dagger", sight="table"), [0, 1], some(2), 5, 10)
+    before = learners.counts
+    learners.ask()
+    added = learners.counts - before
+    assert (added.sum((-2, -1)) >= 5).all()
+    assert not added[~learners.worlds.optimal()].any()
+    assert added.sum(-1)[exact.off_path(learners.worlds)].any()
+
+
+# Networks and learning
+
+
+def test_a_grouped_convolution_is_one_a_learner():
+    layer = networks.Convolution(3, 5, Generators((0, 1, 2), "weights"))
+    layer.bias.data.normal_()
+    x = torch.randn(3, 7, 3, 8, 8)
+    found = layer(x.transpose(0, 1).flatten(1, 2)).view(7, 3, 5, 4, 4).transpose(0, 1)
+    for p in range(3):
+        assert torch.allclose(found[p], conv2d(x[p], layer.weight[p], layer.bias[p], stride=2, padding=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("row", [Row(), Row(method="bc"), Row(sight="table"), Row(shared=True, walks="anywhere")])
+def test_a_learner_learns_the_same_whoever_is_beside_it(row):
+    both, alone = (Learners(row, seeds, some(3, seeds), 4, 3) for seeds in ((0, 1), (1,)))
+    for learners in (both, alone):
+        for iteration in range(2):
+            study.iterate(learners, iteration)
+    beside, by_itself = both.tables(some(3))[0][1], alone.tables(some(3, (1,)))[0][0]
+    assert torch.allclose(beside, by_itself, atol=1e-4)
+    first = Learners(row, (1,), some(3, (1,)), 4, 3).tables(some(3, (1,)))[0][0]
+    assert (by_itself - first).abs().max() > 1e-3
+
+
+def test_networks_are_asked_about_the_right_state():
+    """`everywhere` and `tables` number states as walks do."""
+    learners = Learners(Row(), [0, 1], some(3), 1, 1)
+    seen = learners.everywhere(learners.worlds).unflatten(1, (3, 48))
+    at = learners.worlds
+    assert seen[torch.arange(2)[:, None], torch.arange(3), at.start].equal(worlds.images(at, at.start))
+    logits, _ = learners.policy(worlds.images(at, at.start))
+    found = learners.tables(at)[0][torch.arange(2)[:, None], torch.arange(3), at.start]
+    assert torch.allclose(found, logits.softmax(-1), atol=1e-6)
+
+
+def test_the_discriminator_becomes_the_exact_log_ratio():
+    """Against the roll-outs of a fixed policy, a table's logits are log rho_E - log rho_pi, both exact."""
+    learners = Learners(Row(sight="table"), [0, 1], some(1), 4000, 200)
+    policy = learners.worlds.expert() * 0.6 + 0.1
+    way = rollouts.Way()
+    walked = rollouts.walk(learners.worlds, policy, way, 4000, 32, learners.noise)
+    counts = walked.counts(torch.ones_like(walked.arrived))
+    for iteration in range(200):
+        learners.cool(iteration)
+        gail.discriminate(learners, learners.worlds, learners.counts, counts)
+    _, logits = learners.tables(learners.worlds)
+    best = exact.best_logit(learners.worlds, policy, learners.worlds.at_start())
+    often = (learners.counts / learners.counts.sum() > 0.01) & (counts / counts.sum() > 0.01)
+    assert often.sum() > 8
+    assert (logits - best)[often].abs().max() < 0.35
+    never = (learners.counts == 0) & (counts / counts.sum() > 0.01)
+    assert (best[never] == -torch.inf).all()
+    assert (logits[never] < -2).all()
+
+
+def test_a_discriminator_without_actions_gives_all_of_them_one_logit():
+    learners = Learners(Row(sees_action=False), [0], some(2, (0,)), 2, 2)
+    study.iterate(learners, 0)
+    _, logits = learners.tables(learners.worlds)
+    assert (logits.amax(-1) - logits.amin(-1)).max() < 1e-6
+    assert logits.std() > 1e-6
+
+
+def test_rewards_by_hand():
+    logit = torch.tensor([-1.0, 0.0, 2.0])
+    sigmoid = 1 / (1 + np.exp(-logit.numpy()))
+    found = {name: reward(logit).numpy() for name, reward in gail.REWARDS.items()}
+    assert found["log_d"] == pytest.approx(np.log(sigmoid))
+    assert found["positive"] == pytest.approx(-np.log(1 - sigmoid), rel=1e-5)
+    assert found["minus_one"].tolist() == [-1] * 3
+    assert found["plus_one"].tolist() == [1] * 3
+
+
+def test_what_ppo_learns_from_in_loops(monkeypatch):
+    """Advantages step by step, one walk after the other; a roll-out's end is a time limit, the goal is none."""
+    learners = Learners(Row(sight="table"), [0, 1], some(2), 1, 1)
+    monkeypatch.setattr(learners.scale, "forward", lambda reward, ended: reward)
+    policy = learners.worlds.expert() * 0.8 + 0.05
+    walked = rollouts.walk(learners.worlds, policy, rollouts.Way(), 3, 9, learners.noise)
+    reward, value = torch.randn(2, 2, 48, 4), torch.randn(2, 2, 48)
+    known = gail.steps(learners, walked, reward, value, policy.log())
+    for p in range(2):
+        advantages = {}
+        for b, k in itertools.product(range(2), range(3)):
+            following = 0.0
+            for t in reversed(range(9)):
+                s, a, n, arrived = (int(part[p, b, k, t]) for part in walked)
+                beyond = 0.0 if arrived else 0.95 * value[p, b, n].item()
+                error = reward[p, b, s, a].item() + beyond - value[p, b, s].item()
+                following = error + (0.0 if arrived or t == 8 else 0.95 * 0.95 * following)
+                advantages[b, 9 * k + t] = following
+                assert known.target[p, b, 9 * k + t].item() == pytest.approx(
+                    following + value[p, b, s].item(), abs=1e-4
+                )
+                assert known.old[p, b, 9 * k + t].item() == pytest.approx(policy[p, b, s, a].log().item())
+        mean, std = np.mean(list(advantages.values())), np.std(list(advantages.values()), ddof=1)
+        for (b, n), value_of in advantages.items():
+            assert known.advantage[p, b, n].item() == pytest.approx((value_of - mean) / std, abs=1e-4)
+    assert walked.arrived.any()
+
+
+def test_ppo_steps_towards_actions_of_high_advantage():
+    learners = Learners(Row(sight="table"), [0], some(1, (0,)), 1, 1)
+    seen = learners.everywhere(learners.worlds).unflatten(1, (1, 48))
+    pair = torch.arange(192).view(1, 1, -1)
+    advantage = torch.where(pair % 4 == 2, 1.0, -0.3)
+    old = torch.full(pair.shape, 0.25).log()
+    gail.improve(learners, seen, gail.Steps(pair, pair // 4, old, advantage, torch.zeros(pair.shape)))
+    policy, _ = learners.tables(learners.worlds)
+    assert (policy.argmax(-1) == 2).all()
+
+
+# What must hold, small
+
+
+@pytest.mark.parametrize(
+    ("row", "success", "divergence"),
+    [
+        (Row(sight="table"), (0.99, 1), (0, 0.04)),
+        (Row(sight="table", reward="minus_one"), (0.99, 1), (0, 0.2)),
+        (Row(sight="table", reward="positive"), (0, 0.05), (0.2, 0.7)),
+        (Row(sight="table", reward="plus_one"), (0, 0.05), (0.5, 0.7)),
+    ],
+)
+def test_a_table_imitates_and_a_positive_reward_stalls(row, success, divergence):
+    maps = some(1)
+    learners = Learners(row, [0, 1], maps, 1000, 120)
+    for iteration in range(120):
+        study.iterate(learners, iteration)
+    policy, _ = learners.tables(maps)
+    start = maps.at_start()
+    reached = exact.success(maps, policy, start)
+    apart = exact.divergence(*(exact.occupancy(maps, each, start) for each in (policy, maps.expert())))
+    assert success[0] <= reached.min() <= reached.max() <= success[1] + 1e-9
+    assert divergence[0] <= apart.min() <= apart.max() <= divergence[1]
+
+
+def test_cloning_is_right_on_the_path_and_guesses_off_it():
+    maps = some(2, (0,))
+    found = {}
+    for way in ("start", "anywhere"):
+        learners = Learners(Row(method="bc", demonstrations=way), [0], maps, 100, 16)
+        for iteration in range(16):
+            study.iterate(learners, iteration)
+        found[way] = dict(zip(study.METRICS, study.measure(learners, maps)[0].tolist(), strict=True))
+    assert found["start"]["on"] > 0.95
+    assert found["start"]["off"] < 0.6
+    assert found["anywhere"]["off"] > found["start"]["off"] + 0.1
+
+
+# Files, resuming, chapter
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THREEFOLD_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def found(store):
+    return {name: rows for name, (rows, _) in study.study(Size(**SIZE)).items()}
+
+
+def test_files_have_every_row_and_learner(found, tmp_path):
+    learnt, cells = found["learnt"], found["cells"]
+    for name, rows in found.items():
+        write_csv(rows, tmp_path / f"{name}.csv", study.FILES[name])
+    names = [(name, maps) for name in study.POOLS for maps in (1, 2)]
+    names += [(name, 1) for name in study.SMALLEST_POOL | study.ONE_MAP]
+    assert set(zip(learnt["row"], learnt["maps"], strict=True)) == set(names)
+    assert not learnt.duplicated(["row", "maps", "demonstrations", "seed", "iteration", "split"]).any()
+    tables = sum(name.startswith("table") for name, _ in names)
+    assert len(learnt) == (2 * len(names) - tables) * 2 * 3
+    assert set(learnt["row"]) <= set(chapter.ROWS)
+    exact_ones = learnt[["success", "success_off", "success_slips", "on", "off", "slipped", "logit_on", "logit_off"]]
+    assert exact_ones.stack().between(0, 1.000001).all()
+    assert (cells.groupby(["row", "split"])["cell"].nunique() == 48).all()
+    assert (cells.groupby(["row", "split", "cell"])["policy"].sum() - 1).abs().max() < 1e-5
+    assert list(found) == list(study.FILES)
+
+
+class Memory(Checkpoints):
+    """Keeps the state after the first iteration, and begins with one that is given."""
+
+    def __init__(self, first=None):
+        super().__init__(Path(), "")
+        self.first = first
+
+    def offer(self, iteration, state):
+        if iteration == 1:
+            self.first = pack(state())
+
+    def _last(self):
+        return self.first
+
+
+def test_the_same_size_gives_the_same_bytes(found, tmp_path):
+    size = Size(**SIZE)
+    job = next(job for job in study.jobs(size) if job.name == "gail_slippery")
+    write_csv(study.learn(job, size, Memory())["learnt"], tmp_path / "again.csv", schema.LEARNT)
+    write_csv(found["learnt"], tmp_path / "all.csv", schema.LEARNT)
+    again, every = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("again", "all"))
+    assert len(again) > 1
+    assert set(again) <= set(every)
+
+
+@pytest.mark.parametrize("name", ["gail", "dagger", "table"])
+def test_an_interrupted_row_goes_on_exactly(name):
+    size = Size(**SIZE | {"cloning_iterations": 10})
+    job = next(job for job in study.jobs(size) if job.name == name)
+    memory = Memory()
+    whole = study.learn(job, size, memory)
+    assert memory.first
+    rest = study.learn(job, size, Memory(memory.first))
+    for file in study.FILES:
+        pd.testing.assert_frame_equal(whole[file], rest[file])
+
+
+def test_a_finished_row_is_not_computed_again(found, monkeypatch):
+    monkeypatch.setattr(study, "learn", lambda *_: pytest.fail("computed again"))
+    size = Size(**SIZE)
+    job = study.jobs(size)[0]
+    again = study.result(job, size)["learnt"]
+    mine = found["learnt"][(found["learnt"]["row"] == job.name) & (found["learnt"]["maps"] == job.maps)]
+    pd.testing.assert_frame_equal(again, mine.reset_index(drop=True))
+
+
+def test_every_figure_is_drawn_and_every_row_is_in_the_table(found, tmp_path):
+    size = Size(**SIZE)
+    for name, rows in found.items():
+        write_csv(rows, tmp_path / f"{name}.csv", study.FILES[name])
+    made = chapter.chapter(lambda name, columns: read_csv(tmp_path / name, columns), size)
+    for plot in made.plots.values():
+        assert plot.caption.endswith(".")
+        assert plot.draw().axes
+    tables = made.tables()
+    learnt = found["learnt"]
+    keys = learnt[["row", "maps", "demonstrations", "split"]].drop_duplicates()
+    assert len(tables["visual_table"].shown) == len(keys)
+
+
+def test_verdicts_follow_the_numbers(found):
+    size, learnt = Size(**SIZE), found["learnt"].copy()
+    last = learnt["iteration"] == learnt.groupby(["row", "maps", "split"])["iteration"].transform("max")
+
+    def holds(**values):
+        rows = learnt.copy()
+        for column, by_row in values.items():
+            for (name, split, maps), value in by_row.items():
+                which = last & (rows["row"] == name) & (rows["split"] == split) & ((rows["maps"] == maps) | (maps == 0))
+                rows.loc[which, column] = value
+        return dict(chapter.claims(rows, size).data[["says", "holds"]].itertuples(index=False, name=None))
+
+    first = "one map: a table imitates the expert: success 1, divergence to 0"
+    train, new = ("gail", "training"), ("gail", "held-out")
+    good = holds(
+        success={("table", "training", 0): 1.0, (*train, 1): 0.9, (*new, 1): 0.2, (*train, 2): 0.8, (*new, 2): 0.4},
+        js={("table", "training", 0): 0.001},
+        on={(*train, 0): 0.9},
+        off={(*train, 0): 0.4},
+    )
+    assert good[first] == "yes"
+    assert good["the gap falls with more training maps"] == "yes"
+    assert good["success on training maps is at least that on new ones"] == "yes"
+    assert good["GAIL: the action is right far less often off the expert's path"] == "yes"
+    bad = holds(
+        success={("table", "training", 0): 1.0, (*train, 1): 0.9, (*new, 1): 0.8, (*train, 2): 0.1, (*new, 2): 0.4},
+        js={("table", "training", 0): 0.1},
+        on={(*train, 0): 0.5},
+        off={(*train, 0): 0.4},
+    )
+    assert bad[first] == "no"
+    assert bad["success on training maps is at least that on new ones"] == "no"
+    assert bad["GAIL: the action is right far less often off the expert's path"] == "no"
+    closes = "GAIL, from anywhere: more than half of the gap closes, all cells off it"
+    anywhere = ("gail_anywhere", "training", 0)
+    for on, off, cured, verdict in ((0.9, 0.4, 0.7, "yes"), (0.9, 0.4, 0.6, "no"), (0.9, 0.88, 0.7, "–")):
+        found = holds(on={(*train, 0): on, anywhere: on}, off={(*train, 0): off, anywhere: cured})
+        assert found[closes] == verdict
+    turned = holds(
+        success={(*train, 1): 0.9, (*new, 1): 0.8, (*train, 2): 0.9, (*new, 2): 0.4},
+    )
+    assert turned["the gap falls with more training maps"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"demonstrations": [3]},
+            "studies.visual.demonstrations: 3 are not spread evenly over 2 maps; write a multiple",
+        ),
+        ({"maps": []}, "studies.visual.maps: List should have at least 1 item"),
+        ({"iteration": 3}, "studies.visual.iteration: no such key; did you mean 'iterations'?"),
+        ({"records": 0}, "studies.visual.records: Input should be greater than 0"),
+        ({"maps": [2, 2]}, "studies.visual.maps: [2, 2] names one twice"),
+    ],
+)
+def test_a_wrong_size_is_one_line(tmp_path, change, said):
+    path = synthetic.design(tmp_path, studies={"visual": SIZE | change})
+    with pytest.raises(InputError) as caught:
+        run("visual", path)
+    assert str(caught.value).startswith(f"{path}: {said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_constants_stand_in_one_place():
+    assert training.CONFIGS.keys() == training.BODIES.keys()
+    rows = study.ONE_MAP | study.POOLS | study.SMALLEST_POOL | study.TAKEN_APART
+    assert set(chapter.ROWS) == set(rows)
+    assert {row.reward for row in rows.values()} == set(gail.REWARDS)
+    assert {row.demonstrations for row in rows.values()} == set(rollouts.WAYS)
