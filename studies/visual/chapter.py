@@ -106,7 +106,7 @@ def chapter(read: Read, size: Size) -> Chapter:
         "GAIL whose policy and discriminator see pictures of random grid worlds, each through a convolutional network "
         "that is trained with it, in the setting of Ivanovic, Zhu, Garg & Savarese (of about 2017), whose numbers are "
         "not known here. Each map can be solved, so that occupancies and successes are exact. "
-        f"{max(size.demonstrations):,} demonstrations are spread over the training maps; {len(size.seeds)} seeds, each "
+        f"{max(size.demonstrations):,} demonstrations are spread over the training maps; {_seeds(size)}, each "
         "with maps of its own.",
         plots,
         lambda: {
@@ -334,13 +334,17 @@ def claims(rows: pd.DataFrame, size: Size) -> Table:
     data = pd.DataFrame(lines, columns=["says", "measured", "holds"])
     return Table(
         "Imitation from pictures: what must hold",
-        f"After the last iteration, {max(size.demonstrations):,} demonstrations; means over {len(size.seeds)} seeds "
+        f"After the last iteration, {max(size.demonstrations):,} demonstrations; means over {_seeds(size)} "
         f"where no seed is named. Off the path: on {min(size.maps)} training maps. Success 1 is {ALWAYS} or more in "
         f"every seed, divergence to 0 is {ALIKE} nats or less, far less often is by {WIDE} or more; of a gap below "
         f"{SOME} there is no verdict on its closing.",
         data,
         data.set_axis(["Must hold", "Measured", "Holds"], axis=1),
     )
+
+
+def _seeds(size: Size) -> str:
+    return f"{len(size.seeds)} seeds" if len(size.seeds) > 1 else "one seed"
 
 
 def _pair(success: pd.DataFrame, maps: int) -> str:
