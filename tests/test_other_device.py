@@ -54,7 +54,7 @@ def all_there(progress: Progress) -> dict[str, Tensor]:
     modules: dict[str, nn.Module] = {"policy": progress.policy, **progress.models}
     found = {f"{name}.{k}": v.clone() for name, module in modules.items() for k, v in module.state_dict().items()}
     found |= progress.metrics | progress.finite
-    device = progress.policy.log_std.device
+    device = progress.policy.action_scale.device
     assert [name for name, x in found.items() if x.device != device] == []
     return {name: x.cpu() for name, x in found.items()}
 
