@@ -44,8 +44,8 @@ def advance(x: State, action: Tensor) -> tuple[Tensor, Tensor]:
     y = y + DT / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
     angles, spin = y[..., :2], y[..., 2:]
     above, below = (((s * angles - pi) / (2 * pi)).ceil().clamp(min=0) for s in (1, -1))  # turns beyond
-    limit = spin.new_tensor(MAX_SPIN)
-    return angles - 2 * pi * above + 2 * pi * below, spin.clamp(-limit, limit)
+    clipped = [w.clamp(-limit, limit) for w, limit in zip(spin.unbind(-1), MAX_SPIN, strict=True)]
+    return angles - 2 * pi * above + 2 * pi * below, torch.stack(clipped, -1)
 
 
 def _slope(y: Tensor, torque: Tensor) -> Tensor:

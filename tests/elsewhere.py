@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 import envs
 from envs.batch import BatchEnv
+from envs.physics.equations import Equations
 from envs.physics.native import Native
 
 DEVICE = torch.device("meta")
@@ -160,4 +161,6 @@ def make(name: str, seeds: Sequence[int], episodes: int) -> BatchEnv:
     """Return a task's env there, as `envs.make` returns it on the CPU."""
     task = envs.load(name)
     worlds = len(seeds) * episodes
+    if hasattr(task, "advance"):
+        return BatchEnv(task, Equations(task, worlds, DEVICE), seeds, episodes)
     return BatchEnv(task, Physics(envs.model(task), worlds, task.FRAME_SKIP, task.FIELDS, 1), seeds, episodes)

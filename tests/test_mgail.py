@@ -23,6 +23,7 @@ from tests import test_gail, toy
 from tests.test_learning import SEEDS as EIGHT
 from tests.test_learning import error, expert
 from tests.toy import linears
+from threefold.base.errors import InputError
 
 SEEDS = [3, 8]
 P, O, A, L = 2, 3, 2, 10
@@ -307,3 +308,9 @@ def test_it_beats_its_own_start():
     signs = torch.tensor(list(itertools.product([1.0, -1.0], repeat=8)))
     gain = start - end
     assert float(((signs * gain).mean(1) >= gain.mean()).double().mean()) < 0.01
+
+
+def test_discrete_actions_are_refused_in_one_line():
+    with pytest.raises(InputError, match="actions are discrete here, .* leave it out with `left_out`") as error:
+        next(mgail.train(toy.Kicked(SEEDS, 2), toy.demonstrations([2, 2], discrete=True), SEEDS, mgail.Config()))
+    assert "\n" not in str(error.value)
