@@ -36,7 +36,7 @@ def observation(x: State) -> Tensor:
 def reward(before: State, after: State, action: Tensor) -> Tensor:
     """Closeness to the goal before the step - control."""
     squares = [(x - goal).square() for x, goal in zip(observation(before).unbind(-1), GOAL, strict=True)]
-    return -sum(squares).sqrt() - CONTROL_COST * action.square().sum(-1)
+    return -torch.stack(squares).sum(0).sqrt() - CONTROL_COST * action.square().sum(-1)
 
 
 def terminal(x: State) -> Tensor:
