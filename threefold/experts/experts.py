@@ -207,7 +207,9 @@ def read_design(path: Path, task: str) -> Design:
     replaced(PPOConfig(), design.ppo, f"{path}: experts.{task}.ppo")
     for name in ("final_log_std", "play_log_std"):
         if getattr(design, name) is not None and hasattr(envs.load(task), "ACTIONS"):
-            raise InputError(f"{path}: experts.{task}.{name}: actions are discrete and have no std; remove it")
+            raise InputError(
+                f"{path}: experts.{task}.{name}: actions are discrete and have no std; write the row without it"
+            )
     return design
 
 
