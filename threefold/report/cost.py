@@ -1,6 +1,7 @@
 """Learning cost: how many environment steps a learner takes to reach a share of its expert, and how long that took."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,10 +38,10 @@ def _costs(given: Inputs, reached: pd.Series) -> Iterator[tuple]:
                     steps = reached.reindex(keys).to_numpy(float)
                     steps = np.where(np.isnan(steps) | (rows["status"] == "failed").to_numpy(), np.inf, steps)
                     count = int(np.isfinite(steps).sum())
-                    yield task, number, method, _median(steps), count, len(rows), given.design.budget[task].env_steps
+                    yield task, number, method, median(steps), count, len(rows), given.design.budget[task].env_steps
 
 
-def _median(steps: np.ndarray) -> float:
+def median(steps: Any) -> float:
     """Of an even number, the greater of the two in the middle: between a number and infinity lies nothing."""
     return float(np.sort(steps)[len(steps) // 2])
 

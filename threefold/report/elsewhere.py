@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from threefold.report import style
 from threefold.report.inputs import PUBLISHED, Inputs
-from threefold.report.tables import NONE, Table, estimate_text, number_text, score_text
+from threefold.report.tables import NONE, Table, estimate_text, number_text, score_text, steps_text
 from threefold.tables import statistics
 
 ROWS = {  # which of our rows trains as theirs does, where it is not called so; DI-engine's GCL weighs single steps
@@ -111,13 +110,9 @@ def _lines(given: Inputs, data: pd.DataFrame) -> Iterator[dict[str, str]]:
             "Source (runs)": x.source + (f" ({x.runs:.0f})" if x.runs > 0 else ""),
             "Return": number_text(x.mean) if x.expert != 1 else NONE,
             "Of its expert": score_text(x.share),
-            "Steps": _steps(x.env_steps),
+            "Steps": steps_text(x.env_steps),
             "Our row": given.label(x.row) if x.ours == x.ours else NONE,
             "Ours [95 %]": estimate_text(x.ours, x.low, x.high),
             "Ours from": f"{x.our_trajectories:.0f}" if x.our_trajectories > 0 else NONE,
-            "Our steps": _steps(x.our_env_steps),
+            "Our steps": steps_text(x.our_env_steps),
         }
-
-
-def _steps(count: float) -> str:
-    return style.steps(count) if count > 0 else NONE

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from threefold.report import style
 from threefold.report.inputs import PUBLISHED, Inputs
-from threefold.report.tables import MARGIN, NONE, Table, budget_mark, estimate_text, score_text
+from threefold.report.tables import MARGIN, NONE, Table, budget_mark, estimate_text, score_text, steps_text
 from threefold.tables import statistics
 
 LOWEST, HIGHEST = -0.25, 1.25  # scores beyond are drawn at the edge of a panel
@@ -73,8 +73,8 @@ def table(given: Inputs) -> dict[str, Table]:
             ],
             "Difference [bounds]": [estimate_text(x.difference, x.low, x.high) for x in data.itertuples()],
             "Verdict": data["verdict"],
-            "Steps": data["env_steps"].map(_steps),
-            "Published steps": data["published_env_steps"].map(_steps),
+            "Steps": data["env_steps"].map(steps_text),
+            "Published steps": data["published_env_steps"].map(steps_text),
         }
     )
     told = Table(
@@ -90,10 +90,6 @@ def table(given: Inputs) -> dict[str, Table]:
         {"Score [95 %]": (data["task"] + "/" + data["row"]).tolist()},
     )
     return {"published": told}
-
-
-def _steps(count: int) -> str:
-    return style.steps(count) if count else NONE
 
 
 def key(task: str, row: str, number: int) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from threefold.report import style
+from threefold.report.cost import median
 from threefold.report.inputs import Inputs
 from threefold.report.tables import NONE, Table, score_text
 from threefold.tables import statistics
@@ -71,10 +72,10 @@ def power(given: Inputs) -> Table:
         ],
         columns=["task", "demonstrations", "row", "other", "seeds"],
     )
-    median = {pair: _median(group["seeds"].dropna()) for pair, group in data.groupby(["row", "other"])}
+    medians = {pair: median(known) for pair, known in data.dropna().groupby(["row", "other"])["seeds"]}
     shown = pd.DataFrame(
         [
-            {"Method": style.label(a)} | {f"from {style.label(b)}": _text(median, a, b) for b in given.design.methods}
+            {"Method": style.label(a)} | {f"from {style.label(b)}": _text(medians, a, b) for b in given.design.methods}
             for a in given.design.methods
         ]
     )
@@ -93,11 +94,6 @@ def _scores(given: Inputs, task: str, row: str, number: int) -> np.ndarray:
     return given.stratum(task, row, number)["score"].to_numpy()
 
 
-def _median(seeds: pd.Series) -> float:
-    """Of an even number, the greater of the two in the middle: between a number and infinity lies nothing."""
-    return float(np.sort(seeds)[len(seeds) // 2]) if len(seeds) else np.inf
-
-
-def _text(median: dict[tuple[str, str], float], a: str, b: str) -> str:
-    seeds = median.get((a, b), median.get((b, a), np.inf))
+def _text(medians: dict[tuple[str, str], float], a: str, b: str) -> str:
+    seeds = medians.get((a, b), medians.get((b, a), np.inf))
     return f"{seeds:.0f}" if np.isfinite(seeds) else NONE

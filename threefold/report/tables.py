@@ -441,6 +441,11 @@ def budget_mark(given: Inputs, task: str) -> str:
     return f" ({SHORT})" if given.design.budget[task].short_budget else ""
 
 
+def steps_text(count: float) -> str:
+    """A number of environment steps; a dash for none, or one that is not known."""
+    return style.steps(count) if count > 0 else NONE
+
+
 def score_text(value: float) -> str:
     """A score: 0.95, −0.13."""
     return f"{value:z.2f}".replace("-", "−") if np.isfinite(value) else NONE
