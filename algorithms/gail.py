@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from algorithms.core.adversarial import LoopConfig, gradient_penalty, imitate
+from algorithms.core.adversarial import LoopConfig, imitate
 from algorithms.core.constants import NonNegativeFloat
+from algorithms.core.discriminator import Discriminator
 from algorithms.core.experience import Batch, Samples
-from algorithms.core.population import Generators, mlp
 from algorithms.core.ppo import PPOConfig
 
 
@@ -49,28 +49,14 @@ class Config:
     ppo: PPOConfig = PPOConfig()
 
 
-class Reward(nn.Module):
-    """The discriminator's logit, high for the expert."""
-
-    def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Config) -> None:
-        super().__init__()
-        self.logit = mlp(obs_size + 1 + action_size, config.hidden, 1, generators)
-        self.mix = Generators(generators.seeds, "penalty", generators.device)
-        self.diagnostics: dict[str, Tensor] = {}
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits `[P, N]`."""
-        return self.logit(inputs)[..., 0]
-
-
-def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
+def loss(model: Discriminator, expert: Samples, policy: Samples, config: Config) -> Tensor:
     """Return `[P]`: the negative of equation 17, less the classifier's entropy, plus the gradient penalty."""
     x, y = expert.transitions(config.batch).inputs(), policy.transitions(config.batch).inputs()
     logits = model(torch.cat([x, y], 1))
     on_expert, on_policy = logits.split(config.batch, 1)
     model.diagnostics = {"expert_logit": on_expert.detach().mean(1), "policy_logit": on_policy.detach().mean(1)}
     cross_entropy = softplus(-on_expert).mean(1) + softplus(on_policy).mean(1)
-    penalty = gradient_penalty(model, x, y, model.mix.uniform(config.batch, 1))
+    penalty = model.gradient_penalty(x, y)
     entropy = bernoulli_entropy(logits).mean(1)
     return cross_entropy - config.classifier_entropy_weight * entropy + config.gradient_penalty * penalty
 
@@ -80,7 +66,7 @@ def bernoulli_entropy(logit: Tensor) -> Tensor:
     return (1 - logit.sigmoid()) * logit - logsigmoid(logit)
 
 
-def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
+def reward(model: Discriminator, batch: Batch, config: Config) -> Tensor:
     """Return `[P, N]`: -log D = softplus(logit), which favours survival; log(1 - D) < 0; or the log odds."""
     logits = model(batch.inputs())
     of_one_sign = logsigmoid(logits) if config.success_ends else softplus(logits)
@@ -88,4 +74,4 @@ def reward(model: Reward, batch: Batch, config: Config) -> Tensor:
     return value - config.entropy_weight * batch.log_prob if config.entropy_weight else value
 
 
-train = partial(imitate, Reward, loss, reward)
+train = partial(imitate, Discriminator, loss, reward)

@@ -33,18 +33,19 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 from algorithms.core.adversarial import Config as ImitationConfig
-from algorithms.core.adversarial import LoopConfig, expert_samples, gradient_penalty, policy_samples
+from algorithms.core.adversarial import LoopConfig, expert_samples, policy_samples
 from algorithms.core.constants import NonNegativeFloat, PositiveFloat
+from algorithms.core.discriminator import Discriminator
 from algorithms.core.experience import Demonstrations, Samples
 from algorithms.core.forward import DifferenceModel, GatedModel
 from algorithms.core.generator import alive
 from algorithms.core.pathwise import Pathwise, PathwiseConfig, held
 from algorithms.core.policy import GaussianPolicy
-from algorithms.core.population import Generators, adam, descend, finite, mlp
+from algorithms.core.population import Generators, adam, descend, finite
 from algorithms.core.ppo import Env
 from algorithms.core.progress import Progress
 from algorithms.core.segments import Segments, Step, replay
@@ -71,26 +72,12 @@ class Config:
     ppo: PathwiseConfig = PathwiseConfig()
 
 
-class Reward(nn.Module):
-    """The discriminator's logit, high for the expert."""
-
-    def __init__(self, obs_size: int, action_size: int, generators: Generators, config: Config) -> None:
-        super().__init__()
-        self.logit = mlp(obs_size + 1 + action_size, config.hidden, 1, generators)
-        self.mix = Generators(generators.seeds, "penalty", generators.device)
-        self.diagnostics: dict[str, Tensor] = {}
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits `[P, N]`."""
-        return self.logit(inputs)[..., 0]
-
-
-def loss(model: Reward, expert: Samples, policy: Samples, config: Config) -> Tensor:
+def loss(model: Discriminator, expert: Samples, policy: Samples, config: Config) -> Tensor:
     """Return `[P]`: the discriminator's logistic loss plus the gradient penalty."""
     x, y = expert.transitions(config.batch).inputs(), policy.transitions(config.batch).inputs()
     on_expert, on_policy = model(torch.cat([x, y], 1)).split(config.batch, 1)
     model.diagnostics = {"expert_logit": on_expert.detach().mean(1), "policy_logit": on_policy.detach().mean(1)}
-    penalty = gradient_penalty(model, x, y, model.mix.uniform(config.batch, 1))
+    penalty = model.gradient_penalty(x, y)
     return softplus(-on_expert).mean(1) + softplus(on_policy).mean(1) + config.gradient_penalty * penalty
 
 
@@ -120,7 +107,7 @@ def train(env: Env, demonstrations: Demonstrations, seeds: Sequence[int], config
     device = env.obs.device
     inner = Pathwise(env, demonstrations, seeds, config.noise, config.ppo)
     policy = inner.policy
-    model = Reward(env.obs_size, env.action_size, Generators(seeds, "reward weights", device), config)
+    model = Discriminator(env.obs_size, env.action_size, Generators(seeds, "reward weights", device), config)
     kind, weights = (GatedModel if config.gated else DifferenceModel), Generators(seeds, "model weights", device)
     low, high = env.action_low / policy.action_scale, env.action_high / policy.action_scale
     forward = kind(env.obs_size, low, high, config.width, weights)

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,10 @@ from algorithms.core.adversarial import (
     LoopConfig,
     episode_reward,
     expert_samples,
-    gradient_penalty,
     imitate,
     policy_samples,
 )
+from algorithms.core.discriminator import Discriminator
 from algorithms.core.experience import Batch, Demonstrations, Experience, Samples
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, mlp
@@ -161,12 +162,18 @@ def test_without_absorbing_states_there_are_none():
     torch.testing.assert_close(plain, torch.einsum("ps,ptes->pte", REWARD, chain_rollout().obs))
 
 
+def level(p: int) -> Tensor:
+    """A learner's mean reward in `chain_rollout`, whose 72 steps are 24 in each of states 0 and 1, 12 in 2 and 3."""
+    return (REWARD[p] * torch.tensor([24, 24, 12, 12])).sum() / 72
+
+
 def test_a_terminal_step_earns_what_the_absorbing_state_pays_for_ever():
+    """All of it less the rollout's mean."""
     e = chain_rollout()
     earned = episode_reward(nn.Identity(), untrained(), table, e, Config())
     assert earned.shape == (2, 24, 3)
     for p in range(2):
-        r, tail = REWARD[p], DISCOUNT * ABSORBED[p] / (1 - DISCOUNT)
+        r, tail = REWARD[p] - level(p), DISCOUNT * (ABSORBED[p] - level(p)) / (1 - DISCOUNT)
         whole = torch.cat([r[:3], r[3:] + tail]).repeat(6)
         torch.testing.assert_close(earned[p, :, 0], whole)
         torch.testing.assert_close(earned[p, :, 1], r[:2].repeat(12))  # a time limit is no end
@@ -174,7 +181,7 @@ def test_a_terminal_step_earns_what_the_absorbing_state_pays_for_ever():
 
 
 def test_returns_equal_the_infinite_sum():
-    """Of a chain whose last state is never left, summed for 2,000 steps."""
+    """Of a chain whose last state is never left, summed for 2,000 steps; taking off the mean shifts all alike."""
     e = chain_rollout()
     earned, zero = episode_reward(nn.Identity(), untrained(), table, e, Config()), torch.zeros(2, 24, 3)
     returns = generalized_advantages(earned, zero, zero, e.terminal, e.truncated, DISCOUNT, gae=1.0)
@@ -185,14 +192,18 @@ def test_returns_equal_the_infinite_sum():
             closed = sum(DISCOUNT**k * r for k, r in enumerate(REWARD[p, state:].tolist()))
             closed += DISCOUNT ** (4 - state) * ABSORBED[p].item() / (1 - DISCOUNT)
             assert infinite == pytest.approx(closed)
+            shifted = infinite - level(p).item() / (1 - DISCOUNT)
             for episode in (0, 2):
-                torch.testing.assert_close(returns[p, state::4, episode], torch.full((6,), infinite))
-        cut = REWARD[p, 0] + DISCOUNT * REWARD[p, 1]
+                torch.testing.assert_close(returns[p, state::4, episode], torch.full((6,), shifted))
+        cut = REWARD[p, 0] + DISCOUNT * REWARD[p, 1] - level(p) * (1 + DISCOUNT)
         torch.testing.assert_close(returns[p, ::2, 1], cut.expand(12))
 
 
 def test_samples_and_returns_weigh_the_absorbing_state_alike():
-    """The share of absorbing samples is what an episode earns if each of them, and nothing else, pays 1 - gamma."""
+    """The share of absorbing samples is what an episode earns if each of them, and nothing else, pays 1 - gamma.
+
+    The steps of the rollout earn nothing, so there is no mean to take off.
+    """
     e = PPO(Chain(2, [NEVER]), SEEDS, Config().ppo).collect()
     earned = episode_reward(nn.Identity(), untrained(), lambda model, batch, config: batch.absorbing, e, Config())
     zero = torch.zeros(2, 24, 1)
@@ -383,20 +394,20 @@ def test_a_nan_loss_is_reported_of_its_learner():
 
 
 def test_gradient_penalty_equals_autograd_sample_by_sample():
-    network = mlp(3, (6,), 1, Generators(SEEDS, "weights"))
-    a, b, mix = torch.randn(2, 5, 3), torch.randn(2, 5, 3), torch.rand(2, 5, 1)
-    ours = gradient_penalty(lambda x: network(x)[..., 0], a, b, mix)
+    model = Discriminator(1, 1, Generators(SEEDS, "weights"), SimpleNamespace(hidden=(6,)))
+    a, b, mix = torch.randn(2, 5, 3), torch.randn(2, 5, 3), Generators(SEEDS, "penalty").uniform(5, 1)
+    ours = model.gradient_penalty(a, b)
     expected = []
     for p in range(2):
         terms = []
         for i in range(5):
             x = (mix[p, i] * a[p, i] + (1 - mix[p, i]) * b[p, i]).requires_grad_()
-            logit = network(torch.stack([x, x])[:, None])[p, 0, 0]
+            logit = model(torch.stack([x, x])[:, None])[p, 0]
             (slope,) = torch.autograd.grad(logit, x, create_graph=True)
             terms.append((slope.square().sum().sqrt() - 1) ** 2)
         expected.append(torch.stack(terms).mean())
     torch.testing.assert_close(ours, torch.stack(expected))
-    weights = [layer.weight for layer in linears(network)]
+    weights = [layer.weight for layer in linears(model.logit)]
     gradients = [torch.autograd.grad(value.sum(), weights) for value in (ours, torch.stack(expected))]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)

@@ -19,7 +19,7 @@ from tests.fixed import Fixed, searcher
 from tests.toy import Puck, demonstrations
 
 SEEDS = [3, 8]
-CONFIG = airl.Config(hidden=(), batch=6, ppo=PPOConfig(discount=0.9))
+CONFIG = airl.Config(hidden=(), batch=6, torque=0.25, noise=0, ppo=PPOConfig(discount=0.9))
 
 
 def model_of(config: airl.Config = CONFIG, obs_size: int = 2, action_size: int = 1) -> airl.Reward:
@@ -36,7 +36,10 @@ def batch(seed: int = 0) -> Batch:
 
 
 def by_hand(model: airl.Reward, b: Batch, p: int, i: int, state_only: bool = False) -> float:
-    """f of one transition: g + gamma h(s') - h(s); h is 0 in a terminal state, and in the absorbing one."""
+    """f of one transition: g + gamma h(s') - h(s); h is 0 in a terminal state, and in the absorbing one.
+
+    g of a state and an action has -|a|^2 / 4.
+    """
     weight, bias = (x[p].flatten().tolist() for x in model.g.parameters())
     slope, level = (x[p].flatten().tolist() for x in model.h.parameters())
 
@@ -46,14 +49,14 @@ def by_hand(model: airl.Reward, b: Batch, p: int, i: int, state_only: bool = Fal
     if b.absorbing[p, i]:
         return weight[2] + bias[0]
     s, a, following = (x[p, i].tolist() for x in (b.obs, b.action, b.next_obs))
-    g = weight[0] * s[0] + weight[1] * s[1] + bias[0] + (0 if state_only else weight[3] * a[0])
+    g = weight[0] * s[0] + weight[1] * s[1] + bias[0] + (0 if state_only else weight[3] * a[0] - a[0] ** 2 / 4)
     return g + (0 if b.terminal[p, i] else 0.9 * h(following)) - h(s)
 
 
 @pytest.mark.parametrize("state_only", [False, True])
 def test_logit_and_reward_by_hand(state_only):
-    """The reward is log D - log(1 - D) with the paper's D = exp f / (exp f + pi)."""
-    config = replace(CONFIG, state_only=state_only)
+    """The reward is log D - log(1 - D) with the paper's D = exp f / (exp f + pi) and all of the entropy."""
+    config = replace(CONFIG, state_only=state_only, entropy_weight=1.0)
     model, b = model_of(config), batch()
     for parameter in model.parameters():
         parameter.data += torch.randn_like(parameter)
@@ -63,6 +66,34 @@ def test_logit_and_reward_by_hand(state_only):
         d = math.exp(f) / (math.exp(f) + pi)
         assert paid[p, i].item() == pytest.approx(math.log(d) - math.log(1 - d), abs=1e-4)
         assert pi == 1 or not b.absorbing[p, i]
+
+
+def test_the_entropy_is_weighed_in_the_reward_alone():
+    model, b = model_of(), batch()
+    f = torch.tensor([[by_hand(model, b, p, i) for i in range(6)] for p in range(2)])
+    torch.testing.assert_close(airl.reward(model, b, CONFIG), f - 0.1 * b.log_prob)
+    torch.testing.assert_close(airl.logit(model, b), f - b.log_prob)
+
+
+def test_the_losss_observations_are_noisy_and_the_rewards_are_not():
+    """The expert's by the generator's first numbers, the policy's by the next; next observations stay as they are."""
+    model, x, y = model_of(replace(CONFIG, noise=0.3)), batch(1), batch(2)
+    noise = Generators(SEEDS, "noise")
+    noisy_x, noisy_y = (Fixed(replace(b, obs=b.obs + 0.3 * noise.normal(6, 2))) for b in (x, y))
+    expected = airl.loss(model_of(), noisy_x, noisy_y, CONFIG)
+    torch.testing.assert_close(airl.loss(model, Fixed(x), Fixed(y), CONFIG), expected)
+    assert torch.equal(airl.reward(model, x, CONFIG), airl.reward(model_of(), x, CONFIG))
+
+
+@pytest.mark.parametrize("torque", [0.0, 0.5])
+def test_at_far_actions_the_logit_falls_only_with_the_torque(torque):
+    """A Gaussian policy's -log pi rises with |a|^2; what g adds to it is bounded, but for w |a|^2."""
+    model = model_of(replace(CONFIG, hidden=(8,), torque=torque))
+    obs, action = torch.zeros(2, 2, 2), torch.tensor([1e2, 1e3]).view(1, 2, 1).expand(2, -1, -1)
+    zero, std = torch.zeros(2, 2), 2.0
+    log_prob = -action[..., 0].square() / (2 * std**2) - math.log(std * math.sqrt(2 * math.pi))
+    near, far = airl.logit(model, Batch(obs, action, obs, zero, log_prob, zero)).T
+    assert ((far < near) == (torque > 0)).all()
 
 
 def test_loss_by_hand():
@@ -112,7 +143,7 @@ class World:
 
 
 def tabular(state_only: bool, seed: int = 0) -> airl.Reward:
-    config = replace(CONFIG, state_only=state_only, batch=64)
+    config = replace(CONFIG, state_only=state_only, batch=64, torque=0)
     model = airl.Reward(16, 4, Generators([seed], "weights"), config).double()
     g = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -128,7 +159,7 @@ def test_a_potential_leaves_the_optimal_policy_alone(endless):
     f = model(b).view(16, 4).detach()
     g = model.g(b.inputs()).view(16, 4).detach()
     h = model.h(torch.eye(16).double()[None]).view(16, 1).detach()
-    absorbed = model.g(b.into_absorbing(torch.ones(1, 64, dtype=torch.bool)).inputs())[0, 0, 0].item()
+    absorbed = model.g(b.into_absorbing(torch.ones(1, 64, dtype=torch.bool)).inputs())[0, 0].item()
     assert h.abs().max() > 1
     for soft in (False, True):
         shaped, plain = (world.values(r, soft, absorbed) for r in (f, g))
@@ -201,8 +232,8 @@ def test_g_is_saved_and_loaded_on_its_own(tmp_path, state_only):
     b = Batch(policy.normalizer(obs), action / policy.action_scale, obs, zero, zero, zero)
     end = b.into_absorbing(torch.ones(2, 7, dtype=torch.bool))
     for loaded in (learnt, again):
-        torch.testing.assert_close(loaded(obs, action), model.g(b.inputs()[..., : model.input_size])[..., 0])
-        torch.testing.assert_close(loaded.absorbing(), model.g(end.inputs()[..., : model.input_size])[:, 0, 0])
+        torch.testing.assert_close(loaded(obs, action), model.g(b.inputs()))
+        torch.testing.assert_close(loaded.absorbing(), model.g(end.inputs())[:, 0])
         assert torch.equal(loaded(obs, action), loaded(obs, action + 1)) == state_only
     assert isinstance(again.normalizer, Normalizer)
     assert not any(name.startswith(("h.", "mean.")) for name in again.state_dict())

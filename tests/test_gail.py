@@ -50,9 +50,9 @@ class Source(Samples):
         return self._batch
 
 
-def model(weight: Sequence[float], constants: gail.Config) -> gail.Reward:
+def model(weight: Sequence[float], constants: gail.Config) -> gail.Discriminator:
     """Logit = weight[p] * obs + action, less 1: so it is weight[p] * obs."""
-    made = gail.Reward(1, 1, Generators(SEEDS, "reward weights"), constants)
+    made = gail.Discriminator(1, 1, Generators(SEEDS, "reward weights"), constants)
     linears(made.logit)[0].weight.data = torch.tensor([[w, 0.0, 1.0] for w in weight])[..., None]
     linears(made.logit)[0].bias.data.fill_(-1.0)
     return made
@@ -71,7 +71,7 @@ def test_the_loss_is_the_cross_entropy_worked_out_by_hand():
 
 def test_the_loss_is_torchs_cross_entropy_with_the_expert_labelled_one():
     constants = replace(PLAIN, hidden=(8,), batch=50)
-    made = gail.Reward(1, 1, Generators(SEEDS, "reward weights"), constants)
+    made = gail.Discriminator(1, 1, Generators(SEEDS, "reward weights"), constants)
     x, y = torch.randn(2, 50), torch.randn(2, 50)
     loss = gail.loss(made, Source(*x.tolist()), Source(*y.tolist()), constants)
     logits = [made(batch(part).inputs()) for part in (x, y)]
@@ -149,7 +149,7 @@ def test_causal_entropy_is_paid_by_its_weight(changes):
 
 def test_a_trained_discriminator_is_high_for_the_expert_and_pays_more_there():
     constants = gail.Config(hidden=(8,), batch=200)
-    made = gail.Reward(1, 1, Generators(SEEDS, "reward weights"), constants)
+    made = gail.Discriminator(1, 1, Generators(SEEDS, "reward weights"), constants)
     optimizer = adam(made.parameters(), 0.02)
     expert, policy = Source(*(torch.randn(2, 200) + 1).tolist()), Source(*(torch.randn(2, 200) - 1).tolist())
     for _ in range(60):

@@ -302,7 +302,7 @@ def spoil(which, after):
             calls.append(None)
             return torch.where(spoilt & (len(calls) >= after), torch.nan, value)
 
-        return gail.imitate(gail.Reward, loss, gail.reward, env, demonstrations, seeds, config)
+        return gail.imitate(gail.Discriminator, loss, gail.reward, env, demonstrations, seeds, config)
 
     return train
 

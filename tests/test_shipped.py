@@ -160,7 +160,9 @@ def test_other_code_that_makes_the_same_passes_and_other_constants_do_not(parts,
     assert check(place) == 42
     loss = gail.loss
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gail, "train", lambda *a: gail.imitate(gail.Reward, lambda *b: 1.5 * loss(*b), gail.reward, *a))
+        patch.setattr(
+            gail, "train", lambda *a: gail.imitate(gail.Discriminator, lambda *b: 1.5 * loss(*b), gail.reward, *a)
+        )
         with pytest.raises(AssertionError, match="gail/1_0-1, 3 iterations"):
             check(place)
     test_run.edit(folder(place) / schema.PART, made_from=made_from | {"env_steps": 351})

@@ -39,8 +39,10 @@ def test_airls_frozen_reward_is_g_alone(state_only):
     obs, action = samples()
     found = moved.frozen("airl", learnt, config)(obs, action)
     model, policy = learnt.models["reward"], learnt.policy
-    inputs = [policy.normalizer(obs), torch.zeros(2, 5, 1), action / SCALE]
-    torch.testing.assert_close(found, model.g(torch.cat(inputs[: 2 if state_only else 3], -1))[..., 0])
+    x, u = policy.normalizer(obs), action / SCALE
+    inputs = torch.cat([x, torch.zeros(2, 5, 1), *[u] * (not state_only)], -1)
+    effort = 0 if state_only else config.torque * u.square().sum(-1)
+    torch.testing.assert_close(found, model.g.network(inputs)[..., 0] - effort)
     kept = airl.LearntReward(model.g, policy.normalizer, policy.action_scale)  # the route of the method's own
     torch.testing.assert_close(found, kept(obs, action))
     changed = moved.frozen("airl", learnt, config)(obs, -action)

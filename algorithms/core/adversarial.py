@@ -129,12 +129,15 @@ def episode_reward(
 ) -> Tensor:
     """Return the learnt reward of every step, `[P, T, E]`.
 
-    With absorbing states a terminal step also earns what follows it.
+    With absorbing states a terminal step also earns what follows it, and the mean over the rollout is taken off every
+    step, absorbing ones too. All episodes then being endless, that changes no policy's rank: it is a constant, which
+    may be large beside what differs between steps, that the value function need not learn and relearn.
     """
     batch = _standardised(policy, experience.transitions())
     value = reward(model, batch, config)
     if config.loop.absorbing:
-        value = with_end(value, batch.terminal, reward(model, batch.end(), config), config.ppo.discount)
+        end, level = reward(model, batch.end(), config), value.mean(1, keepdim=True)
+        value = with_end(value - level, batch.terminal, end - level, config.ppo.discount)
     return value.view_as(experience.terminal)
 
 
@@ -177,13 +180,3 @@ def _start_statistics(policy: Policy, demonstrations: Demonstrations) -> None:
     obs = demonstrations.obs[: demonstrations.rows].expand(len(demonstrations.counts), -1, -1)
     used = torch.arange(demonstrations.rows, device=obs.device) < demonstrations.size[:, None]
     policy.normalizer.update(obs, used)
-
-
-def gradient_penalty(logit: Callable[[Tensor], Tensor], a: Tensor, b: Tensor, mix: Tensor) -> Tensor:
-    """Return `[P]`: mean of (|d logit / dx| - 1)^2 at random mixtures of inputs a and b `[P, N, D]`.
-
-    Gulrajani et al. 2017 (arXiv 1704.00028, equation 3); `mix` `[P, N, 1]` is uniform in [0, 1).
-    """
-    x = (mix * a + (1 - mix) * b).requires_grad_()
-    (slope,) = torch.autograd.grad(logit(x).sum(), x, create_graph=True)
-    return (slope.norm(dim=-1) - 1).square().mean(1)

@@ -16,7 +16,7 @@ from algorithms.core.constants import BelowOne, PositiveFloat
 from algorithms.core.experience import Demonstrations, Experience
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, Normalizer, adam, descend
-from algorithms.core.ppo import Env
+from algorithms.core.ppo import Env, roll_out
 from algorithms.core.segments import Segments, draw, joined
 from algorithms.core.state import State
 from threefold.base.errors import InputError
@@ -68,17 +68,9 @@ class Pathwise:
         self._segments = Generators(seeds, "segments", device)
         self.state = State(policy=self.policy, optimizer=self.optimizer, actions=self._actions, segments=self._segments)
 
-    @torch.no_grad()
     def collect(self) -> Experience:
         """Act for T steps with the stochastic policy."""
-        env, rows = self.env, []
-        noise = self._actions.normal(self.config.steps, env.E, env.action_size)
-        for t in range(self.config.steps):
-            obs, elapsed = env.obs.float(), env.elapsed
-            action = self.policy.act(obs, noise[:, t])
-            next_obs, terminal, truncated = env.step(action)
-            rows.append((obs, action, next_obs.float(), terminal, truncated, elapsed))
-        return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
+        return roll_out(self.env, self.policy, self._actions, self.config.steps)
 
     def improve(self, objective: Callable[[Segments], Tensor], rollouts: Sequence[Experience]) -> Tensor:
         """Step up `objective` `[P]` of segments of the latest rollouts, a minibatch at a time; return its last value.

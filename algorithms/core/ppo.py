@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from algorithms.core.constants import BelowOne, NonNegativeFloat, PositiveFloat, Share
 from algorithms.core.experience import Experience
-from algorithms.core.policy import policy_for
+from algorithms.core.policy import Policy, policy_for
 from algorithms.core.population import Generators, adam, descend, mlp
 from algorithms.core.state import State
 from threefold.base.errors import InputError
@@ -43,6 +43,19 @@ class Env(Protocol):
 
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Act `[P, E, A]`; return the true `next_obs` `[P, E, O]`, `terminal` and `truncated` `[P, E]`."""
+
+
+@torch.no_grad()
+def roll_out(env: Env, policy: Policy, draws: Generators, steps: int) -> Experience:
+    """Act for `steps` steps with the stochastic policy."""
+    noise = draws.normal(steps, env.E, env.action_size)
+    rows = []
+    for t in range(steps):
+        obs, elapsed = env.obs.float(), env.elapsed
+        action = policy.act(obs, noise[:, t])
+        next_obs, terminal, truncated = env.step(action)
+        rows.append((obs, action, next_obs.float(), terminal, truncated, elapsed))
+    return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -75,18 +88,9 @@ class ActorCritic:
         self._actions = Generators(seeds, "actions", device)
         self._scale = ReturnScale(env.P, env.E, config.discount, device)
 
-    @torch.no_grad()
     def collect(self) -> Experience:
         """Act for T steps with the stochastic policy."""
-        env, T = self.env, self.config.steps
-        noise = self._actions.normal(T, env.E, env.action_size)
-        rows = []
-        for t in range(T):
-            obs, elapsed = env.obs.float(), env.elapsed
-            action = self.policy.act(obs, noise[:, t])
-            next_obs, terminal, truncated = env.step(action)
-            rows.append((obs, action, next_obs.float(), terminal, truncated, elapsed))
-        return Experience(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
+        return roll_out(self.env, self.policy, self._actions, self.config.steps)
 
     @torch.no_grad()
     def _entropy(self, experience: Experience) -> Tensor:

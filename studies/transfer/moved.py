@@ -66,7 +66,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "gail": ("gail", {}),
 }
 REWARDS: dict[str, Callable[[Any, Batch, Any], Tensor]] = {
-    "airl": lambda model, batch, config: model.g(batch.inputs()[..., : model.input_size])[..., 0],
+    "airl": lambda model, batch, config: model.g(batch.inputs()),
     "gcl": lambda model, batch, config: -model(batch),
     "gail": gail.reward,
 }
