@@ -22,7 +22,7 @@ def command(
         str,
         typer.Option(help="local: on this machine. ray: on a Ray cluster.", metavar="local|ray", rich_help_panel=WHERE),
     ] = "local",
-    cpus: Annotated[int, typer.Option(help="Cores for each result.", min=1, metavar="N", rich_help_panel=WHERE)] = 2,
+    cpus: Annotated[int, typer.Option(help="Cores for each result.", min=1, metavar="N", rich_help_panel=WHERE)] = 1,
     gpus: Annotated[
         float,
         typer.Option(help="GPUs for each result, for example 0.5.", min=0.0, metavar="SHARE", rich_help_panel=WHERE),
