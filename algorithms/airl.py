@@ -65,8 +65,9 @@ class Learnt(nn.Module):
     def __init__(self, network: nn.Sequential, obs_size: int, torque: float = 0.0) -> None:
         super().__init__()
         self.network, self.first_action = network, obs_size + 1
-        self.size = next(network.parameters()).shape[1]  # a state-only network leaves the action out
-        self.register_buffer("torque", torch.tensor(torque))
+        weight = next(network.parameters())
+        self.size = weight.shape[1]  # a state-only network leaves the action out
+        self.register_buffer("torque", weight.new_full((len(weight), 1), torque))  # a number for each learner
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return g `[P, N]`."""

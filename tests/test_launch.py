@@ -134,12 +134,19 @@ def test_a_process_that_is_killed_again_and_again_is_given_up(scripted):
     assert script.ends == []
 
 
-@pytest.mark.parametrize("code", [1, 2])
-def test_an_error_is_not_tried_again_and_said(scripted, code):
-    outcome, script, entry = scripted((code, "Traceback\nerror: it is wrong"), (0, ""))
-    assert (outcome.files, outcome.reason) == ({}, "it is wrong")
+@pytest.mark.parametrize(
+    ("code", "said", "reason"),
+    [
+        (1, "Traceback\nerror: it is wrong", "it is wrong"),
+        (2, "Traceback\nIndexError: too many indices\n\n  ", "IndexError: too many indices"),
+        (2, "", "it ended with 2 and said nothing"),
+    ],
+)
+def test_an_error_is_not_tried_again_and_said(scripted, code, said, reason):
+    outcome, script, entry = scripted((code, said), (0, ""))
+    assert (outcome.files, outcome.reason) == ({}, reason)
     assert len(script.ends) == 1
-    assert "Traceback" in (entry.folder / LOG).read_text()
+    assert (entry.folder / LOG).read_text() == said + "\n"
 
 
 def test_a_worker_with_other_code_or_inputs_is_refused_with_the_difference_named(params, tmp_path, capsys):

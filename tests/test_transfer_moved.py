@@ -18,12 +18,12 @@ SIZE = Moved(seeds=[0, 1], trajectories=4, imitation_steps=8192, transfer_steps=
 SCALE = torch.tensor([2.0, 0.5])
 
 
-def progress(module, config):
+def progress(kind, config):
     """A learner that knows nothing, but whose statistics and scale are not 0 and 1."""
     generators = Generators([3, 4], "weights")
     policy = GaussianPolicy(3, SCALE, (8,), generators)
     policy.normalizer.update(torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(0)) * 3 + 1)
-    model = module.Reward(3, 2, generators, config)
+    model = kind(3, 2, generators, config)
     return Progress(1, 100, policy, {}, {}, {"reward": model})
 
 
@@ -35,7 +35,7 @@ def samples():
 @pytest.mark.parametrize("state_only", [True, False])
 def test_airls_frozen_reward_is_g_alone(state_only):
     config = airl.Config(state_only=state_only)
-    learnt = progress(airl, config)
+    learnt = progress(airl.Reward, config)
     obs, action = samples()
     found = moved.frozen("airl", learnt, config)(obs, action)
     model, policy = learnt.models["reward"], learnt.policy
@@ -51,7 +51,7 @@ def test_airls_frozen_reward_is_g_alone(state_only):
 
 def test_gcls_frozen_reward_is_minus_the_cost_without_entropy():
     config = gcl.Config()
-    learnt = progress(gcl, config)
+    learnt = progress(gcl.Reward, config)
     obs, action = samples()
     x, u = learnt.policy.normalizer(obs), action / SCALE
     model = learnt.models["reward"]
@@ -61,7 +61,7 @@ def test_gcls_frozen_reward_is_minus_the_cost_without_entropy():
 
 def test_gails_frozen_reward_is_softplus_of_the_logit():
     config = gail.Config()
-    learnt = progress(gail, config)
+    learnt = progress(gail.Discriminator, config)
     obs, action = samples()
     inputs = torch.cat([learnt.policy.normalizer(obs), torch.zeros(2, 5, 1), action / SCALE], -1)
     expected = torch.log1p(learnt.models["reward"](inputs).exp())
@@ -70,7 +70,7 @@ def test_gails_frozen_reward_is_softplus_of_the_logit():
 
 def test_a_frozen_reward_does_not_learn_on():
     config = airl.Config()
-    learnt = progress(airl, config)
+    learnt = progress(airl.Reward, config)
     reward = moved.frozen("airl", learnt, config)
     before = reward(*samples())
     with torch.no_grad():

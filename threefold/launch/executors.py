@@ -115,5 +115,7 @@ def compute(root: Path, order: Order, cpus: int, gpu: int | None = None) -> Outc
                 break
     if (folder / "done").exists():
         return Outcome(Entry.files(folder))
-    said = (folder / LOG).read_text(errors="replace").splitlines() or [""]
-    return Outcome({}, f"killed by {signal.Signals(-code).name}" if code < 0 else said[-1].removeprefix("error: "))
+    if code < 0:
+        return Outcome({}, f"killed by {signal.Signals(-code).name}")
+    said = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line.strip()]
+    return Outcome({}, said[-1].removeprefix("error: ") if said else f"it ended with {code} and said nothing")
