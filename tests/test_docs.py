@@ -19,6 +19,7 @@ import studies
 from docs import croissant, docstrings, measured, pages, readme, source
 from tests import synthetic, test_dvc, test_laws, toy
 from threefold.base.errors import InputError
+from threefold.experts import demonstrate, experts
 from threefold.profile.design import load
 from threefold.report import build, inputs
 from threefold.tables.collect import collect
@@ -282,6 +283,15 @@ def test_the_tutorials_method_obeys_the_laws(clone):
 def test_the_tutorials_task_equals_gymnasiums(clone):
     said = run(clone, "pytest", "-q", "tests/test_envs.py", "tests/test_envs_gymnasium.py", "-k", "HumanoidStandup")
     assert re.search(r"^\d+ passed", said.splitlines()[-1])
+
+
+def test_the_tutorials_expert_and_demonstrations_may_be_written_so(tmp_path):
+    page = (ROOT / "docs" / "own" / "task.md").read_text()
+    (rows,) = re.findall(r"```yaml\n(experts:.+?)```", page, re.DOTALL)
+    path = tmp_path / "params.yaml"
+    path.write_text(rows)
+    assert experts.read_design(path, "HumanoidStandup-v5").required_return == 100000
+    assert demonstrate.Design(**yaml.safe_load(rows)["demonstrations"]["HumanoidStandup-v5"]).whole
 
 
 @pytest.mark.slow
