@@ -19,12 +19,13 @@ from algorithms.core.partition import solve_log_z
 from algorithms.core.population import Generators
 from studies.connection.study import gradient
 from studies.core.command import run
+from studies.core.losses import kim_bengio
 from studies.core.parts import kept
 from studies.sequences import chapter, claims, clip, gradients, oracles, schema, sessions, study, tree
 from studies.sequences.measures import Measures, mean
 from studies.sequences.networks import GRU, LSTM
 from studies.sequences.schema import Sessions, Size
-from studies.sequences.training import Learner, Learners, Trial, greedy, hinge, kim_bengio, reverse_kl, seqgan, train
+from studies.sequences.training import Learner, Learners, Trial, greedy, hinge, reverse_kl, seqgan, train
 from tests import synthetic
 from threefold.base.errors import InputError
 from threefold.profile.design import load

@@ -31,10 +31,11 @@ from studies.core.discriminator import (
 )
 from studies.core.energies import Energy, Grid
 from studies.core.generators import Flow, Fused, Mixture
+from studies.core.losses import kim_bengio
 from studies.core.measures import GRID, Measures, estimates, left
 from studies.core.spread import spread
 from studies.core.targets import TARGETS, on_ring
-from studies.core.training import Data, KnownEnergy, Learners, Trial, kim_bengio, train
+from studies.core.training import Data, KnownEnergy, Learners, Trial, train
 from studies.density import schema
 from studies.density import study as density
 from studies.density.chapter import results_table

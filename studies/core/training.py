@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.core.population import Generators, adam, descend
-from studies.core.discriminator import Points, discriminator_loss, solve_log_z
+from studies.core.discriminator import Points
 from studies.core.energies import Energy, Grid
 from studies.core.generators import Flow, Fused, Mixture
+from studies.core.losses import ebm_gan, kim_bengio
 from studies.core.targets import Target
 
 SPREAD = 1.5  # of a generator at the start: as wide as the widest target
@@ -126,18 +127,6 @@ def exact(learners: Learners, n: int) -> Tensor:
     shift = (learners.noise.uniform(1, 2) - 0.5) * grid.spacing
     log_z = grid.log_integral(-learners.energy(grid.points.float() + shift))
     return learners.energy(learners.data.draw(n)).mean(-1) + log_z
-
-
-def ebm_gan(learners: Learners, n: int) -> Tensor:
-    """Return L_D, `[P]`, at the log Z where its slope is zero."""
-    p, q = learners.sides(n)
-    return discriminator_loss(p, q, solve_log_z(p, q))
-
-
-def kim_bengio(learners: Learners, n: int) -> Tensor:
-    """Return E_p[E] - E_q[E], `[P]`."""
-    p, q = learners.sides(n)
-    return p.energy.mean(-1) - q.energy.mean(-1)
 
 
 def likelihood(learners: Learners, n: int) -> Tensor:

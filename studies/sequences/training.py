@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from algorithms.core.population import Generators, adam, descend
-from studies.core.discriminator import Points, discriminator_loss, solve_log_z
+from studies.core.discriminator import Points, discriminator_loss
+from studies.core.losses import ebm_gan, kim_bengio
 from studies.sequences import tree
 from studies.sequences.networks import GRU, LSTM
 
@@ -141,18 +142,6 @@ def exact(learners: Learners, n: int) -> Tensor:
     """Return E_p[E] + log Z, `[P]`: minus the log likelihood."""
     energies = learners.energies()
     return energies.gather(1, tree.draw(learners.log_p, n, learners.data)).mean(-1) + (-energies).logsumexp(-1)
-
-
-def ebm_gan(learners: Learners, n: int) -> Tensor:
-    """Return L_D, `[P]`, at the log Z where its slope is zero."""
-    p, q = learners.sides(n)
-    return discriminator_loss(p, q, solve_log_z(p, q))
-
-
-def kim_bengio(learners: Learners, n: int) -> Tensor:
-    """Return E_p[E] - E_q[E], `[P]`."""
-    p, q = learners.sides(n)
-    return p.energy.mean(-1) - q.energy.mean(-1)
 
 
 def hinge(learners: Learners, n: int) -> Tensor:
