@@ -16,7 +16,7 @@ import algorithms
 import envs
 import envs.hopper
 from algorithms import gail
-from algorithms.core import adversarial, experience, policy, population, ppo
+from algorithms.core import adversarial, discriminator, experience, policy, population, ppo
 from algorithms.core.experience import Demonstrations
 from algorithms.core.progress import Progress
 from algorithms.core.state import pack, unpack
@@ -135,7 +135,7 @@ PLACES = [
     (adversarial, "episode_reward"),
     (adversarial, "finite"),
     (gail, "bernoulli_entropy"),
-    (gail, "gradient_penalty"),
+    (discriminator.Discriminator, "gradient_penalty"),
     (envs.hopper, "reset"),
     (envs.hopper, "observation"),
     (envs.hopper, "reward"),
