@@ -67,7 +67,8 @@ def test_every_constant_stands_on_its_methods_page(site, name):
 def test_constants_are_read_with_their_comments():
     found = {constant.name: constant for constant in source.of_config(algorithms.load("airl").Config())}
     assert found["state_only"] == ("state_only", "False", "g(s) instead of g(s, a)")
-    assert found["loop.recent"] == ("loop.recent", "20", "negatives from the last 20 iterations")
+    assert found["loop.reward_rate"][:2] == ("loop.reward_rate", "0.001")
+    assert found["loop.reward_rate"].comment.startswith("at 3e-4 f lags behind log pi")
     assert found["loop.reward_steps"].comment == "steps on the reward per iteration"
     assert found["ppo.max_norm"].comment.startswith("Andrychowicz et al. 2021")
     own = {constant.name: constant for constant in source.of_module(ROOT / "envs" / "hopper.py")}
