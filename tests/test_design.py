@@ -135,7 +135,7 @@ def test_a_variant_that_is_a_method_of_the_design(wrong):
     assert said == "variants.bc_x: is one of methods too; give it another name"
 
 
-@pytest.mark.parametrize("folder", [ROOT, ROOT / "paper", ROOT / "hopper"])
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "paper", ROOT / "hopper", ROOT / "sensitivity"])
 def test_our_own_designs(folder):
     params = folder / "params.yaml"
     design = load(params)

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from threefold.base.errors import InputError
 from threefold.profile.design import load
-from threefold.report import fidelity, inputs, studies, style, tables
+from threefold.report import fidelity, inputs, sensitivity, studies, style, tables
 from threefold.report.inputs import Inputs
 from threefold.report.plot import Plot, write
 from threefold.tables import statistics
@@ -91,6 +91,15 @@ def plots(given: Inputs) -> dict[str, Plot]:
             "expert who always outputs 0). Left: final score; right: length of the final episodes. Dots: one learner "
             "(seed) each, in the colour of its number of trajectories; strokes: their means."
             + _notes(given, given.learners),
+            ("evaluations.csv", "learners.csv"),
+        )
+    if sensitivity.changes(given):
+        named["sensitivity"] = Plot(
+            partial(sensitivity.figure, given),
+            "Sensitivity to constants",
+            "Final score against the value of a constant, all others as the method has them; * is the method's own "
+            "value. Dots: one learner (seed) each; lines: their means. Every variant that differs from its method's "
+            "own row in one number has its place here." + given.incomplete,
             ("evaluations.csv", "learners.csv"),
         )
     trained = set(given.training["row"])
