@@ -52,7 +52,7 @@ class Config:
     noise: NonNegativeFloat = 0.3  # std of the instance noise, in standard units
     loop: LoopConfig = LoopConfig(
         absorbing=True,
-        reward_rate=1e-3,  # at 3e-4 f lags behind log pi, and the std of Reacher's policies grows to 1.7
+        reward_rate=1e-3,  # at 3e-4 f lags behind log pi: without w the std of Reacher's policies grew to 1.7
     )
     ppo: PPOConfig = PPOConfig()
 

@@ -46,7 +46,7 @@ def _one_number(given: Inputs, own: str, other: str) -> Iterator[tuple[str, floa
     cells = [given.cells.get(name, {}) for name in (own, other)]
     if not all(cells) or cells[0]["expert"] != cells[1]["expert"]:
         return
-    a, b = (dict(_flat(cell["config"])) for cell in cells)
+    a, b = map(_constants, cells)
     differ = [name for name in a | b if a.get(name) != b.get(name)]
     if len(differ) == 1:
         first, second = (constants.get(differ[0]) for constants in (a, b))
@@ -58,12 +58,9 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def _constants(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell's constants by their dotted names."""
+    return pd.json_normalize(cell["config"]).to_dict("records")[0]
 
 
 def table(given: Inputs) -> dict[str, Table]:
