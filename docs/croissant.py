@@ -71,9 +71,9 @@ def describe() -> dict[str, Any]:
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": "threefold-demonstrations",
         "description": (
-            f"Demonstrations for imitation learning on {len(cards)} of Gymnasium's MuJoCo tasks (v5): whole "
-            "trajectories of stochastic experts that were trained with PPO on the task's reward. Observations and "
-            "unclipped actions, without rewards; the cards hold every trajectory's return."
+            f"Demonstrations for imitation learning on {len(cards)} tasks, most of them Gymnasium's MuJoCo tasks: "
+            "whole trajectories of stochastic experts that were trained with PPO on the task's reward. Observations "
+            "and unclipped actions, without rewards; the cards hold every trajectory's return."
         ),
         "license": "https://creativecommons.org/licenses/by/4.0/",
         "citeAs": f"{creator} ({cited['date-released'].year}). {cited['title']}. Version {cited['version']}.",

@@ -51,7 +51,11 @@ def load(name: str) -> ModuleType:
     modules = _modules()
     if name not in modules:
         closest = get_close_matches(str(name), modules, n=1, cutoff=0)[0]
-        raise InputError(f"task {name!r} does not exist; did you mean {closest!r}? Known: {', '.join(sorted(modules))}")
+        known = ", ".join(sorted(modules))
+        raise InputError(
+            f"task {name!r} does not exist; did you mean {closest!r}? Known: {known}; "
+            f'a file of your own in envs/ needs the line ID = "{name}"'
+        )
     return import_module(modules[name])
 
 
@@ -124,4 +128,4 @@ def _modules() -> dict[str, str]:
     return {match[1]: f"{__name__}.{path.stem}" for path, match in found if match}
 
 
-ID = re.compile(r'^ID = "([^"]+)"', re.MULTILINE)
+ID = re.compile(r"""^ID\s*=\s*["']([^"']+)["']""", re.MULTILINE)

@@ -14,3 +14,9 @@ def _seeds():
     random.seed(0)
     numpy.random.seed(0)
     torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: a worker that took one last would go on alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

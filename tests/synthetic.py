@@ -35,7 +35,7 @@ ITERATIONS = 10
 QUALITY = {"bc": 0.4, "gail": 1.0, "airl": 0.9}  # final score with many demonstrations; others 0.7
 
 
-def design(folder: Path, **changes: Any) -> Path:
+def design(folder: Path, /, **changes: Any) -> Path:
     """Write folder/params.yaml of a small profile called `made-up`; its path."""
     params = {
         "root": ".",

@@ -27,6 +27,7 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators, mlp
 from algorithms.core.ppo import PPO, PPOConfig, generalized_advantages
 from tests.toy import Puck, demonstrations, linears
+from threefold.base.errors import InputError
 
 SEEDS = [3, 8]
 DISCOUNT = 0.9
@@ -412,3 +413,33 @@ def test_gradient_penalty_equals_autograd_sample_by_sample():
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
         assert one.abs().max() > 0
+
+
+def of_shape(*shape: int, leaf: float = 0.0) -> Callable[..., Tensor]:
+    return lambda *arguments: torch.full(shape, leaf, requires_grad=True)
+
+
+class Peculiar(nn.Module):
+    """A model whose metrics are not one number for each learner."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__()
+        self.weight, self.diagnostics = nn.Parameter(torch.zeros(2)), {"logit": torch.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    ("Reward", "loss", "reward", "said"),
+    [
+        (nn.Identity, lambda *_: 0.5, of_shape(2, 72), "<lambda>: is a float; a tensor [P] is needed, here [2], whose"),
+        (nn.Identity, of_shape(), of_shape(2, 72), "<lambda>: is of shape []; a tensor [P] is needed, here [2]"),
+        (nn.Identity, of_shape(2), of_shape(2), "<lambda>: is of shape [2]; a tensor [P, N] is needed, here [2, 72]"),
+        (Peculiar, of_shape(2), of_shape(2, 72), "Peculiar.diagnostics['logit']: is of shape [3]; a tensor [P]"),
+    ],
+)
+def test_what_has_no_population_axis_is_one_line_that_names_the_function(Reward, loss, reward, said):  # noqa: N803
+    """The laws' axis; without it two learners would be one."""
+    training = imitate(Reward, loss, reward, Puck(SEEDS, 3), demonstrations([4, 6]), SEEDS, PLAIN)
+    with pytest.raises(InputError) as refused:
+        next(training)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -117,7 +117,8 @@ def test_keep_going_marks_what_is_missing_and_takes_the_rest(params, results, ga
     path.write_bytes(path.read_bytes()[:-3])
     lines = collect(load(synthetic.design(params.parent, keep_going=True)))
     assert len(lines) == 5
-    assert f"{results / 'cells' / 'Hopper-v5' / 'bc' / '4_0-1-2'}: not computed yet; run `dvc repro`" in lines
+    missing = f"{results / 'cells' / 'Hopper-v5' / 'bc' / '4_0-1-2'}: not computed yet"
+    assert f"{missing}; run `dvc repro`, or for it alone `dvc repro run@Hopper-v5-bc`" in lines
     learners = schema.read_csv(results / "learners.csv", schema.LEARNERS)
     absent = learners[learners["status"] == "missing"]
     found = absent.groupby(["task", "row", "reason"]).size().to_dict()

@@ -243,7 +243,7 @@ def test_the_latex_is_whole(params, tmp_path):
         (["gail", "bc", "--root", "results"], "--root results: no profile here"),
         (
             ["airl", "bc"],
-            "airl: no results in results/made-up; make them with `threefold run --params params.yaml --row airl`",
+            "airl: no results in results/made-up; make them with `dvc repro run@InvertedPendulum-v5-airl",
         ),
     ],
 )
@@ -267,7 +267,8 @@ def test_nothing_computed_is_one_line(tmp_path, monkeypatch, capsys):
     assert threefold("compare", "gail", "bc", "--profile", "made-up") == 2
     assert capsys.readouterr().err == (
         f"error: results/made-up: nothing to compare; {PENDULUM} is left out: results/made-up/cells/{PENDULUM}/"
-        "reference/all: not computed yet; run `dvc repro` (tasks left out: 2)\n"
+        f"reference/all: not computed yet; run `dvc repro`, or for it alone `dvc repro reference@{PENDULUM}` "
+        "(tasks left out: 2)\n"
     )
     (tmp_path / "plan.json").unlink()
     assert threefold("compare", "gail", "bc", "--profile", "made-up") == 2

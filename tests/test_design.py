@@ -11,7 +11,7 @@ from algorithms.core.ppo import PPOConfig
 from tests import synthetic
 from tests.command import threefold
 from threefold.base.errors import InputError
-from threefold.cells import run
+from threefold.cells import plan, run
 from threefold.profile import constants
 from threefold.profile.design import load
 from threefold.profile.names import check_names
@@ -98,6 +98,30 @@ def test_a_variants_number_that_its_task_has_not(wrong):
     assert said.startswith("variants.gail_x.demonstrations: 5 is not one of budget.Hopper-v5.demonstrations (4, 11)")
 
 
+def test_a_copied_file_whose_folder_is_anothers(tmp_path):
+    (tmp_path / "mine").mkdir()
+    path = synthetic.design(tmp_path / "mine", root="..", folder="hopper")
+    with pytest.raises(InputError) as refused:
+        load(path)
+    assert str(refused.value) == (
+        f"{path}: folder: hopper, seen from root ({tmp_path / 'mine' / '..'}), is not where this file is; "
+        "write mine, or correct root"
+    )
+
+
+def test_a_profile_of_anothers_name_is_not_planned(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "plan", lambda design: {"of": design.profile})
+    for folder in ("one", "two"):
+        synthetic.design(tmp_path / folder, root="..", folder=folder)
+        (tmp_path / folder / "dvc.yaml").write_text("")
+    one, two = (tmp_path / folder / "params.yaml" for folder in ("one", "two"))
+    with pytest.raises(InputError, match="profile: made-up is that of .*/one/params.yaml too; give it another name"):
+        plan.write_plan(two)
+    assert not (tmp_path / "two" / "plan.json").exists()
+    synthetic.design(tmp_path / "one", root="..", folder="one", profile="other")
+    assert plan.write_plan(one).plan.exists()
+
+
 VARIANT = {"method": "gail", "tasks": ["Hopper-v5"]}
 
 
@@ -114,7 +138,10 @@ def test_variants_are_rows_beside_the_methods(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"smooth": VARIANT}, "variants.smooth: a variant's name begins with its method; call it gail_smooth"),
+        (
+            {"smooth": VARIANT},
+            "variants.smooth: a variant's name is its method's,",
+        ),
         ({"gail_x": VARIANT | {"tasks": ["Ant-v5"]}}, "variants.gail_x.tasks: Ant-v5 is not one of tasks (Inverted"),
         ({"gail_x": VARIANT | {"tasks": []}}, "variants.gail_x.tasks: List should have at least 1 item"),
         ({"gail_x": VARIANT | {"tasks": [TASK, TASK]}}, "variants.gail_x.tasks: ['Inv"),

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -40,18 +41,45 @@ def prose() -> list[Path]:
     return [ROOT / name for name in listed if (ROOT / name).is_file()]
 
 
+def listings(page: str) -> dict[str, str]:
+    """The files that a tutorial has, by their paths."""
+    return dict(LISTING.findall((ROOT / "docs" / "own" / page).read_text()))
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The documentation, built with warnings as errors."""
-    out = tmp_path_factory.mktemp("html")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(out / "trees"), "docs", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out
+def clone(tmp_path_factory):
+    """A copy of the project with what the tutorials add."""
+    folder = tmp_path_factory.mktemp("clone")
+    test_dvc.copy(folder)
+    for page in ("method.md", "task.md", "study.md"):
+        for name, text in listings(page).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+    return folder
+
+
+def run(folder, *command):
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=test_dvc.environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def site(clone):
+    """The documentation, with what the tutorials add, built with warnings as errors."""
+    run(clone, "sphinx", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
+    return clone / "docs" / "_build" / "html"
 
 
 def test_there_is_a_page_of_every_method_task_and_study(site):
-    for folder, names in (("methods", algorithms.names()), ("tasks", envs.names()), ("studies", studies.names())):
+    every = {
+        "methods": [*algorithms.names(), "example"],
+        "tasks": [*envs.names(), "HumanoidStandup-v5"],
+        "studies": [*studies.names(), "weights"],
+    }
+    for folder, names in every.items():
         for name in names:
             assert (site / folder / f"{name}.html").is_file()
             assert f'href="{name}.html"' in (site / folder / "index.html").read_text()
@@ -137,20 +165,29 @@ def test_measured_results_are_those_of_the_lock_file(profile):
         assert figures == {path.stem for path in (measured.FOLDER / profile).glob("*.png")}
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory) -> Path:
     """A project with the made-up results of a profile named quick, collected, reported and locked."""
-    monkeypatch.setattr(measured, "ROOT", tmp_path)
-    monkeypatch.setattr(measured, "FOLDER", tmp_path / "docs" / "measured")
-    params = synthetic.design(tmp_path, profile="quick")
-    monkeypatch.setattr(pages, "designs", lambda: [load(params)])
-    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    folder = tmp_path_factory.mktemp("reported")
+    params = synthetic.design(folder, profile="quick")
+    (folder / "dvc.yaml").write_text("stages: {}\n")
     synthetic.fill(params)
     collect(load(params))
     build.build(inputs.read(params))
     paths = [f"results/quick/{name}" for name in measured.COLLECTED]
-    outs = [{"path": path, "md5": hashlib.md5((tmp_path / path).read_bytes()).hexdigest()} for path in paths]
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"collect": {"outs": outs}}}))
+    outs = [{"path": path, "md5": hashlib.md5((folder / path).read_bytes()).hexdigest()} for path in paths]
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {"collect": {"outs": outs}}}))
+    return params
+
+
+@pytest.fixture
+def project(reported, tmp_path, monkeypatch) -> Path:
+    """A copy of it, in the place of this project."""
+    shutil.copytree(reported.parent, tmp_path, dirs_exist_ok=True)
+    params = tmp_path / reported.name
+    monkeypatch.setattr(measured, "ROOT", tmp_path)
+    monkeypatch.setattr(measured, "FOLDER", tmp_path / "docs" / "measured")
+    monkeypatch.setattr(pages, "designs", lambda: [load(params)])
     return params
 
 
@@ -250,40 +287,12 @@ def test_continuous_integration_runs_the_readmes_command_with_pinned_actions():
     assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in used)
 
 
-def listings(page: str) -> dict[str, str]:
-    """The files that a tutorial has, by their paths."""
-    return dict(LISTING.findall((ROOT / "docs" / "own" / page).read_text()))
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A copy of the project with what the tutorials add."""
-    folder = tmp_path_factory.mktemp("clone")
-    test_dvc.copy(folder)
-    for page in ("method.md", "task.md", "study.md"):
-        for name, text in listings(page).items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(text)
-    return folder
-
-
-def run(folder, *command):
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=test_dvc.environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.slow
-def test_the_tutorials_method_obeys_the_laws(clone):
-    assert re.search(r"^\d+ passed", run(clone, "pytest", "-q", "tests/test_laws.py", "-k", "example").splitlines()[-1])
-
-
-@pytest.mark.slow
-def test_the_tutorials_task_equals_gymnasiums(clone):
-    said = run(clone, "pytest", "-q", "tests/test_envs.py", "tests/test_envs_gymnasium.py", "-k", "HumanoidStandup")
-    assert re.search(r"^\d+ passed", said.splitlines()[-1])
+def test_the_tutorials_method_obeys_the_laws_and_its_task_equals_gymnasiums(clone):
+    files = [f"tests/test_{name}.py" for name in ("laws", "envs", "envs_gymnasium")]
+    said = run(clone, "pytest", "-q", "-rA", *files, "-k", "example or HumanoidStandup")
+    passed = re.findall(r"^PASSED (\S+)", said, re.MULTILINE)
+    assert all(any(file in one for one in passed) for file in files)
 
 
 def test_the_tutorials_expert_and_demonstrations_may_be_written_so(tmp_path):
@@ -300,6 +309,7 @@ def test_the_tutorials_study_runs_and_has_a_chapter(clone):
     page = (ROOT / "docs" / "own" / "study.md").read_text()
     (size,) = re.findall(r"```yaml\n(studies:.+?)```", page, re.DOTALL)
     (clone / "params.yaml").write_text(yaml.safe_dump(test_dvc.PARAMS | yaml.safe_load(size)))
+    run(clone, "threefold", "plan")
     run(clone, "threefold", "study", "weights")
     run(clone, "threefold", "figures", "--only", "weights_share")
     assert (clone / "reports" / "quick" / "figures" / "weights_share.png").is_file()
@@ -308,13 +318,6 @@ def test_the_tutorials_study_runs_and_has_a_chapter(clone):
     shares = [float(row.split(",")[1]) for row in rows[1:]]
     assert shares == sorted(shares, reverse=True)
     assert 0.75 < shares[0] < 0.82  # exp(-0.25) = 0.779
-
-
-@pytest.mark.slow
-def test_a_new_method_task_and_study_get_their_pages(clone):
-    run(clone, "sphinx", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
-    for name in ("methods/example", "tasks/HumanoidStandup-v5", "studies/weights"):
-        assert (clone / "docs" / "_build" / "html" / f"{name}.html").is_file()
 
 
 def test_mathematics_is_drawn_without_a_script(site):

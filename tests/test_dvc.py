@@ -67,6 +67,7 @@ def copy(folder):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     shell(folder, "git", "init", "--quiet")
+    shell(folder, "git", "config", "core.compression", "0")  # demonstrations are large, and do not compress
     commit(folder)
 
 

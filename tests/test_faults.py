@@ -11,30 +11,23 @@ import os
 import pickle
 import random
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import pytest
 import torch
-import yaml
 
 from algorithms import gail
 from algorithms.core.state import pack
-from tests import crashing, test_dvc, test_imports, test_run
+from tests import crashing, test_imports, test_run
 from tests.test_run import ROOT, TASK, cell, contents, project
 from threefold.cells.cell import Cell
-from threefold.cells.grid import status
 from threefold.cells.run import Work
 from threefold.profile.design import load
 from threefold.store import code
 from threefold.store.entries import Entry, entries, is_locked, location
 
-EXPERT = {"seeds": [0, 1, 2, 3], "env_steps": 8192, "parallel_episodes": 8, "required_return": 1, "ppo": {"steps": 128}}
-DEMONSTRATIONS = {"trajectories": 2, "every": 5, "seed": 0, "whole": True}
 KILLS = int(os.environ.get("THREEFOLD_KILLS", "4"))
 SMALL = {
     "seeds": [0, 1],  # one part, which trains in the process that is started
@@ -397,58 +390,3 @@ def test_nothing_that_reads_a_file_can_run_code():
         called = {ast.unparse(node.func) for node in ast.walk(module.tree) if isinstance(node, ast.Call)}
         assert not imported & set(FORBIDDEN), name
         assert not called & set(CALLS), name
-
-
-@pytest.mark.slow
-def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, monkeypatch):
-    """`dvc repro` is killed alone, so that its child goes on and meets the next one's, or with all its children."""
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc"))
-    folders = [tmp_path / "whole", tmp_path / "killed"]
-    for folder in folders:
-        folder.mkdir()
-        test_dvc.copy(folder)
-        (folder / "dvc.lock").unlink(missing_ok=True)
-        (folder / "params.yaml").write_text(yaml.safe_dump(test_dvc.PARAMS))
-        data = folder / "data" / "params.yaml"
-        design = yaml.safe_load(data.read_text())
-        design["experts"][TASK], design["demonstrations"][TASK] = EXPERT, DEMONSTRATIONS
-        data.write_text(yaml.safe_dump(design))
-    began = time.monotonic()
-    test_dvc.repro(folders[0])
-    seconds, rng = time.monotonic() - began, random.Random(0)
-    for number in range(max(2, KILLS // 2)):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro"],
-            cwd=folders[1],
-            env=test_dvc.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0.1, 0.8) * seconds)
-        with suppress(ProcessLookupError):
-            (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
-        process.wait()
-    test_dvc.repro(folders[1])
-    assert test_dvc.repro(folders[1]) == ["plan"]
-    whole, killed = (outputs(folder) for folder in folders)
-    assert len(whole) > 20
-    assert json.loads(whole[f"data/experts/{TASK}/card.json"])["design"].items() >= EXPERT.items()
-    assert killed == whole
-    for entry in entries(location(folders[1])):
-        assert status(entry) == "done"
-    left = [path for room in ("results", "reports", "data") for path in (folders[1] / room).rglob(".*")]
-    assert not [path for path in left if path.name not in (".gitkeep", ".gitignore")]
-
-
-def outputs(folder):
-    """All that the chain makes but for provenance, and what DVC records of it."""
-    kinds = ("data/experts", "data/demonstrations", "results/quick", "reports/quick")
-    paths = [path for kind in kinds for path in (folder / kind).rglob("*")]
-    locks = {name: yaml.safe_load((folder / name).read_text()) for name in ("dvc.lock", "data/dvc.lock")}
-    return locks | {  # in which the stages stand in the order they ran
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in paths
-        if path.is_file() and "provenance" not in path.as_posix()
-    }

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -99,6 +101,34 @@ def test_a_method_file_of_a_reserved_name_is_refused_when_it_is_loaded(planted, 
     planted(name)
     with pytest.raises(InputError, match=rf"^algorithms/{name}.py: '{name}': this name is reserved[^\n]*; rename it$"):
         algorithms.load(name)
+
+
+@dataclass
+class Untyped:
+    margin = 1.0
+
+
+class Plain:
+    margin: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "Config: missing, or no dataclass; write `@dataclass(frozen=True)` above `class Config:`"),
+        ({"Config": Plain}, "Config: missing, or no dataclass; write"),
+        (
+            {"Config": Untyped},
+            "Config.margin: has no type, so no profile can change it; write `margin: float`",
+        ),
+    ],
+)
+def test_constants_that_no_profile_could_change_are_refused(planted, monkeypatch, content, said):
+    planted("peculiar")
+    monkeypatch.setitem(sys.modules, "algorithms.peculiar", SimpleNamespace(**content))
+    with pytest.raises(InputError) as refused:
+        algorithms.load("peculiar")
+    assert str(refused.value).startswith(f"algorithms/peculiar.py: {said}")
 
 
 @pytest.mark.parametrize("name", ["my.method", "my method", "gail$"])

@@ -53,6 +53,7 @@ def params(tmp_path_factory):
     """A collected profile in which one learner failed."""
     mine = {"Hopper-v5": "my-hopper"}
     path = synthetic.design(tmp_path_factory.mktemp("project"), variants=VARIANTS, demonstrations_from=mine)
+    write_json({"source": "minari: made/up-v0"}, load(path).demonstrations("Hopper-v5") / "card.json")
     folder = synthetic.fill(path)
     synthetic.fail(folder, "Hopper-v5", "gail", 11, 2, "not finite: loss_1 & <b>more</b> 100 %")
     collect(load(path))
@@ -136,9 +137,11 @@ def test_all_files_are_there(report):
 
 def test_what_a_user_imported_is_named_as_the_source(given, report):
     page = Page(report.read_text())
-    assert "Hopper-v5: my-hopper (imported); of the other tasks, the stochastic expert’s" in page.text
+    assert "Hopper-v5: my-hopper (minari: made/up-v0); of the other tasks, the stochastic expert’s" in page.text
     caption = tables.references(given).caption
-    assert "the stochastic expert gave the demonstrations (but for Hopper-v5: my-hopper (imported))" in caption
+    assert (
+        "the stochastic expert gave the demonstrations (but for Hopper-v5: my-hopper (minari: made/up-v0))" in caption
+    )
     own = dataclasses.replace(given, design=given.design.model_copy(update={"demonstrations_from": {}}))
     assert own.sources == ""
     assert "gave the demonstrations. Return" in tables.references(own).caption

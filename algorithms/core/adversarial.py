@@ -66,10 +66,11 @@ def imitate(
 
     A method gives `Reward(obs_size, action_size, generators, config)`, the model being learned;
     `loss(model, expert, policy, config) -> [P]`; and `reward(model, batch, config) -> [P, N]`, which the inner loop
-    maximises. Both see observations standardised by the policy's running statistics, started from the expert's, and
-    actions in units of half their range. A Reward may leave `[P]` tensors in its dict `diagnostics`: they become
-    metrics. One without parameters has its loss called once an iteration, to solve for its buffers; one may also have a
-    method `prepare(expert, policy, config)`, called before the steps of each iteration. Both run without gradients.
+    maximises; another shape is an `InputError`. Both see observations standardised by the policy's running statistics,
+    started from the expert's, and actions in units of half their range. A Reward may leave `[P]` tensors in its dict
+    `diagnostics`: they become metrics. One without parameters has its loss called once an iteration, to solve for its
+    buffers; one may also have a method `prepare(expert, policy, config)`, called before the steps of each iteration.
+    Both run without gradients.
     """
     device = env.obs.device
     loop = config.loop
@@ -102,7 +103,7 @@ def imitate(
                 prepare(expert, policy, config)
         for _ in range(loop.reward_steps if optimizer else 1):
             with torch.set_grad_enabled(optimizer is not None):
-                value = loss(model, expert, policy, config)
+                value = _shaped(loss(model, expert, policy, config), "[P]", [env.P], loss)
             if optimizer:
                 descend(optimizer, value)
         metrics = inner.improve(lambda e: episode_reward(model, inner.policy, reward, e, config), experience)
@@ -111,7 +112,7 @@ def imitate(
             state.iteration,
             state.env_steps,
             inner.policy,
-            {"reward_loss": value.detach(), **metrics, **getattr(model, "diagnostics", {})},
+            {"reward_loss": value.detach(), **metrics, **_diagnostics(model, env.P)},
             {"reward loss": value.isfinite(), "policy": finite(inner.policy, inner.value)}
             | ({"reward": finite(model)} if parameters else {}),
             {"reward": model},
@@ -134,11 +135,25 @@ def episode_reward(
     may be large beside what differs between steps, that the value function need not learn and relearn.
     """
     batch = _standardised(policy, experience.transitions())
-    value = reward(model, batch, config)
+    value = _shaped(reward(model, batch, config), "[P, N]", [*batch.terminal.shape], reward)
     if config.loop.absorbing:
         end, level = reward(model, batch.end(), config), value.mean(1, keepdim=True)
         value = with_end(value - level, batch.terminal, end - level, config.ppo.discount)
     return value.view_as(experience.terminal)
+
+
+def _shaped(value: Any, axes: str, shape: list[int], function: Callable[..., Any], of: str = "") -> Tensor:
+    """Return what a method's function gave; InputError, naming it, for another shape than the population axis needs."""
+    if isinstance(value, Tensor) and [*value.shape] == shape:
+        return value
+    name = f"{getattr(function, '__module__', 'the method')}.{getattr(function, '__name__', 'function')}{of}"
+    found = f"of shape {[*value.shape]}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    raise InputError(f"{name}: is {found}; a tensor {axes} is needed, here {shape}, whose first axis are the learners")
+
+
+def _diagnostics(model: nn.Module, learners: int) -> dict[str, Tensor]:
+    found = getattr(model, "diagnostics", {})
+    return {name: _shaped(x, "[P]", [learners], type(model), f".diagnostics[{name!r}]") for name, x in found.items()}
 
 
 @torch.no_grad()

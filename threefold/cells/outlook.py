@@ -27,16 +27,17 @@ def outlook(design: Design) -> str:
     places = grid(design)
     left = [place for place in places if not (is_delivered(place.cell, place.part) or place.entry.finished())]
     if not left:
-        return f"{design.plan}: all {len(places)} parts are there"
+        return f"{design.plan}: nothing to compute; parts that are there: {len(places)} of {len(places)}"
     there = len(places) - len(left)
-    line = f"{design.plan}: {there} of {len(places)} parts are there; {len(left)} are to be computed: "
+    line = f"{design.plan}: parts that are there: {there} of {len(places)}; to be computed: {len(left)}, "
     device = devices.choose("auto") if design.device == "auto" else design.device
     steps, speeds = sum(map(_steps, left)), measured(design.root, device)
     if not steps:
-        return f"{line}no environment steps"
+        return f"{line}which learn from demonstrations alone, in minutes"
     if speeds:
         time = hours(left, speeds, device)
-        line += f"{steps:,} environment steps, roughly {time:,.1f} hours at the speed of parts computed earlier"
+        long = f"roughly {time:,.1f} hours" if time >= 0.1 else "some minutes"
+        line += f"{steps:,} environment steps, {long} at the speed of parts computed earlier"
         if time <= LONG:
             return line
     else:

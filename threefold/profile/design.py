@@ -189,8 +189,19 @@ def load(path: Path) -> Design:
         design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent, "params": path})
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, KEYS)}") from None
+    _check_folder(path, design, content.get("folder"))
     _check_keys(path, design)
     return design
+
+
+def _check_folder(path: Path, design: Design, folder: object) -> None:
+    """Refuse a `folder` that is not where the file is, as a copied file has it: its stages would be another's."""
+    root, here = design.root.resolve(), path.parent.resolve()
+    if folder is not None and (root / str(folder)).resolve() != here and here.is_relative_to(root):
+        raise InputError(
+            f"{path}: folder: {folder}, seen from root ({design.root}), is not where this file is; "
+            f"write {here.relative_to(root)}, or correct root"
+        )
 
 
 MODELS: tuple[type[Strict], ...] = (Design, Evaluation, Budget, Variant, Studies, *map(studies.size, studies.names()))
@@ -214,7 +225,10 @@ def _check_keys(path: Path, design: Design) -> None:
     for name, variant in design.variants.items():
         where = f"{path}: variants.{name}"
         if not name.startswith(f"{variant.method}_"):
-            raise InputError(f"{where}: a variant's name begins with its method; call it {variant.method}_{name}")
+            raise InputError(
+                f"{where}: a variant's name is its method's, an underscore and what differs; "
+                f"call it {variant.method}_{name}"
+            )
         if name in design.methods:
             raise InputError(f"{where}: is one of methods too; give it another name")
         for task in variant.tasks:

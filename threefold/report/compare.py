@@ -34,7 +34,7 @@ from threefold.report.tables import (
     numeric,
 )
 from threefold.tables import planned, statistics
-from threefold.tables.collect import gather
+from threefold.tables.collect import gather, stage
 
 ALL = "all"
 WIDTH = 140  # characters
@@ -148,8 +148,8 @@ def _read(design: Design, rows: Sequence[str]) -> tuple[Inputs, list[str]]:
     given = derive(_restricted(design, list(found), rows), tables, cells)
     for row in rows:
         if row not in set(given.learners["row"]):
-            command = f"threefold run --params {design.params} --row {row}"
-            raise InputError(f"{row}: no results in {design.results}; make them with `{command}`")
+            stages = " ".join(stage(design, task, row) for task in found if row in design.rows(task))
+            raise InputError(f"{row}: no results in {design.results}; make them with `dvc repro {stages}`")
     return given, notes
 
 

@@ -83,8 +83,10 @@ class Inputs:
 
     @property
     def sources(self) -> str:
-        """Tasks whose demonstrations are imported, not their expert's, and what they are called; empty for none."""
-        return ", ".join(f"{task}: {name} (imported)" for task, name in self.design.demonstrations_from.items())
+        """Tasks whose demonstrations are imported, not their expert's, and their sources; empty for none."""
+        return ", ".join(
+            f"{task}: {name} ({_source(self.design, task)})" for task, name in self.design.demonstrations_from.items()
+        )
 
     def label(self, row: str) -> str:
         """How a row is written: `airl_state_only`, a variant of `airl`, is AIRL, state only."""
@@ -96,6 +98,15 @@ class Inputs:
     def numbers(self, task: str) -> list[int]:
         """Numbers of demonstrations of a task, rising."""
         return sorted(self.design.budget[task].demonstrations)
+
+
+def _source(design: Design, task: str) -> str:
+    """Return where a set of demonstrations is from, as its card has it: `minari: mujoco/hopper/expert-v0`."""
+    path = design.demonstrations(task) / "card.json"
+    try:
+        return str(json.loads(path.read_text())["source"])
+    except (OSError, ValueError, TypeError, KeyError):
+        raise InputError(f"{path}: names no source; import the demonstrations again") from None
 
 
 def read(params: Path) -> Inputs:

@@ -22,7 +22,6 @@ REFERENCE = "reference"
 RETURNS_DEPEND_ON = ("gymnasium", "mujoco")  # versions: one of each per task, or returns do not compare
 CURE = "run `dvc repro`"
 RESTORE = "put it back with `git restore` or `threefold store deliver`, or make it again with `dvc repro`"
-AGAIN = "for another try: `dvc repro -f -s <its stage>`"
 
 
 class Missing(NamedTuple):
@@ -119,7 +118,7 @@ def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missi
             names = {part.name: part.learners for part in design.parts(task, row)} if row != REFERENCE else {"all": []}
             for name, learners in names.items():
                 try:
-                    card = _card(folder, name, prints.get(name), f"threefold plan --params {design.params}")
+                    card = _card(folder, name, prints.get(name), stage(design, task, row), design.params)
                     found.append(Found(task, row, folder / name, card))
                 except InputError as error:
                     line = str(error)
@@ -128,11 +127,20 @@ def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missi
     return found, missing
 
 
-def _card(folder: Path, name: str, planned_as: str | None, plan: str) -> dict[str, Any]:
+def stage(design: Design, task: str, row: str) -> str:
+    """Return what DVC calls the stage that computes a cell."""
+    if row in design.variants:
+        return f"variant@{row}"
+    return f"{REFERENCE}@{task}" if row == REFERENCE else f"run@{task}-{row}"
+
+
+def _card(folder: Path, name: str, planned_as: str | None, makes_it: str, params: Path) -> dict[str, Any]:
+    plan = f"threefold plan --params {params}"
     if (folder / schema.CRASH).exists():
-        raise InputError(f"{folder}: crashed: {schema.read_reason(folder / schema.CRASH)}; {AGAIN}")
+        reason = schema.read_reason(folder / schema.CRASH)
+        raise InputError(f"{folder}: crashed: {reason}; for another try: `dvc repro -f -s {makes_it}`")
     if not (folder / name).is_dir():
-        raise InputError(f"{folder / name}: not computed yet; {CURE}")
+        raise InputError(f"{folder / name}: not computed yet; {CURE}, or for it alone `dvc repro {makes_it}`")
     card = schema.read_part(folder / name / schema.PART)
     if fingerprint(card["made_from"]) != planned_as:
         raise InputError(f"{folder / name}: made from other code, settings or data than planned; {CURE} (or `{plan}`)")

@@ -50,14 +50,14 @@ FILES = {"evaluations": "evaluations.csv.gz", "training": "training.csv.gz", "le
 # there, if it has one. Of a cell also sha256: of the files beside it.
 PART_KEYS: dict[str, type] = {"made_from": dict, "versions": dict, "engine": str, "device": str}
 
-CURE = "restore it with `dvc checkout` or make it again with `dvc repro`"
+CURE = "make it again with `dvc repro`"
 
 
 def write_csv(frame: pd.DataFrame, path: Path, schema: Schema) -> None:
-    """Write `frame` as CSV after checking that its columns and dtypes are exactly `schema`'s (else ValueError)."""
+    """Write `frame` as CSV after checking that its columns and dtypes are exactly `schema`'s (else InputError)."""
     found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
     if list(found.items()) != list(schema.items()):
-        raise ValueError(f"{path}: columns {found}, expected {schema}")
+        raise InputError(f"{path.name}: the table has columns {found}, its schema {schema}; make them the same")
     _refuse_holes(frame, schema)
     data = frame.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
     write_bytes(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)

@@ -1,0 +1,80 @@
+"""The whole chain, from experts to report, killed at any moment: `dvc repro` in copies of the project.
+
+THREEFOLD_KILLS says how often, as in tests/test_faults.py.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+import yaml
+
+from tests import test_dvc
+from tests.test_faults import KILLS
+from tests.test_run import TASK
+from threefold.cells.grid import status
+from threefold.store.entries import entries, location
+
+EXPERT = {"seeds": [0, 1, 2, 3], "env_steps": 8192, "parallel_episodes": 8, "required_return": 1, "ppo": {"steps": 128}}
+DEMONSTRATIONS = {"trajectories": 2, "every": 5, "seed": 0, "whole": True}
+
+
+@pytest.mark.slow
+def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    """`dvc repro` is killed alone, so that its child goes on and meets the next one's, or with all its children."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc"))
+    folders = [tmp_path / "whole", tmp_path / "killed"]
+    for folder in folders:
+        folder.mkdir()
+        test_dvc.copy(folder)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        (folder / "params.yaml").write_text(yaml.safe_dump(test_dvc.PARAMS))
+        data = folder / "data" / "params.yaml"
+        design = yaml.safe_load(data.read_text())
+        design["experts"][TASK], design["demonstrations"][TASK] = EXPERT, DEMONSTRATIONS
+        data.write_text(yaml.safe_dump(design))
+    began = time.monotonic()
+    test_dvc.repro(folders[0])
+    seconds, rng = time.monotonic() - began, random.Random(0)
+    for number in range(max(2, KILLS // 2)):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=folders[1],
+            env=test_dvc.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0.1, 0.8) * seconds)
+        with suppress(ProcessLookupError):
+            (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
+        process.wait()
+    test_dvc.repro(folders[1])
+    assert test_dvc.repro(folders[1]) == ["plan"]
+    whole, killed = (outputs(folder) for folder in folders)
+    assert len(whole) > 20
+    assert json.loads(whole[f"data/experts/{TASK}/card.json"])["design"].items() >= EXPERT.items()
+    assert killed == whole
+    for entry in entries(location(folders[1])):
+        assert status(entry) == "done"
+    left = [path for room in ("results", "reports", "data") for path in (folders[1] / room).rglob(".*")]
+    assert not [path for path in left if path.name not in (".gitkeep", ".gitignore")]
+
+
+def outputs(folder):
+    """All that the chain makes but for provenance, and what DVC records of it."""
+    kinds = ("data/experts", "data/demonstrations", "results/quick", "reports/quick")
+    paths = [path for kind in kinds for path in (folder / kind).rglob("*")]
+    locks = {name: yaml.safe_load((folder / name).read_text()) for name in ("dvc.lock", "data/dvc.lock")}
+    return locks | {  # in which the stages stand in the order they ran
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in paths
+        if path.is_file() and "provenance" not in path.as_posix()
+    }
