@@ -26,6 +26,7 @@ from algorithms.core.ppo import PPOConfig
 from docs import source, tuning
 from docs.measured import ROOT, measured, profiles
 from threefold.__main__ import application
+from threefold.profile import design as design_module
 from threefold.profile.design import Design, load
 from threefold.profile.overrides import configure
 from threefold.report import style
@@ -34,9 +35,9 @@ from threefold.report.tables import SHORT
 
 HERE = Path(__file__).parent
 FOLDERS = ("methods", "tasks", "studies")  # each has an index.md of its own, which people write
-SINGLE = ("results", "reference/commands", "reference/metrics", "use/speed")
-# Which method each name in the published tables is; the rest are baselines that stand beside it.
+SINGLE = ("results", "reference/commands", "reference/metrics", "reference/params", "use/speed")
 RULES = ("reset", "advance", "observation", "reward", "terminal")  # functions of a task; one may be another's
+# Which method each name in the published tables is; the rest are baselines that stand beside it.
 PUBLISHED_NAMES = {"gan-gcl": "gcl", "airl state-only": "airl"}
 
 
@@ -252,6 +253,13 @@ def speed(name: str) -> tuple[list[str], list[list[str]]]:
     return [column.replace("_", " ") for column in frame], frame.to_numpy().tolist()
 
 
+def keys_of(model: str) -> list[list[str]]:
+    """Return the keys of a part of a params.yaml as rows of a table."""
+    keys = [key for key in source.of_model(getattr(design_module, model)) if key.name != "params"]
+    defaults = {"": "required", "{}": "none", "[]": "none", "None": "none", "Studies()": "none", "False": "`false`"}
+    return [[f"`{k.name}`", defaults.get(k.value, f"`{k.value}`".replace("'", "")), k.comment] for k in keys]
+
+
 def rows_of(metrics: dict[str, dict[str, str]]) -> list[list[str]]:
     """Return explained metrics as rows of a table."""
     return [[f"`{name}`", said["unit"], said["meaning"], said["look"]] for name, said in metrics.items()]
@@ -311,6 +319,7 @@ TEMPLATES.globals |= {
     "costs": costs,
     "glossary": glossary,
     "head": head,
+    "keys_of": keys_of,
     "label": style.label,
     "options": options,
     "profiles": profiles,

@@ -56,6 +56,25 @@ def _fields(kind: type) -> dict[str, tuple[str, dict[str, str]]]:
     return found
 
 
+def of_model(model: type) -> list[Constant]:
+    """Return the keys of a model of pydantic: their defaults, and the comment on the line or above it."""
+    text = inspect.getsource(model)
+    said, lines, found = comments(text), text.splitlines(), []
+    body = ast.parse(text).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for node in body.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            above: list[str] = []
+            first = node.lineno - 1
+            while lines[first - 1].lstrip().startswith("#"):
+                above.insert(0, said[first])
+                first -= 1
+            default = ast.unparse(node.value) if node.value else ""
+            comment = said.get(node.end_lineno or 0, "").rpartition("# ")[2] or " ".join(above)
+            found.append(Constant(node.target.id, default, comment))
+    return found
+
+
 def of_module(path: Path) -> list[Constant]:
     """Return the constants of a module: its names in capitals."""
     source = path.read_text()

@@ -21,6 +21,7 @@ from docs import croissant, docstrings, measured, pages, readme, source
 from tests import synthetic, test_dvc, test_laws, toy
 from threefold.base.errors import InputError
 from threefold.experts import demonstrate, experts
+from threefold.profile import design
 from threefold.profile.design import load
 from threefold.report import build, inputs
 from threefold.tables.collect import collect
@@ -101,6 +102,17 @@ def test_constants_are_read_with_their_comments():
     assert found["ppo.max_norm"].comment.startswith("Andrychowicz et al. 2021")
     own = {constant.name: constant for constant in source.of_module(ROOT / "envs" / "hopper.py")}
     assert own["HEALTHY_HEIGHT"] == ("HEALTHY_HEIGHT", "0.7", "m, lower bound")
+
+
+@pytest.mark.parametrize("model", ["Design", "Evaluation", "Budget", "Variant", "Wave"])
+def test_every_key_of_a_profile_is_explained(site, model):
+    page = (site / "reference" / "params.html").read_text()
+    rows = pages.keys_of(model)
+    assert len(rows) == len(getattr(design, model).model_fields) - (model == "Design")  # less the file itself
+    for key, default, meaning in rows:
+        assert f'<span class="pre">{key.strip("`")}</span>' in page
+        assert default
+        assert meaning
 
 
 def test_an_excerpt_has_the_comments_on_and_above_it(tmp_path):

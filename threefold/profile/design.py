@@ -36,8 +36,8 @@ class Budget(Strict):
 class Variant(Strict):
     """A row beside the methods' own: another configuration of a method, or a control, on some of the tasks."""
 
-    method: Name
-    tasks: Annotated[list[str], Field(min_length=1)]
+    method: Name  # a file of `algorithms/`
+    tasks: Annotated[list[str], Field(min_length=1)]  # where it runs
     # Some of the tasks' numbers of the expert's trajectories; without it all of them.
     demonstrations: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
     config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
@@ -53,10 +53,10 @@ Studies = create_model("Studies", __base__=Strict, **SIZES)
 class Wave(Strict):
     """Parts that `threefold launch` computes before others: those that every given key allows."""
 
-    rows: list[RowName] | None = None
-    tasks: list[Name] | None = None
+    rows: list[RowName] | None = None  # methods and variants; without it all
+    tasks: list[Name] | None = None  # without it all
     demonstrations: Literal["ends", "all"] = "all"  # ends: a task's fewest and most
-    seeds: list[Seed] | None = None
+    seeds: list[Seed] | None = None  # without it all
 
 
 class Part(NamedTuple):
@@ -91,22 +91,22 @@ def together(seeds: Iterable[int]) -> list[tuple[int, ...]]:
 class Design(Strict):
     """One profile. `root`, `folder` and `params`, its own file, are paths as seen from the working folder."""
 
-    root: Path
-    folder: Path
-    params: Path
-    profile: Name
-    tasks: Annotated[list[Name], Field(min_length=1)]
-    methods: Annotated[list[RowName], Field(min_length=1)]
-    seeds: Annotated[list[Seed], Field(min_length=1)]
-    evaluation: Evaluation
-    budget: dict[str, Budget]
+    root: Path  # the project, as seen from the file
+    folder: Path  # the file's folder, as seen from the project
+    params: Path  # the file itself; not a key
+    profile: Name  # names the folders of results and reports
+    tasks: Annotated[list[Name], Field(min_length=1)]  # ids, as `envs/` has them
+    methods: Annotated[list[RowName], Field(min_length=1)]  # as `algorithms/` has them
+    seeds: Annotated[list[Seed], Field(min_length=1)]  # of learners; a task may have its own
+    evaluation: Evaluation  # how policies are evaluated
+    budget: dict[str, Budget]  # per task: what a learner may use
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
-    variants: dict[RowName, Variant]  # by the names of their rows
+    variants: dict[RowName, Variant]  # by the names of their rows: what is compared beside the methods
     demonstrations_from: dict[str, Name] = {}  # per task: what was imported, in the place of the task's own expert's
-    studies: Studies = Studies()  # type: ignore[valid-type] # made from what is found
+    studies: Studies = Studies()  # type: ignore[valid-type] # by name: its size, whose keys its page has
     left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
     waves: list[Wave] = []  # the order of `threefold launch`
-    allow_weak_expert: bool = False
+    allow_weak_expert: bool = False  # learn from one that is no better than random
     keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of training; evaluations are the CPU's, whatever this is
 
