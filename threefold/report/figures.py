@@ -138,7 +138,6 @@ def score_against_trajectories(given: Inputs) -> Figure:
         ax.set_title(task + _short(given, task))
         _score_axis(ax, given, task, (given.methods, given.published))
     _outer_labels(axes, min(3, len(tasks)), "expert trajectories", "score")
-    figure.align_ylabels()
     published = [Line2D([], [], marker="o", mfc="none", mec="#444444", linestyle="none", label="published")]
     _legend(figure, given, markers=True, more=published if len(given.published) else [])
     return figure
@@ -206,7 +205,6 @@ def learning_curves(given: Inputs) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         _score_axis(ax, given, task, (given.curves,))
     _outer_labels(axes, columns, "environment steps per learner", "score", places)
-    figure.align_ylabels()
     _legend(figure, given, markers=False)
     return figure
 
@@ -372,10 +370,14 @@ def _variants_panel(ax: Axes, given: Inputs, task: str, rows: Sequence[str], col
 
 
 def training(given: Inputs, method: str) -> Figure:
-    """What a method logs: a row per metric, a column per task (three abreast), a colour per number of trajectories."""
+    """What a method logs: a row per metric, a column per task (three abreast), a colour per number of trajectories.
+
+    Of tasks on which it has results.
+    """
     rows = given.training[given.training["row"] == method]
     axis = "env_steps" if (rows["env_steps"] > 0).any() else "iteration"
-    metrics, tasks = list(dict.fromkeys(rows["metric"])), given.design.tasks
+    metrics = list(dict.fromkeys(rows["metric"]))
+    tasks = [task for task in given.design.tasks if (rows["task"] == task).any()]
     columns = min(3, len(tasks))
     places = {
         (task, metric): (i // columns * len(metrics) + j) * columns + i % columns
@@ -393,7 +395,6 @@ def training(given: Inputs, method: str) -> Figure:
             ax.set_xlabel("environment steps per learner" if axis == "env_steps" else "iteration")
         if places[task, metric] % columns == 0:
             ax.set_ylabel(metric.replace("_", " "))
-    figure.align_ylabels()
     return figure
 
 

@@ -43,6 +43,7 @@ def write(plot: Plot, folder: Path, name: str) -> Drawn:
     """Draw a figure into folder/<name>.pdf and .png."""
     figure = plot.draw()
     figure.draw_without_rendering()
+    style.align_ylabels(figure)
     figure.set_layout_engine("none")  # laid out once, the same in every kind
     rendered = {kind: style.render(figure, kind) for kind in KINDS}
     for kind, data in rendered.items():
