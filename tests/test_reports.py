@@ -16,8 +16,9 @@ from tests import synthetic
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import load
-from threefold.report import build, contents, details, figures, inputs, plot, style, tables
+from threefold.report import build, contents, details, figures, inputs, style, tables
 from threefold.report.available import available
+from threefold.report.plot import Plot, write
 from threefold.tables import planned, schema
 from threefold.tables.collect import collect
 
@@ -603,8 +604,7 @@ def test_labels_of_panels_above_each_other_stand_in_line(tmp_path):
     for row, scale in zip(panels, (1.0, 1e3, -1e-3), strict=True):
         row[0].plot([0, scale])
         row[0].set_ylabel("score")
-    plot.write(plot.Plot(lambda: figure, "", "", ()), tmp_path, "panels")
-    figure.set_dpi(100)
+    write(Plot(lambda: figure, "", "", ()), tmp_path, "panels")
     boxes = [row[0].yaxis.label.get_window_extent() for row in panels]
     numbers = [min(text.get_window_extent().x0 for text in row[0].get_yticklabels()) for row in panels]
     assert np.ptp([box.x0 for box in boxes]) < 1  # pixel
