@@ -357,7 +357,7 @@ def test_a_cell_that_crashes_stops_the_others_unless_the_design_says_to_keep_goi
     assert [*codes, command("collect", params)] == [0] * 4
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"no result: {cell(params, 'gail')}: crashed: RuntimeError: out of luck; "
-        "for another try: `dvc repro -f -s <its stage>`"
+        f"for another try: `dvc repro -f -s run@{TASK}-gail`"
     )
     learners = schema.read_csv(load(params).results / "learners.csv", schema.LEARNERS)
     missing = learners[learners["row"] == "gail"]
