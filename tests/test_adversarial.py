@@ -415,8 +415,8 @@ def test_gradient_penalty_equals_autograd_sample_by_sample():
         assert one.abs().max() > 0
 
 
-def of_shape(*shape: int, leaf: float = 0.0) -> Callable[..., Tensor]:
-    return lambda *arguments: torch.full(shape, leaf, requires_grad=True)
+def of_shape(*shape: int) -> Callable[..., Tensor]:
+    return lambda *arguments: torch.zeros(shape, requires_grad=True)
 
 
 class Peculiar(nn.Module):

@@ -118,6 +118,8 @@ def test_a_profile_of_anothers_name_is_not_planned(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="profile: made-up is that of .*/one/params.yaml too; give it another name"):
         plan.write_plan(two)
     assert not (tmp_path / "two" / "plan.json").exists()
+    synthetic.design(tmp_path / "one", root="..", folder="one", profile="other", tasks=[])  # faulty: not ours to say
+    assert plan.write_plan(two).plan.exists()
     synthetic.design(tmp_path / "one", root="..", folder="one", profile="other")
     assert plan.write_plan(one).plan.exists()
 
@@ -140,7 +142,7 @@ def test_variants_are_rows_beside_the_methods(tmp_path):
     [
         (
             {"smooth": VARIANT},
-            "variants.smooth: a variant's name is its method's,",
+            "variants.smooth: a variant's name is its method's, an underscore and what differs; call it gail_smooth",
         ),
         ({"gail_x": VARIANT | {"tasks": ["Ant-v5"]}}, "variants.gail_x.tasks: Ant-v5 is not one of tasks (Inverted"),
         ({"gail_x": VARIANT | {"tasks": []}}, "variants.gail_x.tasks: List should have at least 1 item"),

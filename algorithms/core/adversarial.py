@@ -148,7 +148,7 @@ def _shaped(value: Any, axes: str, shape: list[int], function: Callable[..., Any
         return value
     name = f"{getattr(function, '__module__', 'the method')}.{getattr(function, '__name__', 'function')}{of}"
     found = f"of shape {[*value.shape]}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-    raise InputError(f"{name}: is {found}; a tensor {axes} is needed, here {shape}, whose first axis are the learners")
+    raise InputError(f"{name}: is {found}; a tensor {axes} is needed, here {shape}, whose first axis is the learners")
 
 
 def _diagnostics(model: nn.Module, learners: int) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from threefold.cells.cell import Cell, cells
 from threefold.cells.reference import made_from as reference_made_from
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
-from threefold.profile.profiles import profiles
+from threefold.profile.profiles import refuse_taken_name
 from threefold.store import code
 from threefold.store.entries import Entry
 from threefold.store.inputs import differences, fingerprint
@@ -27,9 +27,7 @@ def write_plan(params: Path) -> Design:
     """Write the plan of a profile beside its params.yaml; return the profile's design."""
     design = load(params)
     check_names(design)
-    for other in profiles(design.root):
-        if other.profile == design.profile and not other.params.samefile(params):
-            raise InputError(f"{params}: profile: {design.profile} is that of {other.params} too; give it another name")
+    refuse_taken_name(design)
     write_json(plan(design), design.plan)
     return design
 

@@ -102,7 +102,7 @@ class Design(Strict):
     budget: dict[str, Budget]  # per task: what a learner may use
     overrides: dict[str, dict[str, Any]]  # per task: constants of a method's Config, by dotted name
     variants: dict[RowName, Variant]  # by the names of their rows: what is compared beside the methods
-    demonstrations_from: dict[str, Name] = {}  # per task: what was imported, in the place of the task's own expert's
+    demonstrations_from: dict[str, Name] = {}  # per task: an imported set, instead of its expert's
     studies: Studies = Studies()  # type: ignore[valid-type] # by name: its size, whose keys its page has
     left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
     waves: list[Wave] = []  # the order of `threefold launch`

@@ -135,7 +135,6 @@ def stage(design: Design, task: str, row: str) -> str:
 
 
 def _card(folder: Path, name: str, planned_as: str | None, makes_it: str, params: Path) -> dict[str, Any]:
-    plan = f"threefold plan --params {params}"
     if (folder / schema.CRASH).exists():
         reason = schema.read_reason(folder / schema.CRASH)
         raise InputError(f"{folder}: crashed: {reason}; for another try: `dvc repro -f -s {makes_it}`")
@@ -143,7 +142,8 @@ def _card(folder: Path, name: str, planned_as: str | None, makes_it: str, params
         raise InputError(f"{folder / name}: not computed yet; {CURE}, or for it alone `dvc repro {makes_it}`")
     card = schema.read_part(folder / name / schema.PART)
     if fingerprint(card["made_from"]) != planned_as:
-        raise InputError(f"{folder / name}: made from other code, settings or data than planned; {CURE} (or `{plan}`)")
+        cure = f"{CURE} (or `threefold plan --params {params}`)"
+        raise InputError(f"{folder / name}: made from other code, settings or data than planned; {cure}")
     if damages := delivered.damages(folder / name, card):
         raise InputError(f"{damages[0]}; {RESTORE}")
     return card

@@ -58,7 +58,8 @@ def write_csv(frame: pd.DataFrame, path: Path, schema: Schema) -> None:
     found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
     if list(found.items()) != list(schema.items()):
         raise InputError(f"{path.name}: the table has columns {found}, its schema {schema}; make them the same")
-    _refuse_holes(frame, schema)
+    if holes := _holes(frame, schema):
+        raise InputError(f"{path.name}: missing values in {', '.join(holes)}; only a float64 column may have them")
     data = frame.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
     write_bytes(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
@@ -96,17 +97,16 @@ def _parse(data: bytes, schema: Schema) -> pd.DataFrame:
     frame = pd.read_csv(
         io.BytesIO(data), dtype=schema, keep_default_na=False, na_values=floats, index_col=False, encoding="utf-8"
     )
-    _refuse_holes(frame, schema)
+    if holes := _holes(frame, schema):
+        raise ValueError(f"missing values in {', '.join(holes)}")
     lines = data.count(b"\n") - 1
     if len(frame) != lines:
         raise ValueError(f"{len(frame)} rows in {lines} lines")
     return frame
 
 
-def _refuse_holes(frame: pd.DataFrame, schema: Schema) -> None:
-    holes = [column for column, dtype in schema.items() if dtype != "float64" and frame[column].hasnans]
-    if holes:
-        raise ValueError(f"missing values in {', '.join(holes)}")
+def _holes(frame: pd.DataFrame, schema: Schema) -> list[str]:
+    return [column for column, dtype in schema.items() if dtype != "float64" and frame[column].hasnans]
 
 
 def read_part(path: Path) -> dict[str, Any]:
