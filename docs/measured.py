@@ -34,7 +34,7 @@ def profiles() -> dict[str, Path]:
 
 def measured() -> dict[str, dict[str, Any]]:
     """Return what is kept of each profile's results, by the profile's name."""
-    return {name: json.loads(path.read_text()) for name in profiles() if (path := FOLDER / name / SHOWN).exists()}
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob(f"*/{SHOWN}"))}
 
 
 def locked(params: Path) -> dict[str, str]:

@@ -100,7 +100,7 @@ def excerpt(path: Path, *keys: str) -> str:
     Empty where there is no such entry.
     """
     lines = path.read_text().splitlines()
-    node, shown = yaml.compose(path.read_text()), []
+    node, shown = yaml.compose(path.read_text(), yaml.CSafeLoader), []
     for key in keys:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((name, value) for name, value in pairs if name.value == key), None)

@@ -4,18 +4,30 @@ It is made by fork from the tests' own, since to import those anew takes seconds
 """
 
 import importlib
+import json
 import multiprocessing
 import os
+import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from threefold.store.code import PACKAGES
 
 CONTEXT = multiprocessing.get_context("fork")
+LIBRARIES = ("torch", "pandas", "mujoco", "seaborn", "matplotlib.backends.backend_pdf", "scipy.stats", "jinja2")
+PYTHON = """#!{python} -SEI
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    given = json.dumps([sys.argv, os.getcwd(), dict(os.environ)]) + chr(10)
+    socket.send_fds(server, [given.encode()], [0, 1, 2])
+    sys.exit(int(server.makefile().readline()))
+"""
 
 
 def fresh(folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -35,36 +47,94 @@ def fresh(folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
 
 def threefold(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Return the exit code of a command of the project in a folder, and what it writes to stdout and stderr."""
-    return fresh(folder, _command, arguments)
+    return fresh(folder, _command, "threefold.__main__", arguments)
+
+
+def dvc(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Return the same of a command of DVC."""
+    return fresh(folder, _command, "dvc.cli", arguments)
+
+
+@contextmanager
+def python() -> Iterator[Path]:
+    """Yield a folder for PATH, whose `python` runs `python -m threefold ...`, as dvc.yaml has it, in such a process."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
+        address, client = os.path.join(folder, "server"), Path(folder, "python")
+        client.write_text(PYTHON.format(python=sys.executable, address=address))
+        client.chmod(0o755)
+        listening.bind(address)
+        listening.listen()
+        server = CONTEXT.Process(target=_serve, args=(listening,), daemon=True)
+        server.start()
+        try:
+            yield client.parent
+        finally:
+            server.terminate()
+            server.join()
+
+
+def _serve(listening: socket.socket) -> NoReturn:
+    """Run one command after the other, each in a process of its own; tell who asked its exit code."""
+    while True:
+        connection, _ = listening.accept()
+        with connection:
+            process = os.fork()
+            if not process:
+                os._exit(_asked(connection))
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            connection.sendall(f"{code}\n".encode())
+
+
+def _asked(connection: socket.socket) -> int:
+    given, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    while not given.endswith(b"\n"):
+        given += connection.recv(1 << 20)
+    (_, *command), folder, environment = json.loads(given)
+    assert command[:2] == ["-m", "threefold"]
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    _enter(Path(folder))
+    return _main("threefold.__main__", command[2:])
 
 
 def _call(sender: Connection, folder: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] in PACKAGES]:
-        del sys.modules[name]
-    os.chdir(folder)
-    os.environ["PYTHONPATH"] = str(folder)  # of the processes that it starts
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
+    _enter(folder)
     try:
         sender.send(function(*arguments))
     except BaseException as error:
         sender.send(error)
 
 
-def _command(arguments: tuple[str, ...]) -> tuple[int, str, str]:
+def _enter(folder: Path) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in PACKAGES]:
+        del sys.modules[name]
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder)  # of the processes that it starts
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+
+
+def _command(module: str, arguments: tuple[str, ...]) -> tuple[int, str, str]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         os.dup2(out.fileno(), 1)  # where processes write that it starts
         os.dup2(err.fileno(), 2)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-        sys.argv = ["threefold", *arguments]
-        main = importlib.import_module("threefold.__main__").main
-        try:
-            main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        code = _main(module, arguments)
         out.seek(0)
         err.seek(0)
         return code, out.read().decode(), err.read().decode()
+
+
+def _main(module: str, arguments: Sequence[str]) -> int:
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    sys.argv = [module, *arguments]
+    try:
+        code = importlib.import_module(module).main()
+    except SystemExit as ended:
+        code = ended.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return int(code or 0)

@@ -18,7 +18,7 @@ import algorithms
 import envs
 import studies
 from docs import croissant, docstrings, measured, pages, readme, source
-from tests import synthetic, test_dvc, test_laws, toy
+from tests import fresh, synthetic, test_dvc, test_laws, toy
 from threefold.base.errors import InputError
 from threefold.experts import demonstrate, experts
 from threefold.profile import design
@@ -318,9 +318,9 @@ def test_the_tutorials_study_runs_and_has_a_chapter(clone):
     page = (ROOT / "docs" / "own" / "study.md").read_text()
     (size,) = re.findall(r"```yaml\n(studies:.+?)```", page, re.DOTALL)
     (clone / "params.yaml").write_text(yaml.safe_dump(test_dvc.PARAMS | yaml.safe_load(size)))
-    run(clone, "threefold", "plan")
-    run(clone, "threefold", "study", "weights")
-    run(clone, "threefold", "figures", "--only", "weights_share")
+    for command in (["plan"], ["study", "weights"], ["figures", "--only", "weights_share"]):
+        exit_code, _, said = fresh.threefold(clone, *command)
+        assert exit_code == 0, said
     assert (clone / "reports" / "quick" / "figures" / "weights_share.png").is_file()
     rows = (clone / "results" / "quick" / "studies" / "weights" / "shares.csv").read_text().splitlines()
     assert rows[0] == "std,share"

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from tests import synthetic
+from tests import fresh, synthetic
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import load
 from threefold.report import build, contents, details, figures, inputs, style, tables
 from threefold.report.available import available
-from threefold.report.plot import Plot, write
+from threefold.report.plot import Drawn, Plot, write
 from threefold.tables import planned, schema
 from threefold.tables.collect import collect
 
@@ -40,14 +40,11 @@ TABLES = ["summary", "aggregate", "published", "elsewhere", "cost", "improvement
 TABLES += ["seeds", "power"]
 
 
-def command(verb, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "threefold", verb, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports in which every figure is an empty picture, for tests of what stands around them."""
+    empty = Drawn(style.render(Figure((1, 1)), "png"), [])
+    monkeypatch.setattr(build, "write", lambda *_: empty)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +155,8 @@ def test_building_again_gives_the_same_bytes_but_for_provenance(params, given, r
     sidecar = given.design.results / "provenance" / "Hopper-v5" / "gail" / "4_0-1-2.json"
     sidecar.parent.mkdir(parents=True)
     sidecar.write_text(json.dumps(facts))
-    done = command("report", "--params", params)
+    command = [sys.executable, "-m", "threefold", "report", "--params", params]  # in a process that hashes otherwise
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     for path, data in before.items():
         assert path.read_bytes() == data, path
@@ -187,8 +185,8 @@ def test_one_figure_alone_is_the_same_figure(params, report):
     kept = other.read_bytes()
     for path in (*files, other):
         path.unlink()
-    done = command("figures", "--params", params, "--only", "performance_profile")
-    assert (done.returncode, done.stderr) == (0, "")
+    exit_code, _, said = fresh.threefold(ROOT, "figures", "--params", str(params), "--only", "performance_profile")
+    assert (exit_code, said) == (0, "")
     assert [path.read_bytes() for path in files] == before
     assert not other.exists()
     other.write_bytes(kept)
@@ -281,6 +279,7 @@ def test_a_report_of_what_is_there_lies_beside_the_other_and_says_at_its_top_how
     assert all(one.is_relative_to(path.parent) for one in new)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_of_all_parts_says_so_and_has_the_same_tables(params, report):
     design = load(params)
     path, note = available(design, planned.read(design))
@@ -291,6 +290,7 @@ def test_a_report_of_all_parts_says_so_and_has_the_same_tables(params, report):
     shutil.rmtree(path.parent)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_of_what_is_there_names_what_is_damaged_or_made_from_other_code(partly):
     folder = synthetic.fill(partly.params) / "cells" / "Hopper-v5"
     gail, bc = folder / "gail" / "4_0-1-2", folder / "bc" / "4_0-1-2"
@@ -566,11 +566,10 @@ def test_missing_input_is_one_line(tmp_path):
     path = synthetic.design(tmp_path)
     synthetic.fill(path)
     for verb in ("report", "figures"):
-        done = command(verb, "--params", path)
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert len(done.stderr.splitlines()) == 1
-        assert "evaluations.csv: missing" in done.stderr
+        exit_code, out, said = fresh.threefold(ROOT, verb, "--params", str(path))
+        assert (exit_code, out) == (2, "")
+        assert len(said.splitlines()) == 1
+        assert "evaluations.csv: missing" in said
     assert not (tmp_path / "reports").exists()
 
 
@@ -583,12 +582,10 @@ def test_results_of_another_design_are_refused(tmp_path):
 
 
 def test_unknown_figure_is_one_line(params):
-    done = command("figures", "--params", params, "--only", "learning_curve")
-    assert done.returncode == 2
-    assert done.stderr.startswith(
-        "error: --only learning_curve: no such figure; choose from score_against_trajectories"
-    )
-    assert len(done.stderr.splitlines()) == 1
+    exit_code, _, said = fresh.threefold(ROOT, "figures", "--params", str(params), "--only", "learning_curve")
+    assert exit_code == 2
+    assert said.startswith("error: --only learning_curve: no such figure; choose from score_against_trajectories")
+    assert len(said.splitlines()) == 1
 
 
 def test_reports_load_neither_torch_nor_mujoco():

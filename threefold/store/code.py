@@ -25,7 +25,7 @@ UNCOUNTED = ("kind", "type_comment", "type_params")  # fields that differ betwee
 @cache
 def checksums(*modules: str) -> dict[str, str]:
     """Return the checksum of each of the project's modules that run when these are imported, by its file's name."""
-    return {_file(name).relative_to(ROOT).as_posix(): _checksum(_file(name)) for name in closure(*modules)}
+    return {_file(name).relative_to(ROOT).as_posix(): _checksum(_source(name)) for name in closure(*modules)}
 
 
 def closure(*modules: str) -> list[str]:
@@ -50,8 +50,8 @@ def refuse_edits_since_start(files: Iterable[str]) -> None:
 
 
 def forget() -> None:
-    """Read all files again from now on."""
-    for cached in (checksums, _tree, _checksum, _imports):
+    """Read all files again from now on; what has not changed is not parsed again."""
+    for cached in (checksums, _source, _imports):
         cached.cache_clear()
 
 
@@ -66,13 +66,18 @@ def _file(module: str) -> Path:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
+def _source(module: str) -> bytes:
+    return _file(module).read_bytes()
 
 
 @cache
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(repr(_essence(_tree(path))).encode()).hexdigest()
+def _tree(source: bytes) -> ast.Module:
+    return ast.parse(source)
+
+
+@cache
+def _checksum(source: bytes) -> str:
+    return hashlib.sha256(repr(_essence(_tree(source))).encode()).hexdigest()
 
 
 def _essence(node: Any) -> Any:
@@ -93,15 +98,20 @@ def _imports(module: str) -> tuple[str, ...]:
     path = _file(module)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     named: list[str] = []
-    for node in _run_at_import(_tree(path)):
+    for node in _import_statements(_source(module)):
         if isinstance(node, ast.Import):
             named += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
             named += [f"{base}.{alias.name}" for alias in node.names]
     own = (name for name in named if name.split(".")[0] in PACKAGES)
     return tuple(name if _file(name).exists() else name.rpartition(".")[0] for name in own)
+
+
+@cache
+def _import_statements(source: bytes) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in _run_at_import(_tree(source)) if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 
 def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
