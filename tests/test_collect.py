@@ -251,8 +251,11 @@ def test_failed_learner_is_not_missing(params, results):
 def test_mixed_versions_of_a_task_are_refused(params, gail, program):
     synthetic.edit(gail / "11_0-1-2", versions={**synthetic.VERSIONS, program: "0.1"})
     (line,) = missing(params)
-    assert "Hopper-v5/gail/11_0-1-2" in line
+    assert "cell Hopper-v5/gail/11_0-1-2" in line
     assert f"{program} 0.1" in line
+    assert "`threefold store prune Hopper-v5/gail/11_0-1-2 Hopper-v5/" in line
+    assert "`dvc repro -f -s " in line
+    assert "run@Hopper-v5-gail" in line
 
 
 def test_versions_may_differ_between_tasks_and_programs_that_change_no_return(params, results, gail):

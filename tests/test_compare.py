@@ -175,7 +175,8 @@ def test_costs_are_those_of_the_sidecars(params, cells):
     assert data.loc[[(HOPPER, "11", "gail"), ("all", "all", "gail")], "hours"].isna().all()  # one is not known
     assert any(note == "Hours and speed are of machines that differ: A, 2 cores; B, 2 cores." for note in found.notes)
     (cells.parent / "provenance" / PENDULUM / "bc" / "1_0-1-2.json").write_text("{")
-    with pytest.raises(InputError, match="1_0-1-2.json: truncated or altered"):
+    said = rf"1_0-1-2\.json: truncated or altered; make it again with `dvc repro -f -s run@{PENDULUM}-bc`"
+    with pytest.raises(InputError, match=said):
         compared(params, "gail", "bc")
 
 

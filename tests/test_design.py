@@ -144,6 +144,10 @@ def test_variants_are_rows_beside_the_methods(tmp_path):
             {"smooth": VARIANT},
             "variants.smooth: a variant's name is its method's, an underscore and what differs; call it gail_smooth",
         ),
+        (
+            {"gail": VARIANT},
+            "variants.gail: a variant's name is its method's, an underscore and what differs; call it gail_...",
+        ),
         ({"gail_x": VARIANT | {"tasks": ["Ant-v5"]}}, "variants.gail_x.tasks: Ant-v5 is not one of tasks (Inverted"),
         ({"gail_x": VARIANT | {"tasks": []}}, "variants.gail_x.tasks: List should have at least 1 item"),
         ({"gail_x": VARIANT | {"tasks": [TASK, TASK]}}, "variants.gail_x.tasks: ['Inv"),
@@ -291,6 +295,26 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     assert refused(params, lambda: check_names(design, tasks[0])).startswith(said)
 
 
+def test_demonstrations_that_the_plan_cannot_count_on(tmp_path, monkeypatch):
+    budget = {"Hopper-v5": {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [4, 99]}}
+    params = synthetic.design(tmp_path, root=str(ROOT), tasks=["Hopper-v5"], budget=budget)
+    folder = load(params).demonstrations("Hopper-v5")
+    assert refused(params, lambda: plan.write_plan(params)) == (
+        f"budget.Hopper-v5.demonstrations: 99 asked for, {folder} has 50; ask for 1 to 50"
+    )
+    imported = tmp_path / "data" / "imported"
+    imported.mkdir(parents=True)
+    (imported / "mine").symlink_to(ROOT / "data" / "demonstrations" / "Reacher-v5")
+    budget["Hopper-v5"]["demonstrations"] = [4]
+    given = {"tasks": ["Hopper-v5"], "budget": budget}
+    params = synthetic.design(tmp_path, **given, demonstrations_from={"Hopper-v5": "mine"})
+    assert refused(params, lambda: plan.write_plan(params)).startswith("demonstrations_from.Hopper-v5: ")
+    params = synthetic.design(tmp_path, **given)
+    with pytest.raises(InputError, match=r"Hopper-v5: missing; make it with `threefold demonstrate --task Hopper-v5`"):
+        plan.write_plan(params)
+    assert not (tmp_path / "plan.json").exists()
+
+
 def test_a_variant_of_a_method_that_does_not_exist(tmp_path):
     params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"method": "gial"}})
     line = refused(params, lambda: check_names(load(params), TASK))
@@ -346,16 +370,16 @@ def test_a_variants_constants_come_after_the_tasks(overridden):
 
 def test_a_variant_may_not_have_a_constant_of_another_method(overridden, tmp_path):
     line = refused(tmp_path / "params.yaml", lambda: overridden("gail", {"train_share": 0.5}))
-    assert line.startswith("variants.gail_x.config.train_share: no Config has this constant; choose from batch, ")
+    assert line.startswith("variants.gail_x.config.train_share: no such constant; choose from batch, ")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("ppo.discont", 0.9, "no Config has this constant; did you mean 'ppo.discount'?"),
-        ("ppo", 0.9, "no Config has this constant"),
-        ("ppo.discount.more", 0.9, "no Config has this constant"),
-        ("__doc__", "x", "no Config has this constant"),
+        ("ppo.discont", 0.9, "no such constant; did you mean 'ppo.discount'?"),
+        ("ppo", 0.9, "no such constant"),
+        ("ppo.discount.more", 0.9, "no such constant"),
+        ("__doc__", "x", "no such constant"),
         (
             "ppo.discount",
             "9e-1",
@@ -466,4 +490,4 @@ def test_a_methods_own_constants_are_checked_by_their_types_alone(name, value):
 def test_an_override_of_a_later_task_is_checked_in_the_first_cell(tmp_path):
     params = synthetic.design(tmp_path, overrides={"Hopper-v5": {"bacth": 3}})
     line = refused(params, lambda: run.run(params, "gail", TASK))
-    assert line.startswith("overrides.Hopper-v5.bacth: no Config has this constant; did you mean 'batch'?")
+    assert line.startswith("overrides.Hopper-v5.bacth: no such constant; did you mean 'batch'?")

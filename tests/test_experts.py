@@ -316,7 +316,7 @@ def test_on_a_gpu_all_learners_train_together(tmp_path, monkeypatch, where, grou
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"ppo": {"discuont": 0.9}}, "ppo.discuont: no Config has this constant; did you mean 'discount'"),
+        ({"ppo": {"discuont": 0.9}}, "ppo.discuont: no such constant; did you mean 'discount'"),
         ({"ppo": {"steps": "many"}}, r"ppo.steps: .* \(found 'many', default 256\); correct it"),
         ({"ppo": {"hidden": 64}}, r"ppo.hidden: .* \(found 64, default \(64, 64\)\); correct it"),
         ({"seeds": 3}, r"seeds: .* \(found 3\); correct it"),

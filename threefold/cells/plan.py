@@ -14,6 +14,7 @@ from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.cells.cell import Cell, cells
 from threefold.cells.reference import made_from as reference_made_from
+from threefold.experts.demonstrations import read_card
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.profiles import refuse_taken_name
@@ -33,7 +34,12 @@ def write_plan(params: Path) -> Design:
 
 
 def plan(design: Design) -> dict[str, Any]:
-    """Return the fingerprints: `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them."""
+    """Return the fingerprints: `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them.
+
+    Raises InputError for demonstrations that are missing, of another task, or fewer than a row is to learn from.
+    """
+    for task in design.tasks:
+        _refuse_unfit_demonstrations(design, task)
     found: dict[str, Any] = {
         "cells": {task: {} for task in design.tasks},
         "variants": {name: {} for name in design.variants},
@@ -48,6 +54,23 @@ def plan(design: Design) -> dict[str, Any]:
         prints = {part.name: fingerprint(cell.made_from(part)) for part in cell.parts}
         planned.put(found, design, cell.task, cell.row, prints)
     return found
+
+
+def _refuse_unfit_demonstrations(design: Design, task: str) -> None:
+    folder = design.demonstrations(task)
+    imported = task in design.demonstrations_from
+    if not imported and not folder.is_dir():
+        raise InputError(f"{folder}: missing; make it with `threefold demonstrate --task {task}`")
+    card = read_card(folder)
+    if card["task"] != task:
+        where = f"demonstrations_from.{task}" if imported else "tasks"
+        raise InputError(f"{design.params}: {where}: {folder} has demonstrations of {card['task']}; name others")
+    most, available = max(design.budget[task].demonstrations), card["trajectories"]
+    if most > available:
+        raise InputError(
+            f"{design.params}: budget.{task}.demonstrations: {most} asked for, {folder} has {available}; "
+            f"ask for 1 to {available}"
+        )
 
 
 def study_made_from(name: str, size: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def check_known(name: str, known: Collection[str], where: str) -> None:
     if name not in known:
         close = difflib.get_close_matches(name, sorted(known), n=1)
         remedy = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"
-        raise InputError(f"{where}.{name}: no Config has this constant; {remedy}")
+        raise InputError(f"{where}.{name}: no such constant; {remedy}")
 
 
 def replaced(config: Config, changes: Mapping[str, Any], where: str) -> Config:

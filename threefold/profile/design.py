@@ -227,7 +227,7 @@ def _check_keys(path: Path, design: Design) -> None:
         if not name.startswith(f"{variant.method}_"):
             raise InputError(
                 f"{where}: a variant's name is its method's, an underscore and what differs; "
-                f"call it {variant.method}_{name}"
+                f"call it {variant.method}_{'...' if name == variant.method else name}"
             )
         if name in design.methods:
             raise InputError(f"{where}: is one of methods too; give it another name")

@@ -14,6 +14,7 @@ from threefold.base.errors import InputError
 from threefold.profile.design import Design, load
 from threefold.report import style
 from threefold.tables import schema, statistics
+from threefold.tables.collect import stage
 
 PUBLISHED = Path(__file__).parent / "published"
 # Which of our rows GAIL's several rows of one method, on Reacher, are held against: the one trained as ours is.
@@ -146,7 +147,9 @@ def provenance(design: Design, place: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise InputError(f"{path}: truncated or altered; make it again with `dvc repro -f -s <its stage>`") from None
+        first, second, *_ = place.parts
+        makes_it = f"study@{second}" if first == "studies" else stage(design, first, second)
+        raise InputError(f"{path}: truncated or altered; make it again with `dvc repro -f -s {makes_it}`") from None
 
 
 def _check(design: Design, learners: pd.DataFrame, folder: Path) -> None:

@@ -80,7 +80,7 @@ def gather(design: Design, plan: dict[str, Any]) -> Collected:
     faults = [
         *_doubles(learners, [*schema.LEARNER], "learners.csv"),
         *_doubles(evaluations, [*schema.LEARNER, "env_steps", "episode"], "evaluations.csv"),
-        *_mixtures(parts),
+        *_mixtures(design, parts),
     ]
     if not any(part.row != REFERENCE for part in parts):
         missing.append(Missing("", REFERENCE, "", f"{design.results}: no cell has a result; {CURE}", []))
@@ -232,16 +232,20 @@ def _name(row: Any) -> str:
     return f"{row.task}, {row.row}, {row.demonstrations} demonstrations, seed {row.seed}"
 
 
-def _mixtures(parts: list[Found]) -> Iterator[str]:
+def _mixtures(design: Design, parts: list[Found]) -> Iterator[str]:
     """One line for each fact on which a part differs from the first part of its task."""
-    first: dict[tuple[str, str], tuple[str, Any]] = {}
+    first: dict[tuple[str, str], tuple[Found, Any]] = {}
     for part in parts:
-        name = f"{part.task}/{part.row}/{part.folder.name}"
         for program in RETURNS_DEPEND_ON:
             value = part.card["versions"].get(program)
-            other, expected = first.setdefault((part.task, program), (name, value))
+            other, expected = first.setdefault((part.task, program), (part, value))
             if value != expected:
+                stages = " ".join(sorted({stage(design, one.task, one.row) for one in (part, other)}))
                 yield (
-                    f"cell {name}: {program} {value}, but {expected} in {other}; make both again, each with "
-                    "`threefold store prune <task>/<row>/<part>` and `dvc repro -f -s <its stage>`"
+                    f"cell {_called(part)}: {program} {value}, but {expected} in {_called(other)}; make both again: "
+                    f"`threefold store prune {_called(part)} {_called(other)}`, then `dvc repro -f -s {stages}`"
                 )
+
+
+def _called(part: Found) -> str:
+    return f"{part.task}/{part.row}/{part.folder.name}"
