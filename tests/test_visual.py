@@ -1,6 +1,8 @@
 """Visual imitation on grid worlds by other routes: scipy's shortest paths, walks, loops, pixels by hand."""
 
 import itertools
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from studies.core.command import run
 from studies.visual import chapter, exact, gail, networks, rollouts, schema, study, training, worlds
 from studies.visual.schema import Size
 from studies.visual.training import Learners, Row
-from tests import synthetic
+from tests import fresh, synthetic
 from threefold.base.errors import InputError
 from threefold.store.checkpoints import Checkpoints
 from threefold.tables.schema import read_csv, write_csv
@@ -35,8 +37,20 @@ SIZE: dict[str, Any] = {
 }
 
 
+@cache
 def some(count, seeds=(0, 1)):
     return worlds.draw(count, Generators(seeds, "maps"))
+
+
+def learn_from(patch, sight, **little):
+    """Change constants of a network, for what does not depend on how much an iteration learns from."""
+    patch.setitem(training.CONFIGS, sight, replace(training.CONFIGS[sight], **little))
+
+
+def hurry(patch):
+    """Let an iteration be short."""
+    for sight in training.CONFIGS:
+        learn_from(patch, sight, walks=48, epochs=2, reward_steps=3, batch=32)
 
 
 def random_policy(shape=(2, 3), seed=0):
@@ -236,13 +250,14 @@ def test_a_grouped_convolution_is_one_a_learner():
 
 
 @pytest.mark.parametrize("row", [Row(), Row(method="bc"), Row(sight="table"), Row(shared=True, walks="anywhere")])
-def test_a_learner_learns_the_same_whoever_is_beside_it(row):
+def test_a_learner_learns_the_same_whoever_is_beside_it(row, monkeypatch):
+    hurry(monkeypatch)
     both, alone = (Learners(row, seeds, some(3, seeds), 4, 3) for seeds in ((0, 1), (1,)))
     for learners in (both, alone):
         for iteration in range(2):
             study.iterate(learners, iteration)
     beside, by_itself = both.tables(some(3))[0][1], alone.tables(some(3, (1,)))[0][0]
-    assert torch.allclose(beside, by_itself, atol=1e-4)
+    assert torch.allclose(beside, by_itself, atol=1e-5)
     first = Learners(row, (1,), some(3, (1,)), 4, 3).tables(some(3, (1,)))[0][0]
     assert (by_itself - first).abs().max() > 1e-3
 
@@ -258,14 +273,15 @@ def test_networks_are_asked_about_the_right_state():
     assert torch.allclose(found, logits.softmax(-1), atol=1e-6)
 
 
-def test_the_discriminator_becomes_the_exact_log_ratio():
+def test_the_discriminator_becomes_the_exact_log_ratio(monkeypatch):
     """Against the roll-outs of a fixed policy, a table's logits are log rho_E - log rho_pi, both exact."""
-    learners = Learners(Row(sight="table"), [0, 1], some(1), 4000, 200)
+    learn_from(monkeypatch, "table", batch=256)
+    learners = Learners(Row(sight="table"), [0, 1], some(1), 4000, 100)
     policy = learners.worlds.expert() * 0.6 + 0.1
     way = rollouts.Way()
     walked = rollouts.walk(learners.worlds, policy, way, 4000, 32, learners.noise)
     counts = walked.counts(torch.ones_like(walked.arrived))
-    for iteration in range(200):
+    for iteration in range(100):
         learners.cool(iteration)
         gail.discriminate(learners, learners.worlds, learners.counts, counts)
     _, logits = learners.tables(learners.worlds)
@@ -278,7 +294,8 @@ def test_the_discriminator_becomes_the_exact_log_ratio():
     assert (logits[never] < -2).all()
 
 
-def test_a_discriminator_without_actions_gives_all_of_them_one_logit():
+def test_a_discriminator_without_actions_gives_all_of_them_one_logit(monkeypatch):
+    hurry(monkeypatch)
     learners = Learners(Row(sees_action=False), [0], some(2, (0,)), 2, 2)
     study.iterate(learners, 0)
     _, logits = learners.tables(learners.worlds)
@@ -347,10 +364,11 @@ def test_ppo_steps_towards_actions_of_high_advantage():
         (Row(sight="table", reward="plus_one"), (0, 0.05), (0.5, 0.7)),
     ],
 )
-def test_a_table_imitates_and_a_positive_reward_stalls(row, success, divergence):
+def test_a_table_imitates_and_a_positive_reward_stalls(row, success, divergence, monkeypatch):
+    learn_from(monkeypatch, "table", walks=64, batch=256)
     maps = some(1)
-    learners = Learners(row, [0, 1], maps, 1000, 120)
-    for iteration in range(120):
+    learners = Learners(row, [0, 1], maps, 1000, 80)
+    for iteration in range(80):
         study.iterate(learners, iteration)
     policy, _ = learners.tables(maps)
     start = maps.at_start()
@@ -360,11 +378,12 @@ def test_a_table_imitates_and_a_positive_reward_stalls(row, success, divergence)
     assert divergence[0] <= apart.min() <= apart.max() <= divergence[1]
 
 
-def test_cloning_is_right_on_the_path_and_guesses_off_it():
-    maps = some(2, (0,))
+def test_cloning_is_right_on_the_path_and_guesses_off_it(monkeypatch):
+    learn_from(monkeypatch, "pixels", batch=32)
+    maps = some(2, (3,))
     found = {}
     for way in ("start", "anywhere"):
-        learners = Learners(Row(method="bc", demonstrations=way), [0], maps, 100, 20)
+        learners = Learners(Row(method="bc", demonstrations=way), [3], maps, 100, 20)
         for iteration in range(20):
             study.iterate(learners, iteration)
         found[way] = dict(zip(study.METRICS, study.measure(learners, maps)[0].tolist(), strict=True))
@@ -385,7 +404,10 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(store):
-    return {name: rows for name, (rows, _) in study.study(Size(**SIZE)).items()}
+    with pytest.MonkeyPatch.context() as patch:
+        hurry(patch)
+        patch.setattr(study, "get_context", lambda _: fresh.CONTEXT)  # such a worker hurries too, and is loaded
+        return {name: rows for name, (rows, _) in study.study(Size(**SIZE)).items()}
 
 
 def test_files_have_every_row_and_learner(found, tmp_path):
@@ -421,7 +443,8 @@ class Memory(Checkpoints):
         return self.first
 
 
-def test_the_same_size_gives_the_same_bytes(found, tmp_path):
+def test_the_same_size_gives_the_same_bytes(found, tmp_path, monkeypatch):
+    hurry(monkeypatch)
     size = Size(**SIZE)
     job = next(job for job in study.jobs(size) if job.name == "gail_slippery")
     write_csv(study.learn(job, size, Memory())["learnt"], tmp_path / "again.csv", schema.LEARNT)
@@ -432,7 +455,8 @@ def test_the_same_size_gives_the_same_bytes(found, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gail", "dagger", "table"])
-def test_an_interrupted_row_goes_on_exactly(name):
+def test_an_interrupted_row_goes_on_exactly(name, monkeypatch):
+    hurry(monkeypatch)
     size = Size(**SIZE | {"iterations": 2, "one_map_iterations": 2, "cloning_iterations": 10, "records": 2})
     job = next(job for job in study.jobs(size) if job.name == name)
     memory = Memory()
