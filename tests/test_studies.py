@@ -3,9 +3,6 @@
 import itertools
 import math
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +16,7 @@ from studies.connection import schema as claims_schema
 from studies.connection import study as connection
 from studies.connection.schema import Size as Connection
 from studies.connection.study import CLAIMS, SAMPLES, Case, gradient
+from studies.core import measures
 from studies.core.command import run
 from studies.core.discriminator import (
     Points,
@@ -40,15 +38,14 @@ from studies.density import schema
 from studies.density import study as density
 from studies.density.chapter import results_table
 from studies.density.schema import Size as Density
-from tests import synthetic
+from tests import fresh, synthetic
+from tests.command import threefold
 from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.report import build, inputs
 from threefold.report import studies as chapters
 from threefold.tables import schema as files
 from threefold.tables.collect import collect
-
-ROOT = Path(__file__).parent.parent
 
 
 def random_points(points, seed=0):
@@ -464,14 +461,27 @@ def params(tmp_path_factory):
     path = synthetic.design(tmp_path_factory.mktemp("project"), studies=sizes)
     synthetic.fill(path)
     collect(load(path))
-    for name in sizes:
-        subprocess.run([sys.executable, "-m", "threefold", "study", name, "--params", path], cwd=ROOT, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        coarse(patch)
+        patch.setattr(density, "get_context", lambda _: fresh.CONTEXT)  # such a worker is coarse too, and is loaded
+        for name in sizes:
+            assert threefold("study", name, "--params", path) == 0
     return path
+
+
+def coarse(patch):
+    """Measure at few points: where files are looked at, and not how right their numbers are."""
+    patch.setattr(measures, "GRID", Grid(41))
+    patch.setattr(density, "HELD_OUT", 500)
+    patch.setattr(density, "MAP", density.MAP.view(46, 46, 2)[::5, ::5].flatten(0, 1))
 
 
 @pytest.fixture(scope="module")
 def report(params):
-    return build.build(inputs.read(params))
+    """The page, without the figures of the cells, which are those of tests/test_reports.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build.figures, "plots", lambda given: {})
+        return build.build(inputs.read(params))
 
 
 def test_files_hold_their_schemas_and_every_learner(params):
@@ -495,7 +505,8 @@ def test_files_hold_their_schemas_and_every_learner(params):
     assert len(files.read_csv(folder / "density" / "spread.csv", schema.SPREAD)) == 2 * 2 * 2 * 4
 
 
-def test_the_same_sizes_give_the_same_bytes(params):
+def test_the_same_sizes_give_the_same_bytes(params, monkeypatch):
+    coarse(monkeypatch)
     size = SimpleNamespace(**load(params).sizes)
     folder = load(params).results / "studies"
     files.write_csv(pd.DataFrame(connection.claims(size.connection)), folder / "again.csv", claims_schema.CLAIMS)
@@ -569,8 +580,7 @@ def test_a_studys_figure_needs_its_own_results_alone(params, report, tmp_path):
     path = synthetic.design(tmp_path, studies={"connection": {"energies": 2, "points": [8], "repeats": 10}})
     folder = load(path).results / "studies"
     shutil.copytree(load(params).results / "studies" / "connection", folder / "connection")
-    command = [sys.executable, "-m", "threefold", "figures", "--params", str(path), "--only", "connection_sign"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    assert threefold("figures", "--params", path, "--only", "connection_sign") == 0
     one, other = (
         root / "reports" / "made-up" / "figures" / "connection_sign.png" for root in (tmp_path, params.parent)
     )
