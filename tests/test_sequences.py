@@ -2,9 +2,6 @@
 
 import itertools
 import math
-import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from studies.sequences.networks import GRU, LSTM
 from studies.sequences.schema import Sessions, Size
 from studies.sequences.training import Learner, Learners, Trial, greedy, hinge, reverse_kl, seqgan, train
 from tests import synthetic
+from tests.fresh import threefold
 from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.report import studies as chapters
@@ -573,9 +571,10 @@ def params(tmp_path_factory):
     """A profile with the study of the smallest size, computed by the command, with a store of its own."""
     folder = tmp_path_factory.mktemp("project")
     path = synthetic.design(folder, studies={"sequences": SIZE.model_dump()})
-    command = [sys.executable, "-m", "threefold", "study", "sequences", "--params", str(path)]
-    environment = os.environ | {"THREEFOLD_STORE": str(folder / "store")}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THREEFOLD_STORE", str(folder / "store"))
+        patch.setenv("THREEFOLD_THREADS", "1")  # one worker: to load torch in another takes longer than all parts
+        assert threefold(ROOT, "study", "sequences", "--params", str(path))[0] == 0
     return path
 
 
