@@ -33,15 +33,16 @@ from threefold.store.entries import Entry, entries, is_locked, location
 PPO_SIZES = {"steps": 32, "epochs": 1, "minibatches": 2, "hidden": [8]}
 DESIGN: dict[str, Any] = {
     "seeds": [0, 3, 5, 6],
-    "env_steps": 640,
+    "env_steps": 320,  # 64 an iteration, so five of them
     "parallel_episodes": 2,
     "required_return": 1e6,
+    "held_out": 5,
     "ppo": PPO_SIZES,
     "final_log_std": -1.0,
     "play_log_std": -1.5,
     "steady": True,
 }
-DEFAULTS = {"contests": 20, "held_out": 20, "required_score": 0.95, "allowed_falls": 0.02, "allowed_spread": None}
+DEFAULTS = {"contests": 20, "required_score": 0.95, "allowed_falls": 0.02, "allowed_spread": None}
 
 
 @pytest.fixture
@@ -145,13 +146,14 @@ def test_the_champion_is_the_best_of_all_contests(tmp_path, monkeypatch):
         return Champion(next(returns), b"", 0, env_steps)
 
     monkeypatch.setattr(training, "contest", scripted)
-    assert train(job(tmp_path, {0: 0}), lambda step: None).env_steps == 128  # the first of equals
+    asked = job(tmp_path, {0: 0}, env_steps=640)
+    assert train(asked, lambda step: None).env_steps == 128  # the first of equals
     assert given == [64 * k for k in range(1, 11)]
 
 
 @pytest.mark.parametrize("steady", [False, True])
 def test_a_contest_is_won_on_held_out_episodes(tmp_path, steady):
-    env, seeds, size = envs.make(TASK, [0, 3], 1), [HELD_OUT_SEEDS, HELD_OUT_SEEDS + 3], 20
+    env, seeds, size = envs.make(TASK, [0, 3], 1), [HELD_OUT_SEEDS, HELD_OUT_SEEDS + 3], DESIGN["held_out"]
     policies = GaussianPolicy(env.obs_size, torch.tensor([3.0]), (8,), Generators([0, 3], "weights"))
     bounded = deepcopy(policies)
     bound_log_std(bounded, -0.5)
