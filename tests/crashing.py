@@ -29,7 +29,7 @@ CHANGES = ("mkdir", "open", "rename", "replace", "unlink", "rmdir", "utime")
 def start(params: Path, row: str, task: str, die_at: int | None = None, pause_after: int | None = None) -> BaseProcess:
     """Start computing a cell; what it says goes to `said` beside params.yaml.
 
-    Of `die_at` changes it does the first; it stands still after so many checkpoints.
+    Of `die_at` changes it does the first; it stands still after so many checkpoints, until there is a file `on`.
     """
     return _start(params.parent, die_at, pause_after, "run", "--params", params, "--row", row, "--task", task)
 
@@ -68,9 +68,10 @@ def _run(folder: Path, die_at: int | None, pause_after: int | None, *command: st
         offer(*arguments)
         parent = os.getppid()
         if next(saved) == pause_after:
-            while os.getppid() == parent:  # a learner's process goes with the one that is killed
+            while not (folder / "on").exists():
+                if os.getppid() != parent:  # a learner's process goes with the one that is killed
+                    os._exit(1)
                 time.sleep(0.01)
-            os._exit(1)
 
     setattr(checkpoints.Checkpoints, "offer", pausing)  # noqa: B010 - not to be typed
 

@@ -216,7 +216,11 @@ def test_a_part_that_was_damaged_in_its_place_is_made_good(params, whole, stored
 
 
 def test_two_starts_of_a_cell_compute_it_once(params, whole):
-    first, second = (crashing.start(params, "gail", TASK) for _ in range(2))
+    first = crashing.start(params, "gail", TASK, pause_after=1)
+    crashing.wait_until(lambda: checkpoints(params))
+    second = crashing.start(params, "gail", TASK)
+    crashing.wait_until(lambda: "waiting" in said(params))
+    params.with_name("on").touch()
     assert [crashing.finish(first), crashing.finish(second)] == [0, 0]
     lines = said(params).splitlines()
     (waits,) = [line for line in lines if "waiting" in line]
