@@ -72,7 +72,7 @@ class Sizes:
 
 def tiny_design(content: dict[str, Any]) -> dict[str, Any]:
     """Return a profile of two cells that take seconds."""
-    budget = {"env_steps": 1024, "parallel_episodes": 4, "demonstrations": [1, 4]}
+    budget = {"env_steps": 512, "parallel_episodes": 4, "demonstrations": [1, 4]}
     looks = {"episodes": 2, "points": 2, "episodes_during_training": 1}
     small = {"tasks": [FIRST[0]], "methods": ["gail", "bc"], "seeds": [0, 1], "evaluation": looks, "studies": {}}
     constants = {FIRST[0]: {"ppo.steps": 64, "steps": 100}}

@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch._dynamo  # noqa: F401 - takes two seconds, at the first step of an optimizer in any process without it
+
 from threefold.store.code import PACKAGES
 
 CONTEXT = multiprocessing.get_context("fork")
