@@ -88,7 +88,7 @@ TINY = Sizes(
     worlds=2,
     steps=16,
     iterations=1,
-    tests=("tests/test_resident.py", "-k", "watch"),
+    tests=("tests/test_device.py", "-k", "choice"),
     design=tiny_design,
 )
 

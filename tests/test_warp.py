@@ -1,9 +1,7 @@
 """MuJoCo Warp, on its CPU back end and, where there is one, on a GPU, against the native engine."""
 
-import os
-import subprocess
-import sys
 from functools import cache
+from importlib import import_module
 
 import mujoco
 import numpy as np
@@ -17,8 +15,10 @@ from envs.episodes import play
 from envs.monitor import Monitor
 from envs.physics import warp
 from envs.physics.warp import Warp
+from tests.fresh import fresh
 from tests.resident import WaitsError, resident
 from threefold.base.errors import InputError
+from threefold.store.code import ROOT
 
 TASKS = [name for name in envs.names() if not hasattr(envs.load(name), "ACTIONS")]  # others bring their own equations
 DEVICES = [
@@ -357,11 +357,13 @@ def test_recorded_steps_are_the_steps(name):
     torch.testing.assert_close(recorded.obs[recorded.elapsed == 0], plain.obs[plain.elapsed == 0])
 
 
-@pytest.mark.parametrize(
-    ("wanted", "said"), [("cubin", "cubin"), ("fatbin", "THREEFOLD_CUDA_OUTPUT='fatbin': must be ptx or cubin")]
-)
-def test_what_warp_compiles_to_can_be_decided(wanted, said):
-    code = "from envs.physics import warp; print(warp.wp.config.cuda_output)"
-    environment = os.environ | {"THREEFOLD_CUDA_OUTPUT": wanted}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert said in (done.stdout if wanted == "cubin" else done.stderr).splitlines()[-1]
+def cuda_output():
+    return import_module("envs.physics.warp").wp.config.cuda_output
+
+
+def test_what_warp_compiles_to_can_be_decided(monkeypatch):
+    monkeypatch.setenv("THREEFOLD_CUDA_OUTPUT", "cubin")
+    assert fresh(ROOT, cuda_output) == "cubin"
+    monkeypatch.setenv("THREEFOLD_CUDA_OUTPUT", "fatbin")
+    with pytest.raises(InputError, match="^THREEFOLD_CUDA_OUTPUT='fatbin': must be ptx or cubin$"):
+        fresh(ROOT, cuda_output)
