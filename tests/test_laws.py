@@ -92,15 +92,24 @@ def look(progress: Progress) -> Look:
 
 
 def run(
-    method: ModuleType, kind: type[Puck] = Puck, learners: Sequence[int] = (0, 1, 2), poison: int | None = None
+    method: ModuleType,
+    kind: type[Puck] = Puck,
+    learners: Sequence[int] = (0, 1, 2),
+    poison: int | None = None,
+    saved: list[bytes] | None = None,
 ) -> list[Look]:
-    """Train these of the three learners; `poison` makes NaN of that learner's policy after the first iteration."""
+    """Train these of the three learners; `poison` makes NaN of that learner's policy after the first iteration.
+
+    `saved` gets the states from which training goes on after all iterations but the last.
+    """
     seeds, counts = [SEEDS[p] for p in learners], [COUNTS[p] for p in learners]
     env = kind(seeds, EPISODES)
     training = method.train(env, demonstrations(counts, kind.discrete), seeds, small(method.Config()))
     looks = []
     for progress in itertools.islice(training, ITERATIONS):
         looks.append(look(progress))
+        if saved is not None and len(looks) < ITERATIONS:
+            saved.append(pack({"state": progress.state.state_dict(), "env": env.state_dict()}))
         if poison is not None and len(looks) == 1:
             for parameter in progress.policy.parameters():
                 parameter.data[poison] = math.nan
@@ -108,8 +117,13 @@ def run(
 
 
 @cache
+def together_and_saved(name: str, kind: type[Puck]) -> tuple[list[Look], list[bytes]]:
+    saved: list[bytes] = []
+    return run(algorithms.load(name), kind, saved=saved), saved
+
+
 def together(name: str, kind: type[Puck] = Puck) -> list[Look]:
-    return run(algorithms.load(name), kind)
+    return together_and_saved(name, kind)[0]
 
 
 def same(one: Look, other: Look, which: Sequence[int], others: Sequence[int]) -> None:
@@ -155,16 +169,12 @@ def test_the_same_seeds_give_the_same_bits(name, kind):
 @both_kinds
 def test_a_run_stopped_after_any_iteration_and_resumed_gives_the_same_bits(name, kind):
     """Whatever a method carries from one iteration to the next must be in `Progress.state`."""
-    method, whole = algorithms.load(name), together(name, kind)
+    method, (whole, states) = algorithms.load(name), together_and_saved(name, kind)
     config = small(method.Config())
     for stop in range(1, ITERATIONS):
         env = kind(SEEDS, EPISODES)
-        (*_, last) = itertools.islice(method.train(env, demonstrations(COUNTS, kind.discrete), SEEDS, config), stop)
-        saved = pack({"state": last.state.state_dict(), "env": env.state_dict()})
-
-        env = kind(SEEDS, EPISODES)
         training = method.train(env, demonstrations(COUNTS, kind.discrete), SEEDS, config)
-        fresh, saved = next(training), unpack(saved)  # any iteration makes the objects that are put back
+        fresh, saved = next(training), unpack(states[stop - 1])  # any iteration makes the objects that are put back
         fresh.state.load_state_dict(saved["state"])
         env.load_state_dict(saved["env"])
         for a, progress in zip(whole[stop:], training, strict=False):
