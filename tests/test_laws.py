@@ -122,7 +122,7 @@ def together_and_saved(name: str, kind: type[Puck]) -> tuple[list[Look], list[by
     return run(algorithms.load(name), kind, saved=saved), saved
 
 
-def together(name: str, kind: type[Puck] = Puck) -> list[Look]:
+def together(name, kind=Puck):
     return together_and_saved(name, kind)[0]
 
 
