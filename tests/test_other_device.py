@@ -26,18 +26,16 @@ from envs.physics import warp
 from envs.physics.warp import Warp
 from tests import elsewhere, toy
 from tests.elsewhere import DEVICE, Elsewhere, MixedDevicesError
-from tests.test_laws import COUNTS, EPISODES, SEEDS, SIZES, small
+from tests.test_laws import COUNTS, EPISODES, SEEDS, small
 
 ITERATIONS = 2
-# Operations are slow there, and the third of a kind shows no more than the second.
-FEW = SIZES | {"epochs": 1, "minibatches": 2, "model_steps": 2, "preparation": 2, "reward_steps": 2, "steps": 16}
 
 
 def start(method, task="Hopper-v5", device="cpu"):
     """An env there, and a method in training on it."""
     make = elsewhere.make if torch.device(device) == DEVICE else envs.make
     env = Monitor(make(task, SEEDS, EPISODES))
-    return env, method.train(env, demonstrations(env, device), SEEDS, small(method.Config(), FEW))
+    return env, method.train(env, demonstrations(env, device), SEEDS, small(method.Config()))
 
 
 def demonstrations(env, device) -> Demonstrations:

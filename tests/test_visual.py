@@ -378,12 +378,11 @@ def test_a_table_imitates_and_a_positive_reward_stalls(row, success, divergence,
     assert divergence[0] <= apart.min() <= apart.max() <= divergence[1]
 
 
-def test_cloning_is_right_on_the_path_and_guesses_off_it(monkeypatch):
-    learn_from(monkeypatch, "pixels", batch=32)
-    maps = some(2, (3,))
+def test_cloning_is_right_on_the_path_and_guesses_off_it():
+    maps = some(2, (0,))
     found = {}
     for way in ("start", "anywhere"):
-        learners = Learners(Row(method="bc", demonstrations=way), [3], maps, 100, 20)
+        learners = Learners(Row(method="bc", demonstrations=way), [0], maps, 100, 20)
         for iteration in range(20):
             study.iterate(learners, iteration)
         found[way] = dict(zip(study.METRICS, study.measure(learners, maps)[0].tolist(), strict=True))
