@@ -100,6 +100,8 @@ def compute(cell: Cell, parts: Sequence[Part]) -> None:
         Work(cell, group, learners, cell.demonstrations(_learners(group), device), default_threads() // workers, device)
         for group in groups
     ]
+    from torch import _dynamo  # noqa: F401 - any optimiser does: once here, or for seconds in each of the processes
+
     with (
         memory.explained(cell.task, len(learners), budget.parallel_episodes),
         Team(compute_group, work, workers, apart=cell.design.keep_going and device == "cpu") as team,
