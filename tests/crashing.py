@@ -1,6 +1,6 @@
 """Runs cells, and makes experts, in processes that die: at the n-th change of a file, or when told to. For tests.
 
-They are made by fork from the tests' own, which has imported everything: each starts at once, in its environment.
+They are made by fork from the tests' own, which has imported everything, so that each starts at once.
 """
 
 import itertools
@@ -15,10 +15,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import torch._dynamo  # noqa: F401 - takes two seconds, at the first step of an optimizer
+import torch._dynamo  # noqa: F401 - the first optimiser imports it: here once, or in each process for seconds
 
-import threefold.cells.run
-import threefold.experts.experts  # noqa: F401 - the commands import them late
 from threefold.__main__ import main
 from threefold.store import checkpoints
 
@@ -29,7 +27,7 @@ CHANGES = ("mkdir", "open", "rename", "replace", "unlink", "rmdir", "utime")
 def start(params: Path, row: str, task: str, die_at: int | None = None, pause_after: int | None = None) -> BaseProcess:
     """Start computing a cell; what it says goes to `said` beside params.yaml.
 
-    Of `die_at` changes it does the first; it stands still after so many checkpoints, until there is a file `on`.
+    Of `die_at` changes it does the first; it stands still after so many checkpoints.
     """
     return _start(params.parent, die_at, pause_after, "run", "--params", params, "--row", row, "--task", task)
 
@@ -66,12 +64,8 @@ def _run(folder: Path, die_at: int | None, pause_after: int | None, *command: st
 
     def pausing(*arguments: Any) -> None:
         offer(*arguments)
-        parent = os.getppid()
         if next(saved) == pause_after:
-            while not (folder / "on").exists():
-                if os.getppid() != parent:  # a learner's process goes with the one that is killed
-                    os._exit(1)
-                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     setattr(checkpoints.Checkpoints, "offer", pausing)  # noqa: B010 - not to be typed
 

@@ -30,7 +30,7 @@ from threefold.store.entries import Entry, entries, is_locked, location
 
 KILLS = int(os.environ.get("THREEFOLD_KILLS", "4"))
 SMALL = {
-    "seeds": [0, 1],  # one part, which trains in the process that is started
+    "seeds": [0, 1],  # one part, which trains in the process that is started, or in the tests' own
     "evaluation": {"episodes": 2, "points": 3, "episodes_during_training": 1},
     "budget": {TASK: {"env_steps": 500, "parallel_episodes": 2, "demonstrations": [1]}},
 }
@@ -42,7 +42,7 @@ TWO = SMALL | {"seeds": [0, 3]}  # two parts
 def whole(tmp_path_factory):
     """The bytes of cells that nothing happened to."""
     params = project(tmp_path_factory.mktemp("whole"), methods=["bc", "gail", "gcl"], **SMALL)
-    assert [crashing.finish(crashing.start(params, name, TASK)) for name in ("bc", "gail", "gcl")] == [0] * 3
+    assert [test_run.train(params, name) for name in ("bc", "gail", "gcl")] == [0] * 3
     return {name: contents(cell(params, name)) for name in ("bc", "gail", "gcl")}
 
 
