@@ -7,10 +7,11 @@ import importlib
 import json
 import multiprocessing
 import os
+import runpy
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -51,12 +52,12 @@ def fresh(folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
 
 def threefold(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Return the exit code of a command of the project in a folder, and what it writes to stdout and stderr."""
-    return fresh(folder, _command, "threefold.__main__", arguments)
+    return fresh(folder, command, arguments)
 
 
 def dvc(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Return the same of a command of DVC."""
-    return fresh(folder, _command, "dvc.cli", arguments)
+    return fresh(folder, command, arguments, "dvc.cli")
 
 
 @contextmanager
@@ -77,6 +78,30 @@ def python() -> Iterator[Path]:
         finally:
             server.terminate()
             server.join()
+
+
+class Module:
+    """Stands in for `subprocess.Popen` of `python -m MODULE ...` in a folder of the project."""
+
+    def __init__(self, command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
+        assert command[:2] == [sys.executable, "-m"]
+        assert env["PYTHONPATH"].split(os.pathsep)[0] == str(cwd)  # or it would be another folder's module
+        self._process = CONTEXT.Process(target=_run, args=(cwd, command[2:], env))
+        self._process.start()
+
+    def wait(self) -> int | None:
+        self._process.join()
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _run(folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    _enter(folder)
+    os.environ.update(environment)
+    sys.argv[1:] = command[1:]
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
 
 
 def _serve(listening: socket.socket) -> NoReturn:
@@ -122,7 +147,8 @@ def _enter(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _command(module: str, arguments: tuple[str, ...]) -> tuple[int, str, str]:
+def command(arguments: Sequence[str], module: str = "threefold.__main__") -> tuple[int, str, str]:
+    """Run a command in a process that is there for nothing else; what `threefold` returns."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         os.dup2(out.fileno(), 1)  # where processes write that it starts
         os.dup2(err.fileno(), 2)

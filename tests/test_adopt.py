@@ -1,5 +1,6 @@
 """`threefold store adopt`, in copies of the project with a history of their own: real commits, real training."""
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -69,6 +71,25 @@ def threefold(folder, *arguments):
     return exit_code, err + out
 
 
+def adopt(folder, old):
+    """`threefold store adopt OLD` in a folder, with all the processes that it starts."""
+    return threefold(folder, "store", "adopt", old)
+
+
+def adopt_by_forks(folder, old):
+    """`threefold store adopt OLD` in a folder, whose trees compute in forks: to start Python anew takes seconds."""
+    exit_code, out, err = fresh.fresh(folder, _adopt, old)
+    return exit_code, err + out
+
+
+def _adopt(old):
+    importlib.import_module("threefold.cells.adopt").subprocess = FORKS
+    return fresh.command(("store", "adopt", old))
+
+
+FORKS = SimpleNamespace(Popen=fresh.Module)
+
+
 def state(folder):
     """All that an adoption may change, and whether a tree of another commit is left over."""
     return contents(folder / ".store"), contents(folder / "results"), git(folder, "worktree", "list").count("\n")
@@ -102,6 +123,7 @@ def copy(computed, tmp_path):
 def here(copy, monkeypatch):
     """That in the place of this project, so that no process needs to start for the command itself."""
     monkeypatch.setattr(code, "ROOT", copy[0])
+    monkeypatch.setattr(module, "subprocess", FORKS)
     code.forget()
     yield copy
     code.forget()
@@ -131,7 +153,7 @@ def test_a_refactoring_is_adopted_and_nothing_is_computed_again(copy):
     named = (CONSTANT, f"    low: float = 0.0  # new\n{CONSTANT}"), (weight, f"config.low + {weight}")
     renamed = LOCAL.format("logits"), LOCAL.format("odds")
     new = edit(folder, "algorithms/gail.py", *moves, *named, renamed)
-    exit_code, said = threefold(folder, "store", "adopt", old[:10])
+    exit_code, said = adopt_by_forks(folder, old[:10])
     assert exit_code == 0, said
     assert said.splitlines()[-1] == (
         "1 cells have other code, and compute the same in 3 iterations; adopted: 1 parts in the store, 1 delivered ones"
@@ -165,30 +187,33 @@ def test_a_refactoring_is_adopted_and_nothing_is_computed_again(copy):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "said", "adopt"),
     [
         (
             "config.gradient_penalty * penalty",
             "1.5 * config.gradient_penalty * penalty",
             f"error: {PART}: training.csv.gz: row 1: {TASK},gail,1,0,1,64,reward_loss,",
+            adopt_by_forks,
         ),
         (
             "gradient_penalty: NonNegativeFloat = 1.0",
             "gradient_penalty: NonNegativeFloat = 1.5",
             f"error: {PART}: config.gradient_penalty: 1.0 in the old commit, 1.5 here; nothing is adopted, because",
+            adopt,
         ),
         (
             "    log_odds: bool = False",
             "    more: float = 0.0  # new\n    log_odds: bool = True",
             f"error: {PART}: config.log_odds: False in the old commit, True here; nothing is adopted, because",
+            adopt_by_forks,
         ),
     ],
 )
-def test_a_changed_constant_is_refused_and_the_first_difference_named(copy, old, new, said):
+def test_a_changed_constant_is_refused_and_the_first_difference_named(copy, old, new, said, adopt):
     folder, first = copy
     before = state(folder)
     edit(folder, "algorithms/gail.py", (old, new))
-    exit_code, lines = threefold(folder, "store", "adopt", first)
+    exit_code, lines = adopt(folder, first)
     assert exit_code == 2
     assert lines.splitlines()[-1].startswith(said)
     assert state(folder) == before
