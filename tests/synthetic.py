@@ -1,7 +1,9 @@
 """A made-up results folder for tests: numbers from a formula, no learner behind them, never shown as results."""
 
+import gzip
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +56,19 @@ def design(folder: Path, /, **changes: Any) -> Path:
     return folder / "params.yaml"
 
 
-def fill(params_file: Path) -> Path:
-    """Write every part that params.yaml asks for, and the plan that asks for them; the folder of the results."""
+def fill(params_file: Path, model: str = "") -> Path:
+    """Write every part that params.yaml asks for, and the plan that asks for them; the folder of the results.
+
+    With a model, a variant, the other variants are copies of it by their own names: that takes a tenth of the time.
+    """
     asked = load(params_file)
     plan: dict[str, Any] = {"cells": {}, "variants": {name: {} for name in asked.variants}, "references": {}}
     for task in asked.tasks:
         plan["references"][task] = _part(asked, task, "reference", None)
         plan["cells"][task] = {}
         for row in asked.rows(task):
-            planned.put(plan, asked, task, row, {p.name: _part(asked, task, row, p) for p in asked.parts(task, row)})
+            write = partial(_copy, model=model) if model and row in set(asked.variants) - {model} else _part
+            planned.put(plan, asked, task, row, {p.name: write(asked, task, row, p) for p in asked.parts(task, row)})
     write_json(plan | {"studies": {}}, asked.plan)
     return asked.results
 
@@ -93,6 +99,22 @@ def _part(asked: Design, task: str, row: str, part: Part | None) -> str:
     write_json({"made_from": made_from, "versions": VERSIONS, "engine": "native", "device": "cpu"}, path / schema.PART)
     seal(path)
     return fingerprint(made_from)
+
+
+def _copy(asked: Design, task: str, row: str, part: Part, model: str) -> str:
+    """Write a part of a row that has the numbers of another row's, which is written; return its fingerprint."""
+    source, path = asked.cell(task, model) / part.name, asked.cell(task, row) / part.name
+    path.mkdir(parents=True)
+    for name in schema.FILES.values():
+        data = (source / name).read_bytes()
+        zipped = name.endswith(".gz")
+        text = (gzip.decompress(data) if zipped else data).replace(f",{model},".encode(), f",{row},".encode())
+        (path / name).write_bytes(gzip.compress(text, 1) if zipped else text)
+    card = json.loads((source / schema.PART).read_text())
+    card["made_from"] |= {"row": row, "method": row}
+    write_json(card, path / schema.PART)
+    seal(path)
+    return fingerprint(card["made_from"])
 
 
 def _episodes(asked: Design, key: tuple, env_steps: int, rng: np.random.Generator) -> Iterator[tuple]:
