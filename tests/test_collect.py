@@ -16,11 +16,17 @@ ROOT = Path(__file__).parent.parent
 OUTPUTS = ("evaluations.csv", "training.csv", "learners.csv", "cells.json")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    synthetic.fill(synthetic.design(folder))
+    return folder
+
+
 @pytest.fixture
-def params(tmp_path):
-    path = synthetic.design(tmp_path)
-    synthetic.fill(path)
-    return path
+def params(made, tmp_path):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "params.yaml"
 
 
 @pytest.fixture

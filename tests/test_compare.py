@@ -30,14 +30,21 @@ VARIANTS = {"gail_idle_expert": {"method": "gail", "tasks": [HOPPER], "demonstra
 STRATA = [(PENDULUM, "1"), (PENDULUM, "4"), (HOPPER, "4"), (HOPPER, "11")]
 
 
-@pytest.fixture
-def params(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """A profile with results, not collected, in which one learner failed."""
-    path = synthetic.design(tmp_path, methods=["bc", "gail", "airl"], variants=VARIANTS)
-    (tmp_path / "dvc.yaml").write_text("")
-    folder = synthetic.fill(path)
-    synthetic.fail(folder, HOPPER, "gail", 11, 2, "not finite: loss_1 & 100 %")
-    return path
+    folder = tmp_path_factory.mktemp("made")
+    results = synthetic.fill(synthetic.design(folder, methods=["bc", "gail", "airl"], variants=VARIANTS))
+    (folder / "dvc.yaml").write_text("")
+    synthetic.fail(results, HOPPER, "gail", 11, 2, "not finite: loss_1 & 100 %")
+    return folder
+
+
+@pytest.fixture
+def params(made, tmp_path):
+    """A copy of it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "params.yaml"
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Names become folders, stages of DVC and words of a shell: letters, digits, `_` and `-`, and none that tables use."""
 
-import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +16,6 @@ from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.tables import schema
 
-ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
 WRONG = [
     "",
@@ -158,9 +155,8 @@ def test_a_study_that_does_not_exist_is_one_line(tmp_path, capsys):
     assert line.startswith("error: study '../connection': there is no folder studies/../connection; choose from ")
 
 
-def test_a_reserved_method_is_one_line_of_the_command(tmp_path):
+def test_a_reserved_method_is_one_line_of_the_command(tmp_path, capsys):
     params = synthetic.design(tmp_path, methods=["random"])
-    command = [sys.executable, "-m", "threefold", "run", "--params", str(params), "--row", "random"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+    assert threefold("run", "--params", params, "--row", "random") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {params}: methods")
