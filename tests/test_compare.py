@@ -188,12 +188,12 @@ def test_costs_are_those_of_the_sidecars(params, cells):
 
 
 def test_rows_are_ranked_where_intervals_are_apart_alone(params):
-    notes = compared(params, "gail", "airl", "bc").notes
-    data = keyed(compared(params, "gail", "airl", "bc")).loc[("all", "all")]
+    found = compared(params, "gail", "airl", "bc")
+    data = keyed(found).loc[("all", "all")]
     assert data.at["bc", "score_high"] < data.at["gail", "score_low"]
     assert data.at["airl", "score_high"] > data.at["gail", "score_low"]
-    assert "Overall, with intervals apart: GAIL above BC; AIRL above BC." in notes
-    assert "Overall, intervals overlap, so these are not ranked: GAIL and AIRL." in notes
+    assert "Overall, with intervals apart: GAIL above BC; AIRL above BC." in found.notes
+    assert "Overall, intervals overlap, so these are not ranked: GAIL and AIRL." in found.notes
 
 
 def test_one_seed_has_no_interval_and_no_rank(params):

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ class Module(NamedTuple):
     package: str
 
 
+@cache  # a tree that is looked through has been written
 def modules_of(root: Path) -> dict[str, Module]:
     """Every module of the project by its dotted name; tests and benchmarks may import what they like."""
     found = {}
@@ -47,8 +49,13 @@ def running(tree: ast.AST) -> Iterator[ast.AST]:
             yield from running(node)
 
 
-def names(module: Module) -> Iterator[str]:
+@cache
+def names(module: Module) -> tuple[str, ...]:
     """Every dotted name a module imports, inside functions and by `import_module` too; `from a import b` is `a.b`."""
+    return tuple(named(module))
+
+
+def named(module: Module) -> Iterator[str]:
     for node in running(module.tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
