@@ -52,6 +52,19 @@ def wait_until(true: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
+def go_on(*processes: BaseProcess) -> None:
+    """Let processes end, of which some stand still, or soon will."""
+
+    def ended() -> bool:
+        alive = [process for process in processes if process.is_alive()]
+        for process in alive:
+            assert process.pid
+            os.kill(process.pid, signal.SIGCONT)
+        return not alive
+
+    wait_until(ended)
+
+
 def finish(process: BaseProcess) -> int:
     process.join(120)
     assert process.exitcode is not None

@@ -1,6 +1,5 @@
 """`threefold store adopt`, in copies of the project with a history of their own: real commits, real training."""
 
-import importlib
 import json
 import multiprocessing
 import os
@@ -83,7 +82,7 @@ def adopt_by_forks(folder, old):
 
 
 def _adopt(old):
-    importlib.import_module("threefold.cells.adopt").subprocess = FORKS
+    pytest.MonkeyPatch().setattr("threefold.cells.adopt.subprocess", FORKS)  # in this process alone, and for good
     return fresh.command(("store", "adopt", old))
 
 
