@@ -1,18 +1,15 @@
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests import synthetic
+from tests.command import threefold
 from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.tables import schema
 from threefold.tables.collect import collect
 
-ROOT = Path(__file__).parent.parent
 OUTPUTS = ("evaluations.csv", "training.csv", "learners.csv", "cells.json")
 
 
@@ -290,14 +287,13 @@ def test_expert_no_better_than_random_is_refused(params, results):
     assert "Hopper-v5: expert returns 1, random" in missing(params)[0]
 
 
-def test_command_says_it_in_lines_without_traceback(params, results):
+def test_command_says_it_in_lines_without_traceback(params, results, capsys):
     shutil.rmtree(results / "cells" / "Hopper-v5" / "bc")
     path = results / "cells" / "Hopper-v5" / "gail" / "4_0-1-2" / "learners.csv"
     path.write_bytes(path.read_bytes()[:-3])
-    command = [sys.executable, "-m", "threefold", "collect", "--params", str(params)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 3
-    assert "bc/4_0-1-2: not computed yet" in done.stderr
-    assert f"{path}: missing, cut or altered; put it back with `git restore`" in done.stderr
+    assert threefold("collect", "--params", params) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 3
+    assert "bc/4_0-1-2: not computed yet" in said.err
+    assert f"{path}: missing, cut or altered; put it back with `git restore`" in said.err
