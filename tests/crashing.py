@@ -18,7 +18,7 @@ from typing import Any
 import torch._dynamo  # noqa: F401 - the first optimiser imports it: here once, or in each process for seconds
 
 from threefold.__main__ import main
-from threefold.store import checkpoints, code
+from threefold.store import checkpoints
 
 CONTEXT = multiprocessing.get_context("fork")
 CHANGES = ("mkdir", "open", "rename", "replace", "unlink", "rmdir", "utime")
@@ -81,7 +81,6 @@ def _run(folder: Path, die_at: int | None, pause_after: int | None, *command: st
             os.kill(os.getpid(), signal.SIGSTOP)
 
     setattr(checkpoints.Checkpoints, "offer", pausing)  # noqa: B010 - not to be typed
-    setattr(code, "forget", lambda: None)  # noqa: B010 - nobody edits code meanwhile, and to read it again takes time
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event.removeprefix("os.") in CHANGES and str(folder) in str(arguments[0]) and next(count) == die_at:

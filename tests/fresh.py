@@ -19,8 +19,6 @@ from typing import Any, NoReturn
 
 import torch._dynamo  # noqa: F401 - takes two seconds, at the first step of an optimizer in any process without it
 
-import torch._dynamo  # noqa: F401 - the first optimiser imports it: here once, or in each process for seconds
-
 from threefold.store.code import PACKAGES
 
 CONTEXT = multiprocessing.get_context("fork")
