@@ -27,7 +27,7 @@ CHANGES = ("mkdir", "open", "rename", "replace", "unlink", "rmdir", "utime")
 def start(params: Path, row: str, task: str, die_at: int | None = None, pause_after: int | None = None) -> BaseProcess:
     """Start computing a cell; what it says goes to `said` beside params.yaml.
 
-    Of `die_at` changes it does the first; it stands still after so many checkpoints.
+    Of `die_at` changes it does the first; it stands still after so many checkpoints, until there is a file `on`.
     """
     return _start(params.parent, die_at, pause_after, "run", "--params", params, "--row", row, "--task", task)
 
@@ -52,23 +52,18 @@ def wait_until(true: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def go_on(*processes: BaseProcess) -> None:
-    """Let processes end, of which some stand still, or soon will."""
-
-    def ended() -> bool:
-        alive = [process for process in processes if process.is_alive()]
-        for process in alive:
-            assert process.pid
-            os.kill(process.pid, signal.SIGCONT)
-        return not alive
-
-    wait_until(ended)
-
-
 def finish(process: BaseProcess) -> int:
     process.join(120)
     assert process.exitcode is not None
     return process.exitcode
+
+
+def _stand_still(on: Path) -> None:
+    parent = os.getppid()
+    while not on.exists():
+        if os.getppid() != parent:  # a learner's process goes with the one that is killed
+            os._exit(1)
+        time.sleep(0.01)
 
 
 def _run(folder: Path, die_at: int | None, pause_after: int | None, *command: str) -> None:
@@ -78,7 +73,7 @@ def _run(folder: Path, die_at: int | None, pause_after: int | None, *command: st
     def pausing(*arguments: Any) -> None:
         offer(*arguments)
         if next(saved) == pause_after:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            _stand_still(folder / "on")
 
     setattr(checkpoints.Checkpoints, "offer", pausing)  # noqa: B010 - not to be typed
 

@@ -22,7 +22,16 @@ import torch._dynamo  # noqa: F401 - takes two seconds, at the first step of an 
 from threefold.store.code import PACKAGES
 
 CONTEXT = multiprocessing.get_context("fork")
-LIBRARIES = ("torch", "pandas", "mujoco", "seaborn", "matplotlib.backends.backend_pdf", "scipy.stats", "jinja2")
+LIBRARIES = ("pandas", "mujoco", "seaborn", "matplotlib.backends.backend_pdf", "scipy.stats", "jinja2")
+LIBRARIES += (
+    "networkx",
+    "ruamel.yaml",
+    "scmrepo.git",
+    "dvc_data.index",
+    "dvc_render",
+    "voluptuous",
+    "dvc_task",
+)  # DVC needs
 PYTHON = """#!{python} -SEI
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
