@@ -43,8 +43,8 @@ def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_sam
     shutil.copytree(*folders)
     began = time.monotonic()
     test_dvc.repro(folders[0])
-    seconds, rng = time.monotonic() - began, random.Random(0)
-    for number in range(max(2, KILLS // 2)):
+    seconds, rng, kills = time.monotonic() - began, random.Random(0), max(2, KILLS // 2)
+    for number in range(kills):
         process = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro"],
             cwd=folders[1],
@@ -54,7 +54,7 @@ def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_sam
             start_new_session=True,
         )
         with suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0.1, 0.8) * seconds)
+            process.wait((0.1 + 0.7 * (number + rng.random()) / kills) * seconds)  # early ones and late ones
         with suppress(ProcessLookupError):
             (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
         process.wait()

@@ -247,6 +247,8 @@ def compute(entry: Entry, task: str, design: Design, device: str) -> None:
         for k, group in enumerate(groups)
     ]
     title = f"expert {task} on {devices.describe(device)}"
+    from torch import _dynamo  # noqa: F401 - any optimiser does: once here, or for seconds in each of the processes
+
     with Team(train, jobs, workers) as team, Ticker(title, design.env_steps, design.seeds) as ticker:
         champion = best_of(team.outcomes(ticker.advance))
     policy = Policy.from_tensors(safetensors.torch.load(champion.weights))
