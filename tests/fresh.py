@@ -22,16 +22,8 @@ import torch._dynamo  # noqa: F401 - takes two seconds, at the first step of an 
 from threefold.store.code import PACKAGES
 
 CONTEXT = multiprocessing.get_context("fork")
-LIBRARIES = ("pandas", "mujoco", "seaborn", "matplotlib.backends.backend_pdf", "scipy.stats", "jinja2")
-LIBRARIES += (
-    "networkx",
-    "ruamel.yaml",
-    "scmrepo.git",
-    "dvc_data.index",
-    "dvc_render",
-    "voluptuous",
-    "dvc_task",
-)  # DVC needs
+LIBRARIES = ["pandas", "mujoco", "seaborn", "matplotlib.backends.backend_pdf", "scipy.stats", "jinja2"]
+OF_DVC = ["networkx", "ruamel.yaml", "scmrepo.git", "dvc_data.index", "dvc_render", "voluptuous", "dvc_task"]
 PYTHON = """#!{python} -SEI
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -70,7 +62,7 @@ def dvc(folder: Path, *arguments: str) -> tuple[int, str, str]:
 @contextmanager
 def python() -> Iterator[Path]:
     """Yield a folder for PATH, whose `python` runs `python -m threefold ...`, as dvc.yaml has it, in such a process."""
-    for name in LIBRARIES:
+    for name in LIBRARIES + OF_DVC:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
         address, client = os.path.join(folder, "server"), Path(folder, "python")

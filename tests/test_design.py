@@ -137,6 +137,15 @@ def test_variants_are_rows_beside_the_methods(tmp_path):
     assert design.cell("Hopper-v5", "gail_smooth") == folder / "variants" / "gail_smooth" / "Hopper-v5"
 
 
+@pytest.mark.parametrize("name", ["Hopper-v5", "Hopper-v5/gail/5", "Hopper-v5/airl/4", "Ant-v5/gail/4"])
+def test_a_remark_is_on_a_cell_of_the_profile(wrong, name):
+    said = wrong(remarks={name: {"why": "a", "evidence": "b"}})
+    assert said.startswith(
+        f"remarks.{name}: not a task, row and number of trajectories of the profile, as Hopper-v5/bc/"
+    )
+    assert wrong(remarks={"Hopper-v5/gail/4": {"why": "a"}}).startswith("remarks.Hopper-v5/gail/4.evidence: missing")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -104,7 +104,7 @@ def test_constants_are_read_with_their_comments():
     assert own["HEALTHY_HEIGHT"] == ("HEALTHY_HEIGHT", "0.7", "m, lower bound")
 
 
-@pytest.mark.parametrize("model", ["Design", "Evaluation", "Budget", "Variant", "Wave"])
+@pytest.mark.parametrize("model", ["Design", "Evaluation", "Budget", "Variant", "Wave", "Remark"])
 def test_every_key_of_a_profile_is_explained(site, model):
     page = (site / "reference" / "params.html").read_text()
     rows = pages.keys_of(model)

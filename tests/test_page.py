@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests import synthetic
 from tests.browser import browser, needed
-from threefold.profile.design import load
+from threefold.profile.design import Remark, load
 from threefold.report import (
     build,
     contents,
@@ -110,6 +110,21 @@ def test_published_cells_are_those_of_the_paper_with_the_verdict_of_the_statisti
     shown = every["published"].shown.set_index(["Method", "Trajectories"])
     assert shown.loc[("GAIL", "4"), "Published steps"] == "25M"
     assert shown.loc[("BC", "4"), "Published steps"] == tables.NONE
+
+
+def test_cells_that_differ_from_the_paper_are_listed_with_what_explains_them(given, every):
+    told = every["published"].data.set_index(["task", "row", "demonstrations"])
+    apart = told[(told["high"] < -tables.MARGIN) | (told["low"] > tables.MARGIN)]
+    found = every["differences"].data.set_index(["task", "row", "demonstrations"])
+    assert 0 < len(found) < len(told)
+    assert [*found.index] == [*apart.index]
+    assert set(every["differences"].shown["Why"]) == {"not explained yet"}
+    first = fidelity.key(*found.index[0])
+    remarks = {first: Remark(why="A reason.", evidence="a file")}
+    explained = given.design.model_copy(update={"remarks": remarks})
+    shown = fidelity.differences(dataclasses.replace(given, design=explained))["differences"].shown
+    assert shown.loc[shown["Why"] == "A reason.", "Evidence"].tolist() == ["a file"]
+    assert set(shown["Why"][1:]) == {"not explained yet"}
 
 
 def test_the_scatter_has_a_mark_with_its_verdict_for_every_cell(given, every):
@@ -290,7 +305,7 @@ def test_the_browser_reports_errors_and_requests(seen, tmp_path):
 @pytest.mark.parametrize("width", [1300, 400])
 def test_nothing_is_cut_off(quiet, page, width, dark):
     quiet.open(page, width, dark=dark)
-    assert quiet.run("document.querySelectorAll('table.dataTable').length") == 12
+    assert quiet.run("document.querySelectorAll('table.dataTable').length") == 13
     assert quiet.run(BODY) <= 0
     assert quiet.run(UNREACHABLE) == []  # what does not fit can be scrolled to
     if width == 1300:

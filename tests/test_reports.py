@@ -36,8 +36,8 @@ VARIANTS = {
     "constant_positive": {"method": "constant", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]},
     "gail_idle_expert": {"method": "gail", "tasks": ["Hopper-v5"], "expert": "idle"},
 }
-TABLES = ["summary", "aggregate", "published", "elsewhere", "cost", "improvement", "returns", "references", "learners"]
-TABLES += ["seeds", "power"]
+TABLES = ["summary", "aggregate", "published", "differences", "elsewhere", "cost", "improvement", "returns"]
+TABLES += ["references", "learners", "seeds", "power"]
 
 
 @pytest.fixture

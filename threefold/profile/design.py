@@ -59,6 +59,13 @@ class Wave(Strict):
     seeds: list[Seed] | None = None  # without it all
 
 
+class Remark(Strict):
+    """Why a cell is below or above what is published; the report shows it beside the two numbers."""
+
+    why: Annotated[str, Field(min_length=1)]  # a sentence or two
+    evidence: Annotated[str, Field(min_length=1)]  # what shows it: a command, a file, a table
+
+
 class Part(NamedTuple):
     """Learners of a cell that train together, and whose result is kept as one: seeds of one number of trajectories.
 
@@ -106,6 +113,7 @@ class Design(Strict):
     studies: Studies = Studies()  # type: ignore[valid-type] # by name: its size, whose keys its page has
     left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
     waves: list[Wave] = []  # the order of `threefold launch`
+    remarks: dict[str, Remark] = {}  # on published numbers, by `task/row/number of trajectories`
     allow_weak_expert: bool = False  # learn from one that is no better than random
     keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of training; evaluations are the CPU's, whatever this is
@@ -204,7 +212,15 @@ def _check_folder(path: Path, design: Design, folder: object) -> None:
         )
 
 
-MODELS: tuple[type[Strict], ...] = (Design, Evaluation, Budget, Variant, Studies, *map(studies.size, studies.names()))
+MODELS: tuple[type[Strict], ...] = (
+    Design,
+    Evaluation,
+    Budget,
+    Variant,
+    Remark,
+    Studies,
+    *map(studies.size, studies.names()),
+)
 KEYS = [name for model in MODELS for name in model.model_fields]
 
 
@@ -242,6 +258,13 @@ def _check_keys(path: Path, design: Design) -> None:
                         f"{where}.demonstrations: {number} is not one of budget.{task}.demonstrations "
                         f"({', '.join(map(str, there))}); correct either"
                     )
+    strata = {f"{t}/{row}/{n}" for t in design.tasks for row in design.rows(t) for n in design.numbers(t, row)}
+    for name in design.remarks:
+        if name not in strata:
+            raise InputError(
+                f"{path}: remarks.{name}: not a task, row and number of trajectories of the profile, as {min(strata)}; "
+                "correct it"
+            )
     lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "methods", "seeds")}
     lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
     lists |= {f"budget.{task}.seeds": budget.seeds for task, budget in design.budget.items() if budget.seeds}

@@ -92,6 +92,39 @@ def table(given: Inputs) -> dict[str, Table]:
     return {"published": told}
 
 
+def differences(given: Inputs) -> dict[str, Table]:
+    """Return the table, under its name, of the cells that differ from the paper's by more than the margin, and why."""
+    data = cells(given)
+    apart = data[(data["verdict"] == "inferior") | (data["low"] > data["margin"])]
+    if apart.empty:
+        return {}
+    named = [key(x.task, x.row, x.demonstrations) for x in apart.itertuples()]
+    remarks = [given.design.remarks.get(name) for name in named]
+    said = apart[["task", "demonstrations", "row", "difference", "low", "high"]].assign(
+        why=[remark.why if remark else "" for remark in remarks],
+        evidence=[remark.evidence if remark else "" for remark in remarks],
+    )
+    shown = pd.DataFrame(
+        {
+            "Task": [task + budget_mark(given, task) for task in apart["task"]],
+            "Method": apart["row"].map(given.label),
+            "Trajectories": apart["demonstrations"].astype(str),
+            "Difference [bounds]": [estimate_text(x.difference, x.low, x.high) for x in apart.itertuples()],
+            "Why": said["why"].replace("", "not explained yet"),
+            "Evidence": said["evidence"].replace("", NONE),
+        }
+    )
+    told = Table(
+        "Where we and the paper differ",
+        f"The cells whose score lies below or above the published one by more than the margin, {MARGIN}, with what "
+        f"explains it and what shows that, as params.yaml has it under remarks.{given.incomplete}",
+        said,
+        shown,
+        {"Difference [bounds]": (apart["task"] + "/" + apart["row"]).tolist()},
+    )
+    return {"differences": told}
+
+
 def key(task: str, row: str, number: int) -> str:
     """How a mark of the scatter is called: the cell, and a number of trajectories."""
     return f"{task}/{row}/{number}"
