@@ -76,8 +76,8 @@ def tiny_design(content: dict[str, Any]) -> dict[str, Any]:
     looks = {"episodes": 2, "points": 2, "episodes_during_training": 1}
     small = {"tasks": [FIRST[0]], "methods": ["gail", "bc"], "seeds": [0, 1], "evaluation": looks, "studies": {}}
     constants = {FIRST[0]: {"ppo.steps": 64, "steps": 100}}
-    without = {"variants": {}, "left_out": {}, "remarks": {}}
-    return content | small | without | {"budget": {FIRST[0]: budget}, "overrides": constants}
+    small |= {"budget": {FIRST[0]: budget}, "overrides": constants, "variants": {}, "left_out": {}, "remarks": {}}
+    return content | small
 
 
 FULL = Sizes("cuda")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch._dynamo  # noqa: F401 - takes two seconds, at the first step of an optimizer in any process without it
 
@@ -70,7 +70,7 @@ def python() -> Iterator[Path]:
         client.chmod(0o755)
         listening.bind(address)
         listening.listen()
-        server = CONTEXT.Process(target=_serve, args=(listening,), daemon=True)
+        server = CONTEXT.Process(target=_serve, args=(listening,))  # whose commands have processes of their own
         server.start()
         try:
             yield client.parent
@@ -92,6 +92,10 @@ class Module:
         self._process.join()
         return self._process.exitcode
 
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
     def kill(self) -> None:
         self._process.kill()
 
@@ -103,10 +107,15 @@ def _run(folder: Path, command: Sequence[str], environment: Mapping[str, str]) -
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
 
 
-def _serve(listening: socket.socket) -> NoReturn:
+def _serve(listening: socket.socket) -> None:
     """Run one command after the other, each in a process of its own; tell who asked its exit code."""
-    while True:
-        connection, _ = listening.accept()
+    parent = os.getppid()
+    listening.settimeout(1)
+    while os.getppid() == parent:  # or the tests were killed
+        try:
+            connection, _ = listening.accept()
+        except TimeoutError:
+            continue
         with connection:
             process = os.fork()
             if not process:

@@ -184,19 +184,19 @@ def test_a_refactoring_is_adopted_and_nothing_is_computed_again(copy):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said", "adopt"),
+    ("old", "new", "said", "how"),
     [
         (
             "config.gradient_penalty * penalty",
             "1.5 * config.gradient_penalty * penalty",
             f"error: {PART}: training.csv.gz: row 1: {TASK},gail,1,0,1,64,reward_loss,",
-            adopt_by_forks,
+            adopt,
         ),
         (
             "gradient_penalty: NonNegativeFloat = 1.0",
             "gradient_penalty: NonNegativeFloat = 1.5",
             f"error: {PART}: config.gradient_penalty: 1.0 in the old commit, 1.5 here; nothing is adopted, because",
-            adopt,
+            adopt_by_forks,
         ),
         (
             "    log_odds: bool = False",
@@ -206,11 +206,11 @@ def test_a_refactoring_is_adopted_and_nothing_is_computed_again(copy):
         ),
     ],
 )
-def test_a_changed_constant_is_refused_and_the_first_difference_named(copy, old, new, said, adopt):
+def test_a_changed_constant_is_refused_and_the_first_difference_named(copy, old, new, said, how):
     folder, first = copy
     before = state(folder)
     edit(folder, "algorithms/gail.py", (old, new))
-    exit_code, lines = adopt(folder, first)
+    exit_code, lines = how(folder, first)
     assert exit_code == 2
     assert lines.splitlines()[-1].startswith(said)
     assert state(folder) == before
@@ -408,7 +408,7 @@ def tree(folder):
 
 
 def put_back(folder, was):
-    """Make a tree what it was; folders stay, because to remove one takes milliseconds on some disks."""
+    """Make a tree what it was; folders that were there stay, because to remove one takes milliseconds on some disks."""
     for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
         if path not in was:
             path.rmdir() if path.is_dir() else path.unlink()

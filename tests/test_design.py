@@ -140,8 +140,8 @@ def test_variants_are_rows_beside_the_methods(tmp_path):
 @pytest.mark.parametrize("name", ["Hopper-v5", "Hopper-v5/gail/5", "Hopper-v5/airl/4", "Ant-v5/gail/4"])
 def test_a_remark_is_on_a_cell_of_the_profile(wrong, name):
     said = wrong(remarks={name: {"why": "a", "evidence": "b"}})
-    assert said.startswith(
-        f"remarks.{name}: not a task, row and number of trajectories of the profile, as Hopper-v5/bc/"
+    assert said == (
+        f"remarks.{name}: not a task, method and number of trajectories of the profile, as {TASK}/bc/1; correct it"
     )
     assert wrong(remarks={"Hopper-v5/gail/4": {"why": "a"}}).startswith("remarks.Hopper-v5/gail/4.evidence: missing")
 
@@ -304,7 +304,7 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     assert refused(params, lambda: check_names(design, tasks[0])).startswith(said)
 
 
-def test_demonstrations_that_the_plan_cannot_count_on(tmp_path, monkeypatch):
+def test_demonstrations_that_the_plan_cannot_count_on(tmp_path):
     budget = {"Hopper-v5": {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [4, 99]}}
     params = synthetic.design(tmp_path, root=str(ROOT), tasks=["Hopper-v5"], budget=budget)
     folder = load(params).demonstrations("Hopper-v5")
@@ -317,10 +317,26 @@ def test_demonstrations_that_the_plan_cannot_count_on(tmp_path, monkeypatch):
     budget["Hopper-v5"]["demonstrations"] = [4]
     given = {"tasks": ["Hopper-v5"], "budget": budget}
     params = synthetic.design(tmp_path, **given, demonstrations_from={"Hopper-v5": "mine"})
-    assert refused(params, lambda: plan.write_plan(params)).startswith("demonstrations_from.Hopper-v5: ")
+    there = load(params).demonstrations("Hopper-v5")
+    assert refused(params, lambda: plan.write_plan(params)) == (
+        f"demonstrations_from.Hopper-v5: {there} has demonstrations of Reacher-v5; name others"
+    )
+    (imported / "mine").unlink()
+    assert refused(params, lambda: plan.write_plan(params)) == (
+        f"demonstrations_from.Hopper-v5: {there}: missing; import it, or correct the name"
+    )
     params = synthetic.design(tmp_path, **given)
     with pytest.raises(InputError, match=r"Hopper-v5: missing; make it with `threefold demonstrate --task Hopper-v5`"):
         plan.write_plan(params)
+    own = load(params).demonstrations("Hopper-v5")
+    own.parent.mkdir()
+    own.symlink_to(ROOT / "data" / "demonstrations" / "Reacher-v5")
+    with pytest.raises(InputError) as caught:
+        plan.write_plan(params)
+    assert str(caught.value) == (
+        f"{own / 'card.json'}: task: demonstrations of Reacher-v5; "
+        "make them again with `threefold demonstrate --task Hopper-v5`"
+    )
     assert not (tmp_path / "plan.json").exists()
 
 

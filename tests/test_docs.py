@@ -165,6 +165,10 @@ def test_readme_is_short_and_its_results_are_in_step():
     assert readme.text(page) == page
 
 
+def test_nothing_is_measured_of_a_profile_that_is_gone():
+    assert measured.measured().keys() <= measured.profiles().keys()
+
+
 @pytest.mark.parametrize("profile", measured.profiles())
 def test_measured_results_are_those_of_the_lock_file(profile):
     """On a clone without results too: what a profile's lock file names is what the documentation was made from."""

@@ -228,6 +228,7 @@ def test_an_edited_method_and_a_new_one_run_their_own_cells_only(finished):
     assert [stage for stage in edited(finished) if "@" in stage] == [f"run@{TASK}-example"]
 
     method.write_text(changed)
+    assert "report" in edited(finished)
     assert repro(finished, "collect") == sorted(["plan", "collect", f"run@{TASK}-example", *gail])
     learners = (finished / "results" / "quick" / "learners.csv").read_text()
     assert f"{TASK},example,1,0,ok," in learners

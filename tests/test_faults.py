@@ -216,6 +216,7 @@ def test_a_part_that_was_damaged_in_its_place_is_made_good(params, whole, stored
 
 
 def test_two_starts_of_a_cell_compute_it_once(params, whole):
+    params.with_name("said").touch()
     first, second = (crashing.start(params, "gail", TASK, pause_after=1) for _ in range(2))
     crashing.wait_until(lambda: "waiting" in said(params))
     (params.parent / "on").touch()

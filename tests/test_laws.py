@@ -61,15 +61,15 @@ SIZES = {
 }
 
 
-def small(config: Any, sizes: dict[str, Any] = SIZES) -> Any:
+def small(config: Any) -> Any:
     """The Config with little work to do: those of the constants above that it has, in all its parts."""
     changes = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            changes[field.name] = small(value, sizes)
-        elif field.name in sizes and type(value) is type(sizes[field.name]):
-            changes[field.name] = sizes[field.name]
+            changes[field.name] = small(value)
+        elif field.name in SIZES and type(value) is type(SIZES[field.name]):
+            changes[field.name] = SIZES[field.name]
     return dataclasses.replace(config, **changes)
 
 

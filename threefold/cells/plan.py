@@ -14,7 +14,7 @@ from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.cells.cell import Cell, cells
 from threefold.cells.reference import made_from as reference_made_from
-from threefold.experts.demonstrations import read_card
+from threefold.experts.demonstrations import CARD, read_card
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.profiles import refuse_taken_name
@@ -36,7 +36,8 @@ def write_plan(params: Path) -> Design:
 def plan(design: Design) -> dict[str, Any]:
     """Return the fingerprints: `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them.
 
-    Raises InputError for demonstrations that are missing, of another task, or fewer than a row is to learn from.
+    Raises InputError for demonstrations that are missing, of another task, or fewer than the budget names. How many of
+    them never terminated, which a variant may ask for, is counted where they are read.
     """
     for task in design.tasks:
         _refuse_unfit_demonstrations(design, task)
@@ -59,12 +60,15 @@ def plan(design: Design) -> dict[str, Any]:
 def _refuse_unfit_demonstrations(design: Design, task: str) -> None:
     folder = design.demonstrations(task)
     imported = task in design.demonstrations_from
-    if not imported and not folder.is_dir():
-        raise InputError(f"{folder}: missing; make it with `threefold demonstrate --task {task}`")
+    make, where = f"`threefold demonstrate --task {task}`", f"{design.params}: demonstrations_from.{task}: {folder}"
+    if not folder.is_dir():
+        cure = f"{where}: missing; import it, or correct the name"
+        raise InputError(cure if imported else f"{folder}: missing; make it with {make}")
     card = read_card(folder)
     if card["task"] != task:
-        where = f"demonstrations_from.{task}" if imported else "tasks"
-        raise InputError(f"{design.params}: {where}: {folder} has demonstrations of {card['task']}; name others")
+        cure = f"{where} has demonstrations of {card['task']}; name others"
+        again = f"{folder / CARD}: task: demonstrations of {card['task']}; make them again with {make}"
+        raise InputError(cure if imported else again)
     most, available = max(design.budget[task].demonstrations), card["trajectories"]
     if most > available:
         raise InputError(

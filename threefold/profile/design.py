@@ -113,7 +113,7 @@ class Design(Strict):
     studies: Studies = Studies()  # type: ignore[valid-type] # by name: its size, whose keys its page has
     left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
     waves: list[Wave] = []  # the order of `threefold launch`
-    remarks: dict[str, Remark] = {}  # on published numbers, by `task/row/number of trajectories`
+    remarks: dict[str, Remark] = {}  # on published numbers, by `task/method/number of trajectories`
     allow_weak_expert: bool = False  # learn from one that is no better than random
     keep_going: bool = False  # after a cell that crashes, and collect what there is; the report marks what is missing
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of training; evaluations are the CPU's, whatever this is
@@ -258,12 +258,12 @@ def _check_keys(path: Path, design: Design) -> None:
                         f"{where}.demonstrations: {number} is not one of budget.{task}.demonstrations "
                         f"({', '.join(map(str, there))}); correct either"
                     )
-    strata = {f"{t}/{row}/{n}" for t in design.tasks for row in design.rows(t) for n in design.numbers(t, row)}
+    strata = [f"{t}/{method}/{n}" for t in design.tasks for method in design.methods for n in design.numbers(t, method)]
     for name in design.remarks:
         if name not in strata:
             raise InputError(
-                f"{path}: remarks.{name}: not a task, row and number of trajectories of the profile, as {min(strata)}; "
-                "correct it"
+                f"{path}: remarks.{name}: not a task, method and number of trajectories of the profile, as "
+                f"{strata[0]}; correct it"
             )
     lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "methods", "seeds")}
     lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
