@@ -17,7 +17,7 @@ from threefold.base.files import write_bytes
 from threefold.profile.design import Design
 from threefold.report import contents, cost, details, figures, interactive, studies, style, tables
 from threefold.report.inputs import Inputs, provenance
-from threefold.report.plot import Drawn, write
+from threefold.report.plot import Drawn, write_all
 from threefold.report.takeaways import takeaways
 
 TEMPLATES = Environment(
@@ -49,7 +49,7 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
         for name, table in one.items():
             tables.write(table, folder / "tables", name)
     every = plots | studies.plots(given.design)
-    images = {name: write(plot, folder / "figures", name) for name, plot in every.items()}
+    images = write_all(every, folder / "figures")
     page = TEMPLATES.get_template("report.html.j2").render(
         given=given,
         design=given.design,

@@ -20,7 +20,7 @@ from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.report import fidelity, inputs, sensitivity, studies, style, tables
 from threefold.report.inputs import Inputs
-from threefold.report.plot import Plot, write
+from threefold.report.plot import Plot, write_all
 from threefold.tables import statistics
 
 LOWEST, HIGHEST = -0.5, 1.5  # scores beyond are drawn at the edge of a panel
@@ -489,5 +489,5 @@ def draw(params: Path, only: str | None) -> None:
         known = plots(inputs.read(params)) | known
     if only and only not in known:
         raise InputError(f"--only {only}: no such figure; choose from {', '.join(known)}")
-    for name in [only] if only else known:
-        write(known[name], design.root / "reports" / design.profile / "figures", name)
+    wanted = {only: known[only]} if only else known
+    write_all(wanted, design.root / "reports" / design.profile / "figures")
