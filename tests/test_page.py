@@ -90,10 +90,11 @@ def test_columns_are_of_numbers_of_names_or_of_prose():
             "Score": ["0.1", "–"],
             "Steps": ["1k", cost.NOT_REACHED],
             "Reason": ["x", "x"],
+            "Why": ["x", "y"],
             "P": ["a", "b"],
         }
     )
-    assert interactive.kinds_of(frame) == ["name", "number", "number", "prose", ""]
+    assert interactive.kinds_of(frame) == ["name", "number", "number", "prose", "prose", ""]
 
 
 def test_published_cells_are_those_of_the_paper_with_the_verdict_of_the_statistics(given, every):

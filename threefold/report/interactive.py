@@ -15,6 +15,7 @@ from threefold.report.tables import numeric
 
 SIZES = {"": 1.0, "k": 1e3, "M": 1e6}  # as style.steps writes them
 LAST = 1e300
+PROSE = ("Reason", "Why", "Evidence")  # columns of sentences
 NUMBER = re.compile(r"([−-]?[\d,]*\.?\d+)([kM]?)")
 
 
@@ -32,7 +33,7 @@ def kinds_of(frame: pd.DataFrame) -> list[str]:
 def _kind(name: str, column: pd.Series) -> str:
     if numeric(column.str.replace(NOT_REACHED, "0")):
         return "number"
-    return "prose" if name == "Reason" else "name" if column.duplicated().any() else ""
+    return "prose" if name in PROSE else "name" if column.duplicated().any() else ""
 
 
 def order(text: str) -> float | str:
