@@ -4,7 +4,6 @@ They are made by fork from the tests' own, which has imported everything, so tha
 """
 
 import itertools
-import multiprocessing
 import os
 import signal
 import sys
@@ -15,12 +14,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import torch._dynamo  # noqa: F401 - the first optimiser imports it: here once, or in each process for seconds
-
+from tests.fresh import CONTEXT
 from threefold.__main__ import main
 from threefold.store import checkpoints
 
-CONTEXT = multiprocessing.get_context("fork")
 CHANGES = ("mkdir", "open", "rename", "replace", "unlink", "rmdir", "utime")
 
 

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch._dynamo  # noqa: F401 - takes two seconds, at the first step of an optimizer in any process without it
+import torch._dynamo  # noqa: F401 - the first optimiser imports it: here once, or in each process for seconds
 
 from threefold.store.code import PACKAGES
 

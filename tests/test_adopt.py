@@ -1,7 +1,6 @@
 """`threefold store adopt`, in copies of the project with a history of their own: real commits, real training."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -435,7 +434,7 @@ def test_an_interrupted_adoption_leaves_every_result_old_or_new_and_the_next_one
     for at in count(1):
         for folder, was in kept:
             put_back(folder, was)
-        process = multiprocessing.get_context("fork").Process(target=dying, args=(cases, at))
+        process = fresh.CONTEXT.Process(target=dying, args=(cases, at))
         process.start()
         process.join()
         for case in cases:

@@ -1,6 +1,6 @@
 """The chain itself, on a tiny profile in a copy of the project: real `dvc repro`, from demonstrations to report.
 
-Its stages' processes start by fork; tests/test_chain.py has them as they are.
+DVC's processes and its stages' start by fork; tests/test_chain.py has them as they are.
 """
 
 import os

@@ -123,7 +123,7 @@ def test_cells_that_differ_from_the_paper_are_listed_with_what_explains_them(giv
     first = fidelity.key(*found.index[0])
     remarks = {first: Remark(why="A reason.", evidence="a file")}
     explained = given.design.model_copy(update={"remarks": remarks})
-    shown = fidelity.differences(dataclasses.replace(given, design=explained))["differences"].shown
+    shown = fidelity.tables(dataclasses.replace(given, design=explained))["differences"].shown
     assert shown.loc[shown["Why"] == "A reason.", "Evidence"].tolist() == ["a file"]
     assert set(shown["Why"][1:]) == {"not explained yet"}
 

@@ -3,7 +3,6 @@
 import errno
 import json
 import math
-import multiprocessing
 import os
 import platform
 import re
@@ -22,6 +21,7 @@ import yaml
 
 from algorithms import gail
 from tests.command import threefold
+from tests.fresh import CONTEXT
 from threefold.base import files
 from threefold.cells import record, run
 from threefold.cells.grid import grid
@@ -576,7 +576,7 @@ def test_a_full_disk(finished, params, capfd):
     sizes = {name: len(data) for name, data in contents(cell(finished, "bc") / PARTS[0]).items()}
     enough = 8000  # for the tables, and for what the store notes of the inputs
     assert sizes.pop("policies.safetensors") > enough > max(sizes.values())
-    process = multiprocessing.get_context("fork").Process(target=limited, args=(enough, params))
+    process = CONTEXT.Process(target=limited, args=(enough, params))
     process.start()
     process.join()
     assert process.exitcode == 2

@@ -9,5 +9,5 @@ def every_table(given: Inputs) -> dict[str, Table]:
     """All tables of a report by name, in reading order; `summary` is the answer in one table."""
     found = tables.tables(given)
     first = {name: found.pop(name) for name in ("summary", "aggregate")}
-    published = fidelity.table(given) | fidelity.differences(given) | elsewhere.table(given)
+    published = fidelity.tables(given) | elsewhere.table(given)
     return first | published | {"cost": cost.table(given)} | found | seeds.tables(given) | sensitivity.table(given)

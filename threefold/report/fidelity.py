@@ -56,8 +56,8 @@ def _cells(given: Inputs) -> Iterator[tuple]:
         )
 
 
-def table(given: Inputs) -> dict[str, Table]:
-    """Return the table under its name; nothing if the paper has none of our cells."""
+def tables(given: Inputs) -> dict[str, Table]:
+    """Return `published` and, if cells differ from the paper's, `differences`; nothing if it has none of ours."""
     data = cells(given)
     if data.empty:
         return {}
@@ -89,30 +89,21 @@ def table(given: Inputs) -> dict[str, Table]:
         shown,
         {"Score [95 %]": (data["task"] + "/" + data["row"]).tolist()},
     )
-    return {"published": told}
+    return {"published": told} | _differences(given, told)
 
 
-def differences(given: Inputs) -> dict[str, Table]:
+def _differences(given: Inputs, published: Table) -> dict[str, Table]:
     """Return the table, under its name, of the cells that differ from the paper's by more than the margin, and why."""
-    data = cells(given)
-    apart = data[(data["verdict"] == "inferior") | (data["low"] > data["margin"])]
+    apart = published.data[(published.data["verdict"] == "inferior") | (published.data["low"] > MARGIN)]
     if apart.empty:
         return {}
-    named = [key(x.task, x.row, x.demonstrations) for x in apart.itertuples()]
-    remarks = [given.design.remarks.get(name) for name in named]
+    remarks = [given.design.remarks.get(key(x.task, x.row, x.demonstrations)) for x in apart.itertuples()]
     said = apart[["task", "demonstrations", "row", "difference", "low", "high"]].assign(
         why=[remark.why if remark else "" for remark in remarks],
         evidence=[remark.evidence if remark else "" for remark in remarks],
     )
-    shown = pd.DataFrame(
-        {
-            "Task": [task + budget_mark(given, task) for task in apart["task"]],
-            "Method": apart["row"].map(given.label),
-            "Trajectories": apart["demonstrations"].astype(str),
-            "Difference [bounds]": [estimate_text(x.difference, x.low, x.high) for x in apart.itertuples()],
-            "Why": said["why"].replace("", "not explained yet"),
-            "Evidence": said["evidence"].replace("", NONE),
-        }
+    shown = published.shown.loc[apart.index, ["Task", "Method", "Trajectories", "Difference [bounds]"]].assign(
+        Why=said["why"].replace("", "not explained yet"), Evidence=said["evidence"].replace("", NONE)
     )
     told = Table(
         "Where we and the paper differ",
