@@ -18,7 +18,8 @@ import torch
 from mujoco.rollout import Rollout
 
 import envs
-from envs.physics.native import STATE, Native, default_threads
+from envs.physics.native import STATE, Native
+from threefold.base.workers import default_threads
 
 TASKS = ["Hopper-v5", "HalfCheetah-v5", "Ant-v5"]
 WORLDS, GYM_WORLDS = 64, 16

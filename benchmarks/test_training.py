@@ -19,7 +19,7 @@ import envs
 from algorithms import gail
 from benchmarks import test_physics as physics
 from envs.monitor import Monitor
-from envs.physics.native import default_threads
+from threefold.base.workers import default_threads
 from threefold.cells.estimate import noise
 from threefold.profile.design import together
 

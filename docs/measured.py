@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from threefold.base.errors import InputError
@@ -17,8 +18,10 @@ from threefold.base.files import replacing, write_json
 from threefold.profile.profiles import profiles as designs
 from threefold.report import contents, figures, inputs, studies
 from threefold.report.chapter import Chapter
+from threefold.report.compare import sidecars_of
 from threefold.report.plot import Plot
 from threefold.report.tables import Table
+from threefold.tables import effort
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "measured"
@@ -71,7 +74,7 @@ def take(params: Path) -> Path:
         "tables": _tables(contents.every_table(given)),
         "plots": _plots(plots),
         "studies": {name: _chapter(chapter) for name, chapter in chapters.items()},
-        "cost": _cost(results / "provenance"),
+        "cost": _cost(given),
     }
     report = ROOT / "reports" / given.design.profile / "figures"
     folder = FOLDER / given.design.profile
@@ -101,13 +104,14 @@ def _tables(given: dict[str, Table]) -> list[dict[str, Any]]:
     ]
 
 
-def _cost(provenance: Path) -> list[dict[str, Any]]:
-    """Return what the sidecars say of each cell that stepped an env: task, row, minutes, steps per second, machine."""
+def _cost(given: inputs.Inputs) -> list[dict[str, Any]]:
+    """Return what each part that stepped an env took: task, row, part, minutes, steps per second, machine."""
     rows = []
-    for path in sorted(provenance.glob("*/*.json")):
-        facts = json.loads(path.read_text())
-        if facts.get("env_steps_per_s"):
-            cell = {"task": path.parent.name, "row": path.stem, "minutes": round(facts["wall_s"] / 60, 1)}
-            speed = {"env_steps_per_s": round(facts["env_steps_per_s"]), "cpu": facts["cpu"], "cores": facts["cores"]}
-            rows.append(cell | speed)
+    for (task, row), parts in sidecars_of(given, given.design.methods).items():
+        for part, seconds in effort.seconds(parts).items():
+            facts = parts[part]
+            if facts.get("env_steps") and np.isfinite(seconds):
+                cell = {"task": task, "row": row, "part": part.name, "processor": effort.processor(facts)}
+                speed = {"minutes": round(seconds / 60, 1), "env_steps_per_s": round(facts["env_steps"] / seconds)}
+                rows.append(cell | speed)
     return rows

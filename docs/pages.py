@@ -285,7 +285,8 @@ def head(profile: str) -> str:
 def costs(shown: dict[str, Any], name: str) -> list[list[Any]]:
     """Return what a method's cells took, where that is shipped."""
     return [
-        [profile, one["task"], one["minutes"], f"{one['env_steps_per_s']:,}", one["cpu"], one["cores"]]
+        [profile, one["task"], one["part"].replace("_", ", "), one["minutes"], f"{one['env_steps_per_s']:,}"]
+        + [one["processor"]]
         for profile, results in shown.items()
         for one in results["cost"]
         if one["row"] == name

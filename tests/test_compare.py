@@ -162,11 +162,11 @@ def test_seeds_of_a_task_count(params):
 
 
 def test_costs_are_those_of_the_sidecars(params, cells):
-    """On a GPU parts train together and have the time of all."""
-    common = {"started": "then", "cores": 2}
+    """On a GPU parts train together and have the time of all; other work on a core is not counted."""
+    common = {"started": "then", "learners": 3}
     for part, facts in {
-        f"{PENDULUM}/bc/1_0-1-2": {"wall_s": 360.0, "cpu": "A"},
-        f"{PENDULUM}/bc/4_0-1-2": {"wall_s": 360.0, "cpu": "A"},
+        f"{PENDULUM}/bc/1_0-1-2": {"wall_s": 900.0, "cpu_s": 360.0, "cpu": "A"},
+        f"{PENDULUM}/bc/4_0-1-2": {"wall_s": 360.0, "cpu_s": 360.0, "cpu": "A"},
         f"{PENDULUM}/gail/1_0-1-2": {"wall_s": 3600.0, "device": "cuda", "gpu": "B"},
         f"{PENDULUM}/gail/4_0-1-2": {"wall_s": 3600.0, "device": "cuda", "gpu": "B"},
         f"{HOPPER}/gail/4_0-1-2": {"wall_s": 1800.0, "device": "cuda", "gpu": "B"},
@@ -180,7 +180,7 @@ def test_costs_are_those_of_the_sidecars(params, cells):
     assert data.loc[(PENDULUM, "4", "gail"), "env_steps_per_s"] == pytest.approx(60000 / 1800)
     assert data.loc[(HOPPER, "4", "gail"), "hours"] == pytest.approx(0.5)
     assert data.loc[[(HOPPER, "11", "gail"), ("all", "all", "gail")], "hours"].isna().all()  # one is not known
-    assert any(note == "Hours and speed are of machines that differ: A, 2 cores; B, 2 cores." for note in found.notes)
+    assert any(note == "Hours and speed are of processors that differ: A; B." for note in found.notes)
     (cells.parent / "provenance" / PENDULUM / "bc" / "1_0-1-2.json").write_text("{")
     said = rf"1_0-1-2\.json: truncated or altered; make it again with `dvc repro -f -s run@{PENDULUM}-bc`"
     with pytest.raises(InputError, match=said):

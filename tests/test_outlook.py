@@ -20,7 +20,7 @@ def record(root, place, speed, **more):
     """Write the provenance of a part of some profile."""
     path = root / "results" / "another" / "provenance" / f"{place}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"device": "cpu", "env_steps_per_s": speed, "started": "then", "wall_s": 3.0}
+    facts = {"device": "cpu", "env_steps": 3 * speed, "learners": 3, "started": "then", "wall_s": 3.0, "cpu_s": 3.0}
     path.write_text(json.dumps(facts | more))
 
 
@@ -67,18 +67,18 @@ def test_a_device_that_is_not_here_is_no_error(params):
 
 
 def test_speeds_are_those_of_the_device(tmp_path):
-    """On a GPU parts that trained together each have the time of all of them."""
+    """On a GPU parts that trained together each have the time of all of them. A core's other work does not count."""
     record(tmp_path, "a/x/1_0", 10.0)
-    record(tmp_path, "a/x/1_1", 20.0)
+    record(tmp_path, "a/x/1_1", 20.0, wall_s=9.0)
     record(tmp_path, "a/y/1_0", 0.0)
     for part, run in (("1_0", "now"), ("4_0", "now"), ("9_0", "later")):
         record(tmp_path, f"b/x/{part}", 100.0, device="cuda", started=run)
     damaged = tmp_path / "results" / "another" / "provenance" / "a" / "z"
     damaged.mkdir()
-    for number, text in enumerate(("{", "{}", "[]", '{"device": "cpu", "env_steps_per_s": "fast"}')):
+    for number, text in enumerate(("{", "{}", "[]", '{"device": "cpu", "env_steps": 100, "wall_s": 3.0}')):
         (damaged / f"{number}.json").write_text(text)
     assert outlook.measured(tmp_path, "cpu") == {("a", "x"): [10.0, 20.0]}
-    assert outlook.measured(tmp_path, "cuda") == {("b", "x"): [200.0, 100.0]}
+    assert outlook.measured(tmp_path, "cuda") == {("b", "x"): [200.0, 200.0, 100.0]}
 
 
 @pytest.mark.parametrize(

@@ -173,13 +173,13 @@ def test_cost_says_what_was_not_reached(given):
     assert shown.loc[("Hopper-v5 (short budget)", "11"), "GAIL"] == "100k (2/3)"
 
 
-def test_seconds_are_the_sidecars_and_stand_in_the_provenance_alone(given, tmp_path):
+def test_seconds_are_the_cores_by_the_sidecars_and_stand_in_the_provenance_alone(given, tmp_path):
     curves = given.curves.assign(score=1.0)
     given = dataclasses.replace(given, curves=curves, design=given.design.model_copy())
     assert cost.times(given).empty
     sidecar = given.design.results / "provenance" / "Hopper-v5" / "gail" / "4_0-1-2.json"
     sidecar.parent.mkdir(parents=True)
-    sidecar.write_text(json.dumps({"wall_s": 300.0}))
+    sidecar.write_text(json.dumps({"wall_s": 900.0, "cpu_s": 300.0}))
     try:
         rows = cost.times(given)
     finally:

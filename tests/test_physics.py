@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import envs
-from envs.physics.native import Native, default_threads
+from envs.physics.native import Native
 from threefold.base.errors import InputError
+from threefold.base.workers import default_threads
 
 HOPPER = envs.load("Hopper-v5")
 FIELDS = ("qpos", "qvel", "xpos", "cfrc_ext")

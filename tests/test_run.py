@@ -285,7 +285,8 @@ def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):
     sidecar = load(finished).results / "provenance" / TASK / "gail" / "1_0-1.json"
     facts = json.loads(sidecar.read_text())
     assert facts["wall_s"] > 0
-    assert facts["env_steps_per_s"] > 0
+    assert facts["cpu_s"] > 0
+    assert (facts["learners"], facts["env_steps"]) == (2, 2 * 384)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", facts["started"])
     assert facts["command"].startswith("threefold run --params ")
     assert facts["resumed"] == 0

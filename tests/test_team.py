@@ -18,7 +18,7 @@ from threefold.base.errors import InputError
 from threefold.base.workers import Team
 from threefold.cells import run
 from threefold.cells.grid import grid
-from threefold.cells.record import Outcome
+from threefold.cells.record import Outcome, Took
 from threefold.profile.design import TOGETHER, Part, load, together
 
 # Three parts: of seed 0, of 3 and 5, and of 6.
@@ -49,7 +49,7 @@ def outcome():
     ends = [row | {"status": "ok", "iteration": 9, "reason": ""} for row in rows]
     ends[1] |= {"status": "failed", "iteration": 3, "reason": "not finite: reward loss"}
     tensors = {"policy.x": torch.arange(4.0), "policy.action_scale": torch.rand(3)}
-    return Outcome(learners, rows * 2, rows, ends, tensors, {"reward.w": torch.rand(4, 2)}, 9, "", 0, 1.0)
+    return Outcome(learners, rows * 2, rows, ends, tensors, {"reward.w": torch.rand(4, 2)}, 9, "", 0, Took(1.0, 1.0))
 
 
 def test_an_outcome_of_several_parts_says_of_each_what_is_its_own():

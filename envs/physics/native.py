@@ -10,7 +10,6 @@ pose by MuJoCo itself.
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from threefold.base.errors import InputError
+from threefold.base.workers import default_threads
 
 # MuJoCo's warnings (an unstable world, an old attribute in a model) go to logging. By itself it prints them and
 # writes them to a file in the working folder.
@@ -120,17 +119,3 @@ class Native:
         drain(self._data[0])
         for helper in helpers:
             helper.result()
-
-
-def default_threads() -> int:
-    """Cores this process may run on, or the environment variable THREEFOLD_THREADS.
-
-    The variable is for machines shared with others, and for containers whose share of the machine the affinity mask
-    does not show: threads beyond the real cores only wait for each other. Results never depend on it.
-    """
-    wanted = os.environ.get("THREEFOLD_THREADS")
-    if wanted is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not wanted.isdecimal() or int(wanted) == 0:
-        raise InputError(f"THREEFOLD_THREADS={wanted!r}: must be a whole number above 0")
-    return int(wanted)

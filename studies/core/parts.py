@@ -11,9 +11,9 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from envs.physics.native import default_threads
 from threefold.base.files import replacing
 from threefold.base.strict import Strict
+from threefold.base.workers import default_threads
 from threefold.store import code
 from threefold.store.entries import Entry, location
 from threefold.store.inputs import plain

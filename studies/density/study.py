@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from envs.physics.native import default_threads
 from studies.core.command import Tables
 from studies.core.measures import Measures, energy_log_densities, generator_log_densities
 from studies.core.spread import spread
@@ -25,6 +24,7 @@ from studies.core.training import Data, Learners, Trial, train
 from studies.density import schema
 from studies.density.schema import Size
 from threefold.base.errors import InputError
+from threefold.base.workers import default_threads
 
 # All on the targets of the profile; then covering against seeking, on a target of two modes.
 TRIALS = (

@@ -40,7 +40,6 @@ from torch import Tensor
 
 from algorithms.core.population import Generators
 from algorithms.core.state import State
-from envs.physics.native import default_threads
 from studies.core.command import Tables
 from studies.visual import exact, gail, schema, worlds
 from studies.visual.rollouts import SLIPS
@@ -48,6 +47,7 @@ from studies.visual.schema import Size
 from studies.visual.training import ROUNDS, Learners, Row
 from studies.visual.worlds import ACTIONS, Worlds
 from threefold.base.errors import InputError
+from threefold.base.workers import default_threads
 from threefold.store import code
 from threefold.store.checkpoints import Checkpoints
 from threefold.store.entries import Entry, location

@@ -14,11 +14,26 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from threefold.base.errors import InputError
 from threefold.base.steps import Step
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 Watch = Callable[[Step], None]
+
+
+def default_threads() -> int:
+    """Cores this process may run on, or the environment variable THREEFOLD_THREADS.
+
+    The variable is for machines shared with others, and for containers whose share of the machine the affinity mask
+    does not show: threads beyond the real cores only wait for each other. Results never depend on it.
+    """
+    wanted = os.environ.get("THREEFOLD_THREADS")
+    if wanted is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not wanted.isdecimal() or int(wanted) == 0:
+        raise InputError(f"THREEFOLD_THREADS={wanted!r}: must be a whole number above 0")
+    return int(wanted)
 
 
 class Team(Generic[Job, Outcome]):

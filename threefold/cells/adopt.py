@@ -26,10 +26,10 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from envs.physics.native import default_threads
 from threefold.base.errors import InputError
 from threefold.base.files import replacing, write_json
 from threefold.base.messages import inform
+from threefold.base.workers import default_threads
 from threefold.cells.grid import Place, grid, status
 from threefold.cells.prefix import MADE_FROM, number
 from threefold.profile.design import Design

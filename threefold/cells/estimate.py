@@ -19,8 +19,8 @@ import envs
 from algorithms.core.experience import Demonstrations
 from envs import device as devices
 from envs.monitor import Monitor
-from envs.physics.native import default_threads
 from threefold.base.errors import InputError
+from threefold.base.workers import default_threads
 from threefold.cells import memory
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names

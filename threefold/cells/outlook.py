@@ -1,25 +1,27 @@
 """What is left to compute of a profile: parts, environment steps, and a rough time.
 
-The time is that of parts computed before: `results/*/provenance/` says how fast each was. A cell takes as long as its
-parts, as many at a time as there are cores, as `threefold run` computes them. Cells that use no environment step are
-not counted: they take minutes.
+The time is that of parts computed before: `results/*/provenance/` says what each took of a core or of a GPU. A cell
+takes as long as its parts, as many at a time as there are cores, as `threefold run` computes them. Cells that use no
+environment step are not counted: they take minutes.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from envs import device as devices
-from envs.physics.native import default_threads
+from threefold.base.workers import default_threads
 from threefold.cells.grid import Place, grid
 from threefold.cells.run import is_delivered
 from threefold.profile.design import Design
+from threefold.tables import effort
 
 LONG = 1.0  # hours; what takes longer is announced
-Speeds = dict[tuple[str, str], list[float]]  # environment steps per second of parts, by task and row
+Speeds = dict[tuple[str, str], list[float]]  # environment steps per second of one core or GPU, by task and row
 
 
 def outlook(design: Design) -> str:
@@ -52,23 +54,23 @@ def outlook(design: Design) -> str:
 
 
 def measured(root: Path, device: str) -> Speeds:
-    """Return how fast the delivered parts of all profiles were on a kind of device, as their provenance says.
-
-    Parts that trained together, as on a GPU, have the time of all of them in each file: their speeds add up.
-    """
-    together: dict[tuple[str, str, str], float] = defaultdict(float)
-    for path in sorted((root / "results").glob("*/provenance/*/*/*.json")):
-        try:
-            facts = json.loads(path.read_text())
-            rate, run = float(facts["env_steps_per_s"]), f"{facts['started']} {facts['wall_s']}"
-            if facts["device"] == device and rate > 0:
-                together[path.parts[-3], path.parts[-2], str(path) if device == "cpu" else run] += rate
-        except (ValueError, TypeError, KeyError):  # damaged: it says nothing of speed
-            continue
+    """Return how fast the delivered parts of all profiles were on a kind of device, as their provenance says."""
+    paths = sorted((root / "results").glob("*/provenance/*/*/*.json"))
+    found = {path: facts for path in paths if (facts := _sidecar(path)).get("device") == device}
     speeds: Speeds = defaultdict(list)
-    for (task, row, _), speed in together.items():
-        speeds[task, row].append(speed)
+    for path, seconds in effort.seconds(found).items():
+        if (steps := found[path].get("env_steps")) and np.isfinite(seconds):
+            speeds[path.parts[-3], path.parts[-2]].append(steps / seconds)
     return dict(speeds)
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """Return what a part's sidecar says; of a damaged one nothing."""
+    try:
+        facts = json.loads(path.read_text())
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def speed(speeds: Speeds, task: str, row: str) -> float:

@@ -60,15 +60,14 @@ def plan(design: Design) -> dict[str, Any]:
 def _refuse_unfit_demonstrations(design: Design, task: str) -> None:
     folder = design.demonstrations(task)
     imported = task in design.demonstrations_from
-    make, where = f"`threefold demonstrate --task {task}`", f"{design.params}: demonstrations_from.{task}: {folder}"
-    if not folder.is_dir():
-        cure = f"{where}: missing; import it, or correct the name"
-        raise InputError(cure if imported else f"{folder}: missing; make it with {make}")
+    where = f"{design.params}: demonstrations_from.{task}: {folder}"
+    if imported and not folder.is_dir():
+        raise InputError(f"{where}: missing; import it, or correct the name")
     card = read_card(folder)
     if card["task"] != task:
         cure = f"{where} has demonstrations of {card['task']}; name others"
-        again = f"{folder / CARD}: task: demonstrations of {card['task']}; make them again with {make}"
-        raise InputError(cure if imported else again)
+        again = f"{folder / CARD}: task: demonstrations of {card['task']}; make them again with `threefold demonstrate"
+        raise InputError(cure if imported else f"{again} --task {task}`")
     most, available = max(design.budget[task].demonstrations), card["trajectories"]
     if most > available:
         raise InputError(

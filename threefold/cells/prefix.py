@@ -23,12 +23,11 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from envs.physics.native import default_threads
 from threefold.base.errors import InputError, one_line
 from threefold.base.files import write_json
 from threefold.base.messages import inform
 from threefold.base.steps import Step
-from threefold.base.workers import Team
+from threefold.base.workers import Team, default_threads
 from threefold.cells.cell import LEARNT
 from threefold.cells.grid import Place, grid
 from threefold.cells.provenance import card

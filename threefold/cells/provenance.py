@@ -10,10 +10,11 @@ from threefold.store.origin import origin
 
 def sidecar(outcome: Outcome, device: str) -> dict[str, Any]:
     """Return when, how and how fast a part was computed; kept beside the result, whose hash it would change."""
-    steps = outcome.env_steps * len(outcome.learners)
     return origin(device) | {
-        "wall_s": round(outcome.seconds, 1),
-        "env_steps_per_s": round(steps / outcome.seconds, 1),
+        "wall_s": round(outcome.took.wall, 1),
+        "cpu_s": round(outcome.took.cpu, 1),
+        "learners": len(outcome.learners),
+        "env_steps": outcome.env_steps * len(outcome.learners),
         "started": outcome.started,
         "resumed": outcome.resumed,
     }

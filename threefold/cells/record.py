@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import safetensors.torch
@@ -26,6 +26,18 @@ DIGITS = 6  # significant ones of a metric
 Learner = tuple[int, int]  # number of demonstrations, and seed
 
 
+class Took(NamedTuple):
+    """Seconds of the clock, and of the cores, which do other work too."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def until_now(cls) -> "Took":
+        """Return what this process has taken since a moment of no meaning: differences count."""
+        return cls(time.perf_counter(), time.process_time())
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What the training of some of a cell's learners came to. It goes from one process to another."""
@@ -39,7 +51,7 @@ class Outcome:
     env_steps: int  # of each learner
     started: str
     resumed: int  # times
-    seconds: float
+    took: "Took"
 
     def of(self, learners: Sequence[Learner]) -> "Outcome":
         """Return what it says of some of its learners."""
@@ -86,12 +98,13 @@ class Record:
         self._kept = 0  # at so many env_steps
         self._budget = env_steps
         self.started, self.resumed = datetime.now(UTC).isoformat(timespec="seconds"), 0
-        self._clock, self._seconds = time.perf_counter(), 0.0  # the latter before it was last resumed
+        self._began, self._before = Took.until_now(), Took(0.0, 0.0)  # the latter until it was last resumed
 
     @property
-    def seconds(self) -> float:
+    def took(self) -> Took:
         """Return how long it has been computed, in all."""
-        return self._seconds + time.perf_counter() - self._clock
+        now = Took.until_now()
+        return Took(*(before + end - begin for before, end, begin in zip(self._before, now, self._began, strict=True)))
 
     def key(self, learner: int) -> dict[str, Any]:
         """Return the columns that name a learner."""
@@ -144,7 +157,7 @@ class Record:
         """Return what it holds so far."""
         rows = {"evaluations": self.evaluations, "training": self.training, "failed": list(self.failed.items())}
         rows |= {"ended": self._ended, "kept": self._kept}
-        return rows | {"started": self.started, "seconds": self.seconds, "resumed": self.resumed}
+        return rows | {"started": self.started, "took": tuple(self.took), "resumed": self.resumed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
@@ -153,7 +166,7 @@ class Record:
         self._ended = [(learner, total, length) for learner, total, length in state["ended"]]
         self._kept = state["kept"]
         self.started, self.resumed = state["started"], state["resumed"] + 1
-        self._clock, self._seconds = time.perf_counter(), state["seconds"]
+        self._began, self._before = Took.until_now(), Took(*state["took"])
 
     def outcome(self, progress: Progress) -> Outcome:
         """Return what the training came to."""
@@ -173,7 +186,7 @@ class Record:
             progress.env_steps,
             self.started,
             self.resumed,
-            self.seconds,
+            self.took,
         )
 
 

@@ -12,13 +12,12 @@ import torch
 
 from algorithms.core.experience import Demonstrations
 from envs import device as devices
-from envs.physics.native import default_threads
 from threefold.base.errors import InputError
 from threefold.base.files import check_writable, replacing, write_bytes, write_json
 from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.steps import Step
-from threefold.base.workers import Team
+from threefold.base.workers import Team, default_threads
 from threefold.cells import memory
 from threefold.cells.cell import LEARNT, Cell, cells
 from threefold.cells.plan import refuse_other_inputs, refuse_other_plan

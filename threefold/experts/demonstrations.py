@@ -135,7 +135,7 @@ def read(folder: Path) -> Trajectories:
 def read_card(folder: Path) -> dict[str, Any]:
     """Read the card in `folder`; raises InputError if it is missing or lacks what `load` needs."""
     if not folder.is_dir():
-        make = "minari import" if _is_imported(folder) else "demonstrate"
+        make = "minari import" if _is_imported(folder) else f"demonstrate --task {folder.name}"
         raise InputError(f"{folder}: missing; make it with `threefold {make}`")
     path = folder / CARD
     try:

@@ -23,14 +23,13 @@ from algorithms.core.population import Generators
 from algorithms.core.ppo import PPOConfig
 from envs import device as devices
 from envs.episodes import Episodes, play, rollout
-from envs.physics.native import default_threads
 from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import check_writable, checksum, replacing
 from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.strict import explain
-from threefold.base.workers import Team
+from threefold.base.workers import Team, default_threads
 from threefold.experts.training import Champion, Design, Job, best_of, train
 from threefold.profile.constants import replaced
 from threefold.store import code

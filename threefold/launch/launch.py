@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from envs.physics.native import default_threads
 from threefold.base.errors import InputError
+from threefold.base.workers import default_threads
 from threefold.cells.grid import grid, status
 from threefold.cells.plan import expectation
 from threefold.cells.run import is_delivered

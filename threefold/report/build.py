@@ -119,7 +119,7 @@ def _provenance(given: Inputs) -> str:
         for part in given.design.parts(task, row)
     ]
     rows += [_sidecar(given, f"studies / {name}", Path("studies") / name) for name in studies.chapters(given.design)]
-    columns = ["Cell", "Commit", "Processor", "Wall time", "Steps per second", "Started", "Command"]
+    columns = ["Cell", "Commit", "Processor", "Wall time", "Core time", "Steps per second", "Started", "Command"]
     return TEMPLATES.get_template("provenance.html.j2").render(
         profile=given.design.profile,
         columns=columns,
@@ -143,7 +143,8 @@ def _sidecar(given: Inputs, name: str, place: Path) -> list[str]:
         _commit(facts),
         f"{text('cpu')}, {text('cores')} cores, {text('threads')} threads",
         f"{facts['wall_s'] / 60:.1f} min" if "wall_s" in facts else UNRECORDED,
-        f"{facts['env_steps_per_s']:,.0f}" if facts.get("env_steps_per_s") else UNRECORDED,
+        f"{facts['cpu_s'] / 60:.1f} min" if "cpu_s" in facts else UNRECORDED,
+        f"{facts['env_steps'] / facts['wall_s']:,.0f}" if facts.get("env_steps") else UNRECORDED,
         text("started").replace("T", " "),
         text("command"),
     ]

@@ -33,7 +33,7 @@ from threefold.report.tables import (
     number_text,
     numeric,
 )
-from threefold.tables import planned, statistics
+from threefold.tables import effort, planned, statistics
 from threefold.tables.collect import gather, stage
 
 ALL = "all"
@@ -42,8 +42,8 @@ EXPLANATION = (
     "Score: interquartile mean over learners (0 = random, 1 = deterministic expert, both measured), with a 95 % "
     "interval from a bootstrap stratified by task and number of trajectories; a failed learner counts as 0. P: "
     "probability that a learner of the first method scores above one of the row's on the same task and number of "
-    "trajectories, averaged over both; ties count half. Steps: environment steps of all learners. Hours: wall time "
-    f"of training and evaluation as recorded, summed over processes that ran side by side. {NONE}: none, or not known."
+    "trajectories, averaged over both; ties count half. Steps: environment steps of all learners. Hours, and "
+    f"steps per second: of one core, or of one GPU, for training and evaluation. {NONE}: none, or not known."
 )
 Stratum = tuple[str, int]  # a task and a number of trajectories
 Sidecars = dict[tuple[str, str], dict[Part, dict[str, Any]]]  # by task and row
@@ -189,7 +189,7 @@ def _line(given: Inputs, sidecars: Sidecars, strata: Sequence[Stratum], row: str
         better = statistics.probability_of_improvement(scores, theirs, np.random.default_rng(0))
     learners = _learners(given, strata, row)
     steps = int(learners["env_steps"].sum())
-    seconds = sum(wall_seconds(sidecars[task, row])[number] for task, number in strata)
+    seconds = sum(seconds_of(sidecars[task, row])[number] for task, number in strata)
     return {
         **dict(zip(("score_iqm", "score_low", "score_high"), map(float, score), strict=True)),
         **dict(zip(("probability", "probability_low", "probability_high"), map(float, better), strict=True)),
@@ -215,22 +215,12 @@ def sidecars_of(given: Inputs, rows: Sequence[str]) -> Sidecars:
     }
 
 
-def wall_seconds(parts: dict[Part, dict[str, Any]]) -> dict[int, float]:
-    """Return the wall time of a cell by the number of trajectories, NaN where it is not known of a part.
-
-    Parts that trained together on a GPU have the time of all of them in each sidecar; each counts for its share.
-    """
+def seconds_of(parts: dict[Part, dict[str, Any]]) -> dict[int, float]:
+    """Return what a cell took of a core or of a GPU by the number of trajectories, NaN where a part's is not known."""
     seconds: dict[int, float] = defaultdict(float)
-    runs = {part: _run(part, facts) for part, facts in parts.items()}
-    for part, facts in parts.items():
-        together = sum(len(other.seeds) for other, run in runs.items() if run == runs[part])
-        seconds[part.demonstrations] += facts.get("wall_s", np.nan) * len(part.seeds) / together
+    for part, took in effort.seconds(parts).items():
+        seconds[part.demonstrations] += took
     return seconds
-
-
-def _run(part: Part, facts: dict[str, Any]) -> tuple[Any, ...]:
-    """What parts have in common that trained together."""
-    return (facts.get("started"), facts.get("wall_s")) if facts.get("device") == "cuda" else part
 
 
 def _shown(given: Inputs, lines: pd.DataFrame, first: str) -> pd.DataFrame:
@@ -276,8 +266,8 @@ def _short(given: Inputs) -> Iterator[str]:
 
 
 def _machines(sidecars: Sidecars) -> Iterator[str]:
-    """A line if hours and speed were measured on machines that differ."""
+    """A line if hours and speed were measured on processors that differ."""
     every = [facts for parts in sidecars.values() for facts in parts.values() if facts]
-    found = {f"{facts.get('gpu') or facts.get('cpu')}, {facts.get('cores')} cores" for facts in every}
+    found = {effort.processor(facts) for facts in every}
     if len(found) > 1:
-        yield f"Hours and speed are of machines that differ: {'; '.join(sorted(found))}."
+        yield f"Hours and speed are of processors that differ: {'; '.join(sorted(found))}."

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from threefold.report import style
-from threefold.report.compare import sidecars_of, wall_seconds
+from threefold.report.compare import seconds_of, sidecars_of
 from threefold.report.inputs import Inputs
 from threefold.report.tables import Table, budget_mark, number_text
 from threefold.tables import schema
@@ -81,11 +81,11 @@ def _text(cost: pd.Series) -> str:
 def times(given: Inputs) -> pd.DataFrame:
     """What it took in time, as text for provenance.html: rows of strata that reached the bar and whose sidecar is here.
 
-    Wall time of training and evaluation, by the share of the budget that the steps are.
+    Time of a core, or of a GPU, for training and evaluation, by the share of the budget that the steps are.
     """
     data = costs(given)
     data = data[np.isfinite(data["env_steps"]) & (data["env_steps"] > 0)]
-    known = {cell: wall_seconds(parts) for cell, parts in sidecars_of(given, given.design.methods).items()}
+    known = {cell: seconds_of(parts) for cell, parts in sidecars_of(given, given.design.methods).items()}
     took = [known[x.task, x.row].get(x.demonstrations, np.nan) * x.env_steps / x.budget for x in data.itertuples()]
     data = data.assign(seconds=took).dropna(subset="seconds")
     return pd.DataFrame(

@@ -1,6 +1,5 @@
 """A figure of the report: how it is drawn, what it says, and its files."""
 
-import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from threefold.base.files import write_bytes
-from threefold.base.workers import Team
+from threefold.base.workers import Team, default_threads
 from threefold.report import style
 
 KINDS = ("pdf", "png")
@@ -43,8 +42,8 @@ class Drawn(NamedTuple):
 
 def write_all(plots: Mapping[str, Plot], folder: Path) -> dict[str, Drawn]:
     """Draw figures into a folder, by their names, as many at a time as there are cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with Team(lambda name, _: write(plots[name], folder, name), list(plots), min(cores, len(plots))) as team:
+    workers = min(default_threads(), len(plots))
+    with Team(lambda name, _: write(plots[name], folder, name), list(plots), workers) as team:
         return dict(zip(plots, team.outcomes(lambda _: None), strict=True))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from envs.device import ENGINES, versions
-from envs.physics.native import default_threads
+from threefold.base.workers import default_threads
 from threefold.store.code import ROOT
 
 
