@@ -164,6 +164,22 @@ def test_the_reference_cell_measures_random_and_expert(finished):
     assert set(learners["row"]) == set(schema.REFERENCES)
 
 
+def test_a_reference_is_measured_again_only_if_it_is_not_there_whole_and_made_from_the_same(finished, tmp_path, capsys):
+    params = project(tmp_path)
+    borrow(finished, params, "reference")
+    folder, before = cell(params, "reference") / "all", contents(cell(params, "reference"))
+    written = (folder / "part.json").stat().st_mtime_ns
+    assert command("reference", params) == 0
+    assert capsys.readouterr().err == f"{TASK}/reference: nothing to compute\n"
+    assert (folder / "part.json").stat().st_mtime_ns == written
+    edit(folder / "part.json", made_from={"task": TASK})
+    assert command("reference", params) == 0
+    assert contents(cell(params, "reference")) == before
+    (folder / "learners.csv").write_text("")
+    assert command("reference", params) == 0
+    assert contents(cell(params, "reference")) == before
+
+
 def test_training_and_learners_tables(finished):
     training = table(finished, "gail", "training")
     assert set(training["metric"]) >= {"reward_loss", "policy_entropy", "episode_return", "episode_length"}

@@ -9,6 +9,7 @@ import envs
 from algorithms.core.policy import Policy
 from envs.episodes import play
 from threefold.base.files import checksum, checksums, replacing, write_json
+from threefold.base.messages import inform
 from threefold.cells.provenance import card
 from threefold.cells.record import EVALUATION_SEEDS, rows, write_tables
 from threefold.experts import experts
@@ -18,7 +19,7 @@ from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.store import code
 from threefold.store.inputs import plain
-from threefold.tables import schema
+from threefold.tables import delivered, schema
 
 REFERENCE = "reference"
 SEED = 0  # one population of one: its episodes start where the first learner's do
@@ -58,7 +59,7 @@ def made_from(design: Design, task: str) -> dict[str, Any]:
 
 
 def reference(params: Path, task: str) -> None:
-    """Measure and write one task's reference cell."""
+    """Measure and write one task's reference cell, unless it is there."""
     design = load(params)
     check_names(design, task)
     torch.set_num_threads(1)
@@ -67,12 +68,16 @@ def reference(params: Path, task: str) -> None:
     policy, expert_card = experts.load(task, folder)
     if not design.allow_weak_expert:
         refuse_weak(folder / CARD, expert_card, f"set allow_weak_expert: true in {params}")
+    place, inputs = design.cell(task, REFERENCE) / "all", made_from(design, task)
+    if delivered.is_there(place, inputs):
+        inform(f"{task}/{REFERENCE}: nothing to compute")
+        return
     evaluations = measure(design, task, policy)
     learners = [
         {"task": task, "row": name, "demonstrations": 0, "seed": SEED}
         | {"status": "ok", "iteration": 0, "env_steps": 0, "reason": ""}
         for name in schema.REFERENCES
     ]
-    with replacing(design.cell(task, REFERENCE) / "all") as fresh:
+    with replacing(place) as fresh:
         write_tables(fresh, evaluations, [], learners)
-        write_json(card(made_from(design, task)) | {"sha256": checksums(fresh)}, fresh / schema.PART)
+        write_json(card(inputs) | {"sha256": checksums(fresh)}, fresh / schema.PART)

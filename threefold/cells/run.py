@@ -168,12 +168,7 @@ def deliver(cell: Cell) -> list[Part]:
 
 def is_delivered(cell: Cell, part: Part) -> bool:
     """Return whether a part's result, made from what it would be made from now, is in its place and undamaged."""
-    folder = cell.folder / part.name
-    try:
-        found = schema.read_part(folder / schema.PART)
-    except InputError:
-        return False
-    return found["made_from"] == cell.made_from(part) and not delivered.damages(folder, found)
+    return delivered.is_there(cell.folder / part.name, cell.made_from(part))
 
 
 def leave_out(folder: Path, reason: str) -> None:
