@@ -340,6 +340,26 @@ def test_demonstrations_that_the_plan_cannot_count_on(tmp_path):
     assert not (tmp_path / "plan.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("same", "overrides", "different", "others"),
+    [
+        ({}, {}, {"expert": "idle"}, {}),
+        ({"config": {"gradient_penalty": 1.0}}, {}, {"config": {"gradient_penalty": 2.0}}, {}),
+        ({"demonstrations": [4]}, {}, {"config": {"gradient_penalty": 1.0}}, {TASK: {"gradient_penalty": 2.0}}),
+    ],
+)
+def test_a_variant_that_differs_in_nothing(tmp_path, same, overrides, different, others):
+    budget = {TASK: {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [1, 4]}}
+    given = {"root": str(ROOT), "tasks": [TASK], "methods": ["gail"], "budget": budget}
+    variant = {"method": "gail", "tasks": [TASK]}
+    params = synthetic.design(tmp_path, **given, variants={"gail_again": variant | same}, overrides=overrides)
+    assert refused(params, lambda: plan.write_plan(params)) == (
+        "variants.gail_again: differs in nothing from gail's own row; change a constant in its config, or delete it"
+    )
+    params = synthetic.design(tmp_path, **given, variants={"gail_again": variant | different}, overrides=others)
+    assert "gail_again" in plan.plan(load(params))["variants"]
+
+
 def test_a_variant_of_a_method_that_does_not_exist(tmp_path):
     params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"method": "gial"}})
     line = refused(params, lambda: check_names(load(params), TASK))

@@ -318,7 +318,7 @@ def large(folder, parts):
     for task in LARGE["tasks"]:
         shutil.copytree(ROOT / "data" / "demonstrations" / task, folder / "data" / "demonstrations" / task)
     variants = {
-        f"gail_{i}": {"method": "gail", "tasks": ["Hopper-v5"], "config": {"batch": i + 1}} for i in range(parts - 4)
+        f"gail_{i}": {"method": "gail", "tasks": ["Hopper-v5"], "config": {"batch": i + 1000}} for i in range(parts - 4)
     }
     budget = {
         "InvertedPendulum-v5": {"env_steps": 20000, "parallel_episodes": 4, "demonstrations": [1]},

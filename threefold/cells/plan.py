@@ -36,11 +36,13 @@ def write_plan(params: Path) -> Design:
 def plan(design: Design) -> dict[str, Any]:
     """Return the fingerprints: `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them.
 
-    Raises InputError for demonstrations that are missing, of another task, or fewer than the budget names. How many of
-    them never terminated, which a variant may ask for, is counted where they are read.
+    Raises InputError for demonstrations that are missing, of another task, or fewer than the budget names (how many of
+    them never terminated, which a variant may ask for, is counted where they are read), and for a variant that is none.
     """
     for task in design.tasks:
         _refuse_unfit_demonstrations(design, task)
+    for name in design.variants:
+        _refuse_no_variant(design, name)
     found: dict[str, Any] = {
         "cells": {task: {} for task in design.tasks},
         "variants": {name: {} for name in design.variants},
@@ -73,6 +75,19 @@ def _refuse_unfit_demonstrations(design: Design, task: str) -> None:
         raise InputError(
             f"{design.params}: budget.{task}.demonstrations: {most} asked for, {folder} has {available}; "
             f"ask for 1 to {available}"
+        )
+
+
+def _refuse_no_variant(design: Design, name: str) -> None:
+    """Raise InputError for a variant with the constants and the expert of its method's own row on all of its tasks."""
+    variant = design.variants[name]
+    if variant.method not in design.methods or variant.expert != design.variant(variant.method).expert:
+        return
+    pairs = ((Cell(design, task, name), Cell(design, task, variant.method)) for task in variant.tasks)
+    if all(one.config == other.config for one, other in pairs):
+        raise InputError(
+            f"{design.params}: variants.{name}: differs in nothing from {variant.method}'s own row; "
+            "change a constant in its config, or delete it"
         )
 
 
