@@ -489,6 +489,13 @@ def test_figure_1a_shows_every_seed_and_the_published_points(given):
     assert [points(line) for line in crosses] == [[0.0]]
 
 
+def test_learning_curves_have_no_panel_where_nothing_is_there(given):
+    own = given.learners
+    there = own[(own["task"] != "Hopper-v5") & (own["demonstrations"] == 4)]
+    figure = figures.learning_curves(dataclasses.replace(given, learners=there))
+    assert [ax.get_title() for ax in figure.axes] == ["InvertedPendulum-v5\n4 trajectories"]
+
+
 def test_learning_curves_have_a_panel_per_task_and_number_of_demonstrations(given):
     figure = figures.learning_curves(given)
     assert [ax.get_title() for ax in figure.axes] == [

@@ -4,6 +4,7 @@ They are reports/<profile>/figures/<name>.pdf and .png.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -191,9 +192,11 @@ def _mark(ax: Axes, x: np.ndarray, score: np.ndarray, marker: str, **look: Any) 
 
 
 def learning_curves(given: Inputs) -> Figure:
-    """Score against environment steps: a row per task, a column per number of demonstrations."""
-    panels = [(task, number) for task in given.design.tasks for number in given.numbers(task)]
-    most = max(len(given.numbers(task)) for task in given.design.tasks)
+    """Score against environment steps: a row per task, a column per number of demonstrations, of those with results."""
+    every = [(task, number) for task in given.design.tasks for number in given.numbers(task)]
+    there = [one for one in every if any(len(given.stratum(one[0], row, one[1])) for row in given.design.methods)]
+    panels = there or every
+    most = max(Counter(task for task, _ in panels).values())
     columns = most if most > 1 else min(3, len(panels))
     places = _places(panels, columns) if most > 1 else list(range(len(panels)))
     figure, axes = _grid(max(places) + 1, columns, keep=places)
