@@ -1,17 +1,19 @@
 """The whole chain, from experts to report, killed at any moment: `dvc repro` in copies of the project.
 
-THREEFOLD_KILLS says how often, as in tests/test_faults.py.
+The chain that is killed has DVC's processes and its stages' as a user has them; the one that it is held against, and
+what is only asked, start by fork (see tests/fresh.py). THREEFOLD_KILLS says how often, as in tests/test_faults.py.
 """
 
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import suppress
 
 import pytest
 import yaml
@@ -41,25 +43,15 @@ def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_sam
     design["experts"][TASK], design["demonstrations"][TASK] = EXPERT, DEMONSTRATIONS
     data.write_text(yaml.safe_dump(design))
     shutil.copytree(*folders)
-    began = time.monotonic()
-    test_dvc.repro(folders[0])
-    seconds, rng, kills = time.monotonic() - began, random.Random(0), max(2, KILLS // 2)
+    with test_dvc.quick():
+        stages = set(test_dvc.repro(folders[0]))
+    rng, kills = random.Random(0), max(2, KILLS // 2)
     for number in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro"],
-            cwd=folders[1],
-            env=test_dvc.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        with suppress(subprocess.TimeoutExpired):
-            process.wait((0.1 + 0.7 * (number + rng.random()) / kills) * seconds)  # early ones and late ones
-        with suppress(ProcessLookupError):
-            (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
-        process.wait()
+        place = 0.1 + 0.7 * (number + rng.random()) / kills  # early ones and late ones
+        kill(folders[1], place * len(stages), stages, everything=bool(number % 2))
     test_dvc.repro(folders[1])
-    assert test_dvc.repro(folders[1]) == ["plan"]
+    with test_dvc.quick():
+        assert test_dvc.repro(folders[1]) == ["plan"]
     whole, killed = (outputs(folder) for folder in folders)
     assert len(whole) > 20
     assert json.loads(whole[f"data/experts/{TASK}/card.json"])["design"].items() >= EXPERT.items()
@@ -68,6 +60,27 @@ def test_the_chain_from_experts_to_report_killed_at_any_moment_ends_with_the_sam
         assert status(entry) == "done"
     left = [path for room in ("results", "reports", "data") for path in (folders[1] / room).rglob(".*")]
     assert not [path for path in left if path.name not in (".gitkeep", ".gitignore")]
+
+
+def kill(folder, place, stages, everything):
+    """Kill a `dvc repro` at a place among the stages, 2.5 being halfway through the third; or it and its children."""
+    with tempfile.NamedTemporaryFile() as file, open(file.name) as said:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "dvc", "repro"],
+            cwd=folder,
+            env=test_dvc.environment(),
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        start, text = time.monotonic(), ""
+        while len(stages.intersection(re.findall(r"^(?:Running stage|Stage) '(.+?)'", text, re.MULTILINE))) <= place:
+            assert process.poll() is None
+            time.sleep(0.05)
+            text += said.read()
+    time.sleep(place % 1 * (time.monotonic() - start) / text.count("Running stage"))  # as long as a stage takes
+    (os.killpg if everything else os.kill)(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
 
 
 def outputs(folder):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -96,11 +97,17 @@ def commit(folder):
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loaded():
-    """Stages that need not import torch anew."""
+@contextmanager
+def quick():
+    """Let stages start by fork: they need not import torch anew."""
     with fresh.python() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "PYTHON", folder)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with quick():
         yield
 
 
