@@ -8,6 +8,7 @@ without dimensions) may come from the CPU, as on a GPU; indices may not, because
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 import envs
 from envs.batch import BatchEnv
@@ -71,8 +71,8 @@ class Elsewhere(Tensor, metaclass=_Type):
 
 def compute(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Do an operation on the CPU; its results are where its tensors are, or where they are asked for."""
-    name = function._schema.name.split("::")[1]
-    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    name, aliases = _known(function)
+    tensors = [x for one in (*args, *kwargs.values()) for x in _parts(one) if isinstance(x, Tensor)]
     away = any(isinstance(x, Elsewhere) for x in tensors)
     if away and name not in COPIES:
         for x in tensors:
@@ -82,11 +82,35 @@ def compute(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         away = isinstance(args[0], Elsewhere)
     elif kwargs.get("device") is not None:
         away = torch.device(kwargs["device"]) == DEVICE
-    here_args, here_kwargs = tree_map_only(Elsewhere, lambda x: x.here, (args, kwargs))
-    result = function(*here_args, **here_kwargs | ({"device": "cpu"} if "device" in kwargs else {}))
+    here_kwargs = {key: _here(one) for key, one in kwargs.items()} | ({"device": "cpu"} if "device" in kwargs else {})
+    result = function(*map(_here, args), **here_kwargs)
     if not away or result is None:
         return result
-    return return_and_correct_aliasing(function, args, kwargs, tree_map_only(Tensor, Elsewhere, result))
+    wrapped = _wrapped(result)
+    return return_and_correct_aliasing(function, args, kwargs, wrapped) if aliases else wrapped
+
+
+@cache
+def _known(function: Any) -> tuple[str, bool]:
+    """Return the name of an operation, and whether it returns memory that it was given."""
+    return function._schema.name.split("::")[1], any(x.alias_info is not None for x in function._schema.returns)
+
+
+# Operations take tensors and lists of them: torch's walks through any tree took longer than the work itself.
+def _parts(argument: Any) -> Sequence[Any]:
+    return argument if isinstance(argument, (list, tuple)) else (argument,)
+
+
+def _here(argument: Any) -> Any:
+    if isinstance(argument, Elsewhere):
+        return argument.here
+    return [_here(x) for x in argument] if isinstance(argument, (list, tuple)) else argument
+
+
+def _wrapped(result: Any) -> Any:
+    if isinstance(result, Tensor):
+        return Elsewhere(result)
+    return type(result)(map(_wrapped, result)) if isinstance(result, (list, tuple)) else result
 
 
 class _Creations(TorchDispatchMode):
