@@ -522,6 +522,10 @@ def test_verdicts_follow_the_numbers(found):
     assert bad[first] == "no"
     assert bad["success on training maps is at least that on new ones"] == "no"
     assert bad["GAIL: the action is right far less often off the expert's path"] == "no"
+    no_action = ("table_no_action", "training", 0)
+    second = "one map: and a table whose discriminator sees no action: success 1, divergence to 0"
+    for success, js, verdict in ((1.0, 0.001, "yes"), (0.9, 0.001, "no"), (1.0, 0.1, "no")):
+        assert holds(success={no_action: success}, js={no_action: js})[second] == verdict
     turned = holds(
         success={(*train, 1): 0.9, (*new, 1): 0.8, (*train, 2): 0.9, (*new, 2): 0.4},
     )

@@ -72,16 +72,17 @@ def chapter(read: Read, size: Size) -> Chapter:
             lambda: logit_figure(cells()),
             "The discriminator's logit",
             "The maps of the figure before; each cell has a triangle for each action: up, down, left, right. Green: "
-            "the discriminator takes the action for the expert's; purple: for the policy's. First panel: the optimal "
-            "discriminator of the first policy, exactly; grey: where neither goes, nothing is known.",
+            "the discriminator takes the action for the expert's; purple: for the policy's. First panel: the exact "
+            "optimum for the policy with which the second panel's row ends; grey: where neither that policy nor the "
+            "expert goes, nothing is known.",
             ("studies/visual/cells.csv",),
         ),
         "visual_maps": Plot(
             lambda: map_figure(learnt()),
             "New maps",
             "Probability of reaching the goal, against the number of training maps. Filled: on training maps; open: on "
-            f"{size.held_out} held-out maps; points: seeds; lines: their means. Dotted: the first policy, which is all "
-            "but uniform.",
+            f"{size.held_out} held-out maps; points: seeds; lines: their means. Dotted: before training, when "
+            "a policy is all but uniform.",
             ("studies/visual/learnt.csv",),
         ),
         "visual_off": Plot(
@@ -89,7 +90,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "Off the expert's path",
             f"Probability of an optimal action on training maps, {min(size.maps)} of them. Points: seeds; bars: their "
             "means. Off the path, where one slips to: cells off the path as often as an expert meets them a fifth of "
-            "whose actions is random. Dotted: the first policy.",
+            "whose actions is random. Dotted: before training.",
             ("studies/visual/learnt.csv",),
         ),
         "visual_learning": Plot(
@@ -296,6 +297,7 @@ def claims(rows: pd.DataFrame, size: Size) -> Table:
     for name, says in (
         ("table", "a table imitates the expert"),
         ("pixels", "and so does a network that sees pictures"),
+        ("table_no_action", "and a table whose discriminator sees no action"),
     ):
         success, js = worst.loc[name, ["success", "js"]]
         says = f"one map: {says}: success 1, divergence to 0"
