@@ -380,7 +380,7 @@ def test_a_table_imitates_and_a_positive_reward_stalls(row, success, divergence,
 
 @pytest.mark.slow
 def test_pixels_imitate_as_a_table_does():
-    """Policy and discriminator see pictures; the goal is 4 steps off, and the first policy finds it in 22 % of walks."""
+    """Policy and discriminator see pictures; the goal is 4 steps off, which the first policy finds in 22 % of walks."""
     maps = some(1, (0,))
     learners = Learners(Row(), [0], maps, 1000, 40)
     first = study.measure(learners, maps)[0, study.METRICS.index("success")]
