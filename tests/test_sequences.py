@@ -300,13 +300,27 @@ def test_the_hinge_is_biased_as_the_law_says(log_p):
     torch.testing.assert_close(found["kl_generator"], found["kl_energy"], rtol=1e-4, atol=1e-6)
 
 
-def test_without_entropy_the_generator_forgets_and_nll_oracle_praises_it(log_p):
+def test_without_entropy_the_generator_forgets(log_p):
     found, with_it = (trained(method, log_p, margin=6.0) for method in ("eb_seqgan_greedy", "eb_seqgan"))
     assert (found["entropy"] < oracles.entropy(log_p) - 1).all()
     assert (found["kl_generator"] > 1).all()
     assert (with_it["kl_generator"] < 0.3).all()
-    assert (-log_p.amax(-1) < oracles.entropy(log_p)).all()  # a point mass beats the oracle itself
     torch.testing.assert_close(found["nll_gen"], found["kl_generator"] + oracles.entropy(log_p))
+
+
+def test_nll_oracle_praises_a_sharpened_oracle_with_every_seed():
+    """SeqGAN's measure is by 0.6 to 1.4 nats better for q = p^2 / sum p^2 than for p, and KL(p, q) is 0.35 to 0.82."""
+    for seed in SEEDS:
+        one = oracles.oracle(seed, V, T)
+        p = one.log_p.exp().numpy()
+        q = p**2 / (p**2).sum()
+        found = study.facts(seed, one)
+        assert found["entropy"] == pytest.approx(-(p * np.log(p)).sum())
+        assert found["sharp_nll"] == pytest.approx(-(q * np.log(p)).sum())
+        assert found["sharp_entropy"] == pytest.approx(-(q * np.log(q)).sum())
+        assert found["sharp_kl"] == pytest.approx((p * np.log(p / q)).sum())
+        assert found["sharp_nll"] < found["entropy"] - 0.5  # the trap
+        assert found["sharp_kl"] > 0.3
 
 
 def test_weights_of_pairs_match_the_data_in_their_features(log_p):
@@ -607,7 +621,7 @@ def test_the_chapter_has_figures_and_tables(params):
     assert {name: len(table.shown) for name, table in tables.items()} == {
         "sequences_results": 12,
         "sequences_clip_table": 3,
-        "sequences_trap_table": 8,
+        "sequences_trap_table": 9,
         "sequences_data_table": 10,
         "sequences_claims_table": 12,
         "sequences_gradients_table": 6,

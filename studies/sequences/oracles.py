@@ -47,6 +47,11 @@ def density(seed: int, attempt: int, kinds: int, length: int) -> Tensor:
     return tree.total([level.log_softmax(-1) for level in net.levels(length)])[0]
 
 
+def sharpened(log_p: Tensor) -> Tensor:
+    """Return log q, `[..., S]`, of q = p^2 / sum p^2, which NLL_oracle prefers to p itself."""
+    return (2 * log_p).log_softmax(-1)
+
+
 def entropy(log_p: Tensor) -> Tensor:
     """Return the entropy of densities `[..., S]`, `[...]`."""
     return -(log_p.exp() * log_p).sum(-1)

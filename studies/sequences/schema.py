@@ -51,13 +51,17 @@ TRAINING: Schema = LEARNER | {"step": "int64", "metric": "str", "value": "float6
 # The first seed's log densities with endless data, at sequences from the likeliest on. source: data | energy |
 # generator, of a method.
 DENSITIES: Schema = {"method": "str", "margin": "float64", "source": "str", "rank": "int64", "log_density": "float64"}
-# The oracles: which draw was taken, and what it is, in nats.
+# The oracles: which draw was taken, and what it is, in nats; sharp: of q = p^2 / sum p^2, NLL_oracle = E_q[-log p],
+# its entropy and KL(p || q).
 ORACLES: Schema = {
     "seed": "int64",
     "draw": "int64",
     "entropy": "float64",
     "max_log_p": "float64",
     "min_log_p": "float64",
+    "sharp_nll": "float64",
+    "sharp_entropy": "float64",
+    "sharp_kl": "float64",
 }
 # Free energies under the hinge, with the generator at its optimum: KL(p || q) by the clip law and by descent, and the
 # total variation between the two.

@@ -22,6 +22,7 @@ three routes), gradients.csv (what roll-outs cost and spare), sessions.csv.
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import pandas as pd
 import torch
@@ -32,7 +33,7 @@ from studies.core.command import Tables
 from studies.core.parts import Frames, compute
 from studies.sequences import claims, clip, gradients, schema, sessions, tree
 from studies.sequences.measures import Measures, mean
-from studies.sequences.oracles import Oracle, entropy, oracle
+from studies.sequences.oracles import Oracle, entropy, oracle, sharpened
 from studies.sequences.schema import Size
 from studies.sequences.training import Learner, Learners, Trial, train
 
@@ -149,15 +150,23 @@ def clip_law(size: Size) -> Frames:
         )
         rows += [(margin, *values) for values in zip(size.seeds, *columns, strict=True)]
         shown.append(by_rank("law", margin, "generator", law[0], log_p[0]))
-    facts = [
-        (seed, one.draw, entropy(one.log_p).item(), one.log_p.max().item(), one.log_p.min().item())
-        for seed, one in found.items()
-    ]
     return {
         "clip": pd.DataFrame(rows, columns=list(schema.CLIP)),
-        "oracles": pd.DataFrame(facts, columns=list(schema.ORACLES)),
+        "oracles": pd.DataFrame([facts(seed, one) for seed, one in found.items()]),
         "densities": pd.concat(shown),
     }
+
+
+def facts(seed: int, one: Oracle) -> dict[str, Any]:
+    """Return a line of oracles.csv."""
+    log_p, log_q = one.log_p, sharpened(one.log_p)
+    of_p = {"entropy": entropy(log_p), "max_log_p": log_p.max(), "min_log_p": log_p.min()}
+    of_q = {
+        "sharp_nll": -mean(log_q, log_p),
+        "sharp_entropy": entropy(log_q),
+        "sharp_kl": mean(log_p, log_p - log_q),
+    }
+    return {"seed": seed, "draw": one.draw} | {name: value.item() for name, value in (of_p | of_q).items()}
 
 
 def part(name: str, size: Size) -> Frames:
