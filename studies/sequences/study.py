@@ -52,8 +52,7 @@ TRIALS = (
     Trial("ebm_gan", "whole"),
     Trial("ebm_gan", "pairs"),
 )
-SESSIONS = {f"sessions-{model}": model for model in ("likelihood", *sessions.ADVERSARIAL)}  # parts of the study
-CASES = 3  # margins or sizes of data that train at once: a part of the study takes seconds, or few minutes
+MODELS = (*sessions.ADVERSARIAL, "likelihood")  # the longest first
 SHOWN = 160  # ranks of densities.csv
 
 
@@ -63,13 +62,12 @@ def middle(margins: list[float]) -> float:
 
 
 def learners_of(trial: Trial, size: Size) -> list[list[Learner]]:
-    """Return the learners of a trial, at most `CASES` cases of all seeds at a time."""
+    """Return the learners of a trial, all seeds of a margin or of a size of data at a time: of a minute, at most."""
     margins = {"eb_seqgan": size.margins, "eb_seqgan_optimal": size.margins, "eb_seqgan_greedy": [middle(size.margins)]}
     cases = list(product(margins.get(trial.method, [0.0]), [0]))
     if trial.method in ON_DATA and trial.energy in ("steps", "none"):
         cases += product([middle(size.margins) if trial.method == "eb_seqgan" else 0.0], size.data)
-    each = [[Learner(*case, seed) for seed in size.seeds] for case in cases]
-    return [sum(each[k : k + CASES], []) for k in range(0, len(each), CASES)]
+    return [[Learner(*case, seed) for seed in size.seeds] for case in cases]
 
 
 def trials(size: Size) -> dict[str, tuple[Trial, list[Learner]]]:
@@ -79,6 +77,11 @@ def trials(size: Size) -> dict[str, tuple[Trial, list[Learner]]]:
         for trial in TRIALS
         for k, learners in enumerate(learners_of(trial, size))
     }
+
+
+def session_parts(size: Size) -> dict[str, tuple[str, int]]:
+    """Return the parts of the study that recommend, by name: a model and a seed."""
+    return {f"sessions-{model}-{seed}": (model, seed) for model, seed in product(MODELS, size.seeds)}
 
 
 def oracles(size: Size) -> dict[int, Oracle]:
@@ -175,8 +178,9 @@ def part(name: str, size: Size) -> Frames:
         return learn(*found[name], size)
     if name == "clip":
         return clip_law(size)
-    if name in SESSIONS:
-        return {"sessions": pd.DataFrame(sessions.rows(SESSIONS[name], size.sessions, size.seeds))}
+    if name in (of_sessions := session_parts(size)):
+        model, seed = of_sessions[name]
+        return {"sessions": pd.DataFrame(sessions.rows(model, size.sessions, [seed]))}
     log_p = torch.stack([one.log_p for one in oracles(size).values()])
     world = log_p, size.seeds, size.tokens, size.length
     if name == "claims":
@@ -186,6 +190,6 @@ def part(name: str, size: Size) -> Frames:
 
 def study(size: Size) -> Tables:
     """Return every file's rows and columns; parts run side by side, and those that are done are kept."""
-    parts = [*SESSIONS, *trials(size), "clip", "gradients", "claims"]  # the longest first
+    parts = [*session_parts(size), *trials(size), "clip", "gradients", "claims"]  # the longest first
     found = compute("sequences", parts, size, schema.FILES, part)
     return {name: (rows, schema.FILES[name]) for name, rows in found.items()}
