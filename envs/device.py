@@ -13,6 +13,8 @@ ENGINES = {"cpu": "native", "cuda": "warp"}
 
 def choose(wanted: str) -> str:
     """Return "cpu" or "cuda" for "auto", "cpu" or "cuda"; raises `InputError` if there is no CUDA device to use."""
+    if wanted not in ("auto", *ENGINES):
+        raise InputError(f"device: {wanted}: no such device; choose auto, {' or '.join(ENGINES)}")
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise InputError(

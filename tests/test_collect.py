@@ -256,9 +256,7 @@ def test_mixed_versions_of_a_task_are_refused(params, gail, program):
     (line,) = missing(params)
     assert "cell Hopper-v5/gail/11_0-1-2" in line
     assert f"{program} 0.1" in line
-    assert "`threefold store prune Hopper-v5/gail/11_0-1-2 Hopper-v5/" in line
-    assert "`dvc repro -f -s " in line
-    assert "run@Hopper-v5-gail" in line
+    assert f"`threefold run --again --params {params} --task Hopper-v5 --row gail`" in line
 
 
 def test_versions_may_differ_between_tasks_and_programs_that_change_no_return(params, results, gail):

@@ -17,6 +17,7 @@ from tests import synthetic
 from tests.command import threefold
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
+from threefold.profile import profiles
 from threefold.profile.design import load
 from threefold.report.compare import compare, write
 from threefold.report.inputs import read
@@ -225,6 +226,17 @@ def test_the_command_prints_and_writes(params, monkeypatch, capsys, words):
     pd.testing.assert_frame_equal(pd.read_csv(folder / "compare.csv"), expected)
     assert threefold("compare", *words, "--profile", "made-up", "--out", "elsewhere") == 0
     assert (params.parent / "elsewhere" / "compare.tex").read_bytes() == (folder / "compare.tex").read_bytes()
+
+
+def test_what_is_wrong_with_another_profile_stops_nobody(params, tmp_path):
+    """A project of its own in a folder of this one is none of its profiles."""
+    faulty, apart = (params.parent / name / "params.yaml" for name in ("faulty", "apart"))
+    for path, text in ((faulty, b"root: ..\nprofile: other\nno: key\n\xff"), (apart, b"root: .\nprofile: apart\n")):
+        path.parent.mkdir()
+        path.write_bytes(text)
+        (path.parent / "dvc.yaml").write_text("stages: {}\n")
+    assert profiles.find(params.parent, "made-up").params == params
+    assert profiles.files(params.parent) == [params, faulty]
 
 
 def test_the_latex_is_whole(params, tmp_path):

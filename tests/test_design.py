@@ -354,7 +354,7 @@ def test_a_variant_that_differs_in_nothing(tmp_path, same, overrides, different,
     variant = {"method": "gail", "tasks": [TASK]}
     params = synthetic.design(tmp_path, **given, variants={"gail_again": variant | same}, overrides=overrides)
     assert refused(params, lambda: plan.write_plan(params)) == (
-        "variants.gail_again: differs in nothing from gail's own row; change a constant in its config, or delete it"
+        "variants.gail_again: differs in nothing from gail's own row; change a constant in its config"
     )
     params = synthetic.design(tmp_path, **given, variants={"gail_again": variant | different}, overrides=others)
     assert "gail_again" in plan.plan(load(params))["variants"]

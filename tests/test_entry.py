@@ -428,6 +428,27 @@ def test_prune_keeps_what_is_asked_for_and_what_is_being_computed(stocked, param
     assert not stocked[1].folder.with_name(f"{stocked[1].folder.name}.lock").exists()
 
 
+def test_prune_where_no_profile_is_removes_nothing(stocked, params, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("THREEFOLD_STORE", str(location(params.parent)))
+    before = entries(location(params.parent))
+    (tmp_path / "empty").mkdir()
+    for verb in ("prune", "list", "verify", "deliver"):
+        assert command(tmp_path / "empty", verb) == 2
+        said = f"error: --root {tmp_path / 'empty'}: no profile here, a params.yaml beside a dvc.yaml; name the project"
+        assert capsys.readouterr().err.startswith(said)
+    assert entries(location(params.parent)) == before
+
+
+def test_prune_leaves_parts_of_studies_alone(stocked, params, capsys):
+    part = Entry(location(params.parent), "studies/visual/row", INPUTS)
+    with part.locked():
+        pass
+    assert command(params.parent, "prune") == 0
+    assert part.folder in entries(location(params.parent))
+    assert command(params.parent, "prune", "studies/visual") == 0
+    assert part.folder not in entries(location(params.parent))
+
+
 def test_prune_a_cell_or_a_part(stocked, params, capsys):
     other = Entry(location(params.parent), f"{TASK}/gail/2_0-1", INPUTS)
     with other.locked():

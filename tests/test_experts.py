@@ -20,6 +20,7 @@ from algorithms.core.ppo import PPO
 from algorithms.core.state import pack
 from envs.episodes import play
 from tests import crashing
+from tests.command import threefold
 from tests.test_faults import KILLS
 from tests.test_run import ROOT, TASK, contents
 from tests.toy import gaussian
@@ -342,6 +343,25 @@ def test_a_wrong_design_is_one_line(tmp_path, changes, said):
     made = folder(tmp_path, **changes)
     with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}.{said}"):
         read_design(made / "params.yaml", TASK)
+
+
+@pytest.mark.parametrize("strangers", ["thesis.txt", None])
+def test_what_else_lies_where_an_expert_is_wanted_stays(tmp_path, monkeypatch, capsys, strangers):
+    made, out = folder(tmp_path), tmp_path / "mine"
+    (out / strangers if strangers else out).parent.mkdir(exist_ok=True)
+    (out / strangers if strangers else out).write_text("years of work")
+    monkeypatch.setattr(experts, "compute", None)  # nothing is trained first
+    command = ["expert", "--task", TASK, "--params", made / "params.yaml", "--out", out]
+    assert threefold(*command) == 2
+    why = f"holds {strangers}, which is no part of" if strangers else "a file is there; choose a folder for"
+    assert capsys.readouterr().err.startswith(f"error: {out}: {why} the expert of {TASK}")
+    assert (out / strangers if strangers else out).read_text() == "years of work"
+
+
+def test_a_device_that_does_not_exist_is_one_line(tmp_path, capsys):
+    command = ["expert", "--task", TASK, "--params", folder(tmp_path) / "params.yaml", "--device", "tpu"]
+    assert threefold(*command) == 2
+    assert capsys.readouterr().err == "error: device: tpu: no such device; choose auto, cpu or cuda\n"
 
 
 def test_a_design_that_lacks_a_key_names_it(tmp_path):

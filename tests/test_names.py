@@ -1,5 +1,6 @@
 """Names become folders, stages of DVC and words of a shell: letters, digits, `_` and `-`, and none that tables use."""
 
+import re
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ import algorithms
 import studies
 from tests import synthetic
 from tests.command import threefold
+from tests.test_run import ROOT
 from threefold.base import names
 from threefold.base.errors import InputError
+from threefold.experts import demonstrate, experts
 from threefold.profile.design import load
 from threefold.tables import schema
 
@@ -58,6 +61,25 @@ def test_no_name_in_a_design_reaches_a_shell_or_leaves_its_folder(tmp_path, name
 def test_names_that_may_be_used(tmp_path, name):
     params = synthetic.design(tmp_path, variants={name: {"method": "gail", "tasks": [TASK]}}, profile=name)
     assert list(load(params).variants) == [name]
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("key", ["experts", "demonstrations"])
+def test_nor_does_a_task_of_the_data(tmp_path, key, name):
+    params = tmp_path / "params.yaml"
+    params.write_text(yaml.safe_dump({key: {name: {}}}))
+    read = experts.read_design if key == "experts" else demonstrate.design
+    with pytest.raises(InputError, match=rf"^{params}: {key}: {re.escape(repr(name))}: {LINE}"):
+        read(params, TASK)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("**/dvc.yaml")), ids=str)
+def test_a_shell_reads_none_of_what_dvc_takes_from_params(path):
+    """DVC starts a stage before anything of ours has read params.yaml."""
+    commands = re.findall(r"^ *cmd: (.+)$", path.read_text(), re.MULTILINE)
+    assert commands
+    for command in commands:
+        assert "${" not in re.sub(r"'[^']*'", "", command), command
 
 
 @pytest.mark.parametrize("key", ["root", "folder"])

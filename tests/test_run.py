@@ -74,8 +74,8 @@ def command(verb, params, *options, task=TASK):
     return threefold(verb, "--params", params, *options, *(["--task", task] if verb != "collect" else []))
 
 
-def train(params, row):
-    return command("run", params, "--row", row)
+def train(params, row, *options):
+    return command("run", params, "--row", row, *options)
 
 
 def cell(params, row):
@@ -295,6 +295,25 @@ def test_the_same_cell_twice_gives_the_same_bytes(finished, tmp_path, monkeypatc
     torch.rand(3)  # nor does whatever was drawn before
     assert (command("reference", params) if row == "reference" else train(params, row)) == 0
     assert contents(cell(params, row)) == contents(cell(finished, row))
+
+
+def test_what_is_there_is_computed_again_if_it_is_asked_for(finished, tmp_path):
+    shutil.copytree(finished.parent, tmp_path, dirs_exist_ok=True)
+    params, before = tmp_path / "params.yaml", contents(cell(finished, "gail"))
+    sidecar = load(params).results / "provenance" / TASK / "gail" / "1_0-1.json"
+    sidecar.write_text("{}")
+    part = cell(params, "gail") / "1_0-1"
+    edit(part / "part.json", versions={"mujoco": "0.1"})  # nothing that a result is made from
+    assert train(params, "gail") == 0
+    assert sidecar.read_text() == "{}"
+    assert train(params, "gail", "--again") == 0
+    assert contents(cell(params, "gail")) == before
+    assert json.loads(sidecar.read_text())["learners"] == 2
+
+
+def test_options_of_the_launcher_are_no_users(params, capsys):
+    assert train(params, "gail", "--part", "1_0-1") == 2
+    assert capsys.readouterr().err.startswith("error: --part, --expect: `threefold launch` has them, with --task; ")
 
 
 def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):

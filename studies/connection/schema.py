@@ -2,18 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from threefold.base.strict import Strict
+from threefold.base.strict import Count, Strict
 from threefold.tables.schema import Schema
 
 
 class Size(Strict):
     """How much is measured."""
 
-    energies: PositiveInt  # random ones
-    points: Annotated[list[PositiveInt], Field(min_length=1)]  # of the data, in a sample
-    repeats: PositiveInt  # samples that the bias of an estimate is averaged over
+    energies: Count  # random ones
+    points: Annotated[list[Count], Field(min_length=1)]  # of the data, in a sample
+    repeats: Count  # samples that the bias of an estimate is averaged over
 
 
 # One row per claim, sample and random energy. points: of p; of q about twice as many.

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from threefold.base.strict import Seed, Strict
+from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
 
 
@@ -13,11 +13,11 @@ class Size(Strict):
 
     targets: Annotated[list[str], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    steps: PositiveInt
-    batch: PositiveInt  # points of each source in a step
-    records: PositiveInt  # looks at the learners during training, the last included
-    points: Annotated[list[PositiveInt], Field(min_length=1)]  # of each source, in a sample that estimates log Z
-    repeats: PositiveInt  # samples that the spread of an estimate is taken over
+    steps: Count
+    batch: Count  # points of each source in a step
+    records: Count  # looks at the learners during training, the last included
+    points: Annotated[list[Count], Field(min_length=1)]  # of each source, in a sample that estimates log Z
+    repeats: Count  # samples that the spread of an estimate is taken over
 
 
 # One row per learner, step and metric. generator: gaussian | narrow | mixture | flow | none.

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from pydantic_core import PydanticCustomError
 
-from threefold.base.strict import Seed, Strict
+from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
 
 MOST = 10**6  # sequences on a tree
@@ -18,8 +18,8 @@ class Sessions(Strict):
     items: Annotated[int, Field(ge=20)]
     length: Many
     train: Many  # sessions, and a quarter as many for validation
-    test: PositiveInt
-    steps: PositiveInt
+    test: Count
+    steps: Count
 
 
 class Size(Strict):
@@ -28,9 +28,9 @@ class Size(Strict):
     seeds: Annotated[list[Seed], Field(min_length=1)]  # each has an oracle of its own
     tokens: Many
     length: Many
-    steps: PositiveInt
-    batch: PositiveInt  # sequences of each source in a step on an energy
-    records: PositiveInt  # looks at the learners during training, the last included
+    steps: Count
+    batch: Count  # sequences of each source in a step on an energy
+    records: Count  # looks at the learners during training, the last included
     margins: Annotated[list[PositiveFloat], Field(min_length=1)]
     data: Annotated[list[Annotated[int, Field(ge=10)]], Field(min_length=1)]  # sizes of finite data sets
     repeats: Many  # gradients that an estimator's error is averaged over

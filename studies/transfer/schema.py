@@ -2,26 +2,26 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from threefold.base.strict import Seed, Strict
+from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
 
 
 class Tabular(Strict):
     """How much is measured in finite MDPs."""
 
-    draws: PositiveInt  # random MDPs of each kind
-    moves: PositiveInt  # new dynamics that each reward is taken to, with the action that stays and with another
+    draws: Count  # random MDPs of each kind
+    moves: Count  # new dynamics that each reward is taken to, with the action that stays and with another
 
 
 class Moved(Strict):
     """How much is measured where rewards are taken from one task to another."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    trajectories: PositiveInt  # of the expert, for each learner
-    imitation_steps: PositiveInt  # env steps in which a learner learns its reward,
-    transfer_steps: PositiveInt  # and in which a new policy is trained on it
+    trajectories: Count  # of the expert, for each learner
+    imitation_steps: Count  # env steps in which a learner learns its reward,
+    transfer_steps: Count  # and in which a new policy is trained on it
 
 
 class Size(Strict):

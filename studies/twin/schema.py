@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from threefold.base.strict import Seed, Strict
+from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
 
 
@@ -12,12 +12,12 @@ class Size(Strict):
     """How much is measured."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    steps: PositiveInt  # on the cost
+    steps: Count  # on the cost
     trajectories: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]  # of each source, from each start
-    horizon: PositiveInt  # at which they are compared
-    learnt_horizons: Annotated[list[PositiveInt], Field(min_length=1)]  # at which a cost is learnt
-    horizons: Annotated[list[PositiveInt], Field(min_length=1)]  # at which weights alone are drawn
-    repeats: PositiveInt  # samples that an effective size is averaged over
+    horizon: Count  # at which they are compared
+    learnt_horizons: Annotated[list[Count], Field(min_length=1)]  # at which a cost is learnt
+    horizons: Annotated[list[Count], Field(min_length=1)]  # at which weights alone are drawn
+    repeats: Count  # samples that an effective size is averaged over
 
 
 # One row per learner after its last step. kl: of the policy's trajectories from the expert's, nats, mean over starts;

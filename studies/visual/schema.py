@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from threefold.base.strict import Seed, Strict
+from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
 
 
@@ -12,13 +12,13 @@ class Size(Strict):
     """How much is measured."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]  # learners of a row, each in worlds of its own
-    maps: Annotated[list[PositiveInt], Field(min_length=1)]  # training maps of a learner
-    demonstrations: Annotated[list[PositiveInt], Field(min_length=1)]  # trajectories, spread evenly over the maps
-    held_out: PositiveInt  # maps that nobody has trained on
-    one_map_iterations: PositiveInt  # of GAIL on one map
-    iterations: PositiveInt  # of GAIL on more
-    cloning_iterations: PositiveInt  # of behavioural cloning and DAgger
-    records: PositiveInt  # measurements of a learner while it learns
+    maps: Annotated[list[Count], Field(min_length=1)]  # training maps of a learner
+    demonstrations: Annotated[list[Count], Field(min_length=1)]  # trajectories, spread evenly over the maps
+    held_out: Count  # maps that nobody has trained on
+    one_map_iterations: Count  # of GAIL on one map
+    iterations: Count  # of GAIL on more
+    cloning_iterations: Count  # of behavioural cloning and DAgger
+    records: Count  # measurements of a learner while it learns
     taken_apart: bool  # also the rows that take cures and networks apart
 
 

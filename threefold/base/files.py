@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from threefold.base.errors import InputError
 
 IMPORTED = Path("data") / "imported"  # demonstrations that users bring, a folder for each name
 
@@ -28,6 +30,14 @@ def check_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def refuse_strangers(folder: Path, own: Collection[str], what: str) -> None:
+    """Raise InputError if to replace a folder would destroy more than its `own` files, which are `what`."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file is there; choose a folder for {what}")
+    if strangers := {path.name for path in folder.iterdir()} - set(own) if folder.is_dir() else set():
+        raise InputError(f"{folder}: holds {min(strangers)}, which is no part of {what}; choose another folder")
 
 
 @contextmanager

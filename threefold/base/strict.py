@@ -25,7 +25,7 @@ def _named(name: str, row: bool = False) -> str:
 Name = Annotated[str, AfterValidator(_named)]
 RowName = Annotated[str, AfterValidator(lambda name: _named(name, row=True))]
 # For dataclasses, which pydantic cannot take strictly as a whole.
-Count = Annotated[int, Field(strict=True, gt=0)]
+Count = Annotated[int, Field(strict=True, gt=0, lt=2**31)]  # what fits any axis of a tensor
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]  # what the tables' columns hold
 

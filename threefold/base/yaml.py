@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from threefold.base import names
 from threefold.base.errors import InputError, cure
 
 
@@ -42,6 +43,8 @@ def section(path: Path, key: str) -> dict[str, Any]:
         raise InputError(f"{path}: {key}: missing; add it, with an entry for each task")
     if not isinstance(content[key], dict):
         raise InputError(f"{path}: {key}: {content[key]!r} are no keys and values; write an entry for each task")
+    for task in content[key]:
+        names.check(task, f"{path}: {key}")
     return content[key]
 
 

@@ -87,7 +87,7 @@ def _refuse_no_variant(design: Design, name: str) -> None:
     if all(one.config == other.config for one, other in pairs):
         raise InputError(
             f"{design.params}: variants.{name}: differs in nothing from {variant.method}'s own row; "
-            "change a constant in its config, or delete it"
+            "change a constant in its config"
         )
 
 

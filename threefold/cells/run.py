@@ -33,8 +33,8 @@ from threefold.store.inputs import fingerprint
 from threefold.tables import delivered, schema
 
 
-def run(params: Path, row: str, task: str | None = None) -> None:
-    """Compute a row of a profile on a task, or on each of its tasks, and deliver it."""
+def run(params: Path, row: str, task: str | None = None, again: bool = False) -> None:
+    """Compute a row of a profile on a task, or on each of its tasks, and deliver it; `again`: what is there as well."""
     design = load(params)
     check_names(design, task, row)
     for cell in cells(design):
@@ -46,7 +46,7 @@ def run(params: Path, row: str, task: str | None = None) -> None:
             continue
         cell = Cell(design, each, row)
         try:
-            run_cell(cell)
+            run_cell(cell, again)
         except (InputError, OSError):  # the user's or the machine's fault, which stops the next cell as well
             raise
         except Exception as error:
@@ -55,16 +55,19 @@ def run(params: Path, row: str, task: str | None = None) -> None:
             record_crash(cell.folder, error)
 
 
-def run_cell(cell: Cell) -> None:
+def run_cell(cell: Cell, again: bool) -> None:
     """Compute what the store lacks of a cell, and put all of it where it is wanted."""
     check_writable(cell.folder.parent)
     entries = [cell.entry(part) for part in cell.parts]
     refuse_other_plan(cell, entries)
     for entry in entries:
         code.refuse_edits_since_start(entry.inputs["code"])
-    compute(cell, cell.parts)
+    if again:
+        for entry in entries:
+            entry.reopen()
+    compute(cell, cell.parts, again)
     cell.refuse_edits(entries)
-    deliver(cell)
+    deliver(cell, again)
 
 
 def run_part(params: Path, row: str, task: str, part: str, expect: Path) -> None:
@@ -80,10 +83,11 @@ def run_part(params: Path, row: str, task: str, part: str, expect: Path) -> None
     compute(cell, found)
 
 
-def compute(cell: Cell, parts: Sequence[Part]) -> None:
-    """Train, evaluate and write the given parts into the store, those that it lacks."""
+def compute(cell: Cell, parts: Sequence[Part], again: bool = False) -> None:
+    """Train, evaluate and write the given parts into the store: those that it lacks, or `again` those delivered too."""
     device, budget = devices.choose(cell.design.device), cell.budget
-    missing = [part for part in parts if not (is_delivered(cell, part) or cell.entry(part).finished())]
+    there = [] if again else [part for part in parts if is_delivered(cell, part)]
+    missing = [part for part in parts if not (part in there or cell.entry(part).finished())]
     learners = [learner for part in missing for learner in part.learners]
     if not missing:
         inform(f"{cell.name}: nothing to compute")
@@ -146,13 +150,13 @@ def compute_group(work: Work, watch: Callable[[Step], None]) -> list[str]:
     return outcome.failures
 
 
-def deliver(cell: Cell) -> list[Part]:
+def deliver(cell: Cell, again: bool = False) -> list[Part]:
     """Put the finished parts of a cell where they are wanted, and remove other parts there; return what is missing."""
     wanted, missing = {part.name for part in cell.parts}, []
     with alone(location(cell.design.root), cell.name):
         for part in cell.parts:
             entry = cell.entry(part)
-            if is_delivered(cell, part):
+            if is_delivered(cell, part) and not again:
                 continue
             if entry.finished():
                 # First: a part in its place is taken to have both.

@@ -17,6 +17,8 @@ from threefold.profile.design import Design
 from threefold.profile.profiles import profiles
 from threefold.store.entries import damages, entries, location, removable
 
+STUDIES = "studies"  # parts of a study, by their names in the store
+
 
 def wanted(root: Path) -> dict[Path, list[str]]:
     """Return the folders of the store that the project's profiles ask for, with the names of those."""
@@ -42,6 +44,7 @@ def show(root: Path) -> None:
 def verify(root: Path) -> None:
     """Print what is damaged, a line each; raise InputError if anything is."""
     damaged = 0
+    profiles(root)  # a wrong folder has none, and its store would seem sound
     for folder in entries(location(root)):
         if status(folder) == "done" and (lines := damages(folder)):
             damaged += 1
@@ -51,14 +54,17 @@ def verify(root: Path) -> None:
 
 
 def prune(root: Path, named: list[str]) -> None:
-    """Remove the named entries, all those of a cell by its name, or without a name what no profile asks for."""
+    """Remove the named entries, all those of a cell by its name, or without a name what no profile asks for.
+
+    Parts of studies stay unless they are named: a study alone knows which of them it asks for.
+    """
     found = entries(location(root))
     names = {folder: _name(root, folder) for folder in found}
     for cell in named:
         if any(_is_within(name, cell) for name in names.values()):
             continue
         raise InputError(f"{cell}: not in {location(root)}; `threefold store list` shows what is")
-    keep = set() if named else set(wanted(root))
+    keep = set() if named else {*wanted(root), *(folder for folder in found if _is_within(names[folder], STUDIES))}
     for folder in found:
         if folder not in keep and (not named or any(_is_within(names[folder], cell) for cell in named)):
             with removable(folder) as free:

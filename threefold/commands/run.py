@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from threefold.base.errors import InputError
 from threefold.commands import COMPUTE, PARAMS, Params
 
 GROUP = COMPUTE
@@ -17,6 +18,7 @@ def command(
         typer.Option(help="One task, for example Hopper-v5.", metavar="TASK", show_default="all of the profile"),
     ] = None,
     params: Params = PARAMS,
+    again: Annotated[bool, typer.Option("--again", help="Compute anew what is there, too.")] = False,
     part: Annotated[str | None, typer.Option(hidden=True)] = None,
     expect: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -29,5 +31,7 @@ def command(
 
     if task and part and expect:  # as `threefold launch` calls it
         run_part(params, row, task, part, expect)
+    elif part or expect:
+        raise InputError("--part, --expect: `threefold launch` has them, with --task; run the cell without them")
     else:
-        run(params, row, task)
+        run(params, row, task, again)

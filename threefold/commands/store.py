@@ -38,7 +38,8 @@ def prune(
 ) -> None:
     """Remove results from the store: those that no profile uses, or those named.
 
-    A result that a profile uses is computed again. What is being computed stays.
+    A named result that a profile uses is computed again. What is being computed stays; so do parts of studies that are
+    not named.
     """
     from threefold.cells.storage import prune
 

@@ -20,7 +20,7 @@ import envs
 from algorithms.core import experience
 from algorithms.core.experience import Demonstrations
 from threefold.base.errors import InputError
-from threefold.base.files import IMPORTED, replacing
+from threefold.base.files import IMPORTED, refuse_strangers, replacing
 from threefold.experts.trajectories import Trajectories, refuse_not_finite, roll_out, used_pairs
 
 ARRAYS, CARD = "trajectories.safetensors", "card.json"
@@ -143,7 +143,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); {_cure(path)}") from None
     for key, kind in KEYS.items():
-        if not isinstance(card, dict) or type(card.get(key)) is not kind or (kind is int and card[key] < 1):
+        if not isinstance(card, dict) or type(card.get(key)) is not kind or (kind is int and not 0 < card[key] < 2**31):
             raise InputError(f"{path}: {key}: missing or not a proper {kind.__name__}; {_cure(path)}")
     return card
 
@@ -171,9 +171,7 @@ def write(folder: Path, trajectories: Trajectories, every: int, whole: bool, fac
     }
     refuse_not_finite(str(folder), trajectories, "nothing is written; use a sound expert")
     _check(arrays, card, folder / ARRAYS)
-    strangers = {path.name for path in folder.iterdir()} - {ARRAYS, CARD} if folder.is_dir() else set()
-    if strangers:  # replacing the folder would delete them
-        raise InputError(f"{folder}: holds {min(strangers)}, which is no part of demonstrations; choose another folder")
+    refuse_strangers(folder, (ARRAYS, CARD), "demonstrations")
     text = json.dumps(card, indent=2, sort_keys=True, allow_nan=False) + "\n"
     with replacing(folder) as fresh:
         (fresh / ARRAYS).write_bytes(data)

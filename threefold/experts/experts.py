@@ -25,7 +25,7 @@ from envs import device as devices
 from envs.episodes import Episodes, play, rollout
 from threefold.base import yaml
 from threefold.base.errors import InputError
-from threefold.base.files import check_writable, checksum, replacing
+from threefold.base.files import check_writable, checksum, refuse_strangers, replacing
 from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.strict import explain
@@ -38,6 +38,7 @@ from threefold.store.inputs import differences, plain
 from threefold.store.origin import origin
 
 ROW = "expert"  # in the store
+WEIGHTS, CARD = "policy.safetensors", "card.json"
 CARD_EPISODES = 200  # of each play
 CARD_SEED = 90_000  # apart from those of training, of its contests and of demonstrations
 PUBLISHED = code.ROOT / "threefold" / "report" / "published" / "gail_table1.csv"
@@ -164,8 +165,8 @@ def save(folder: Path, policy: Policy, card: dict[str, Any]) -> None:
     weights = safetensors.torch.save({k: v.contiguous() for k, v in policy.state_dict().items()})
     card = card | {"sha256": hashlib.sha256(weights).hexdigest()}
     with replacing(folder) as fresh:
-        (fresh / "policy.safetensors").write_bytes(weights)
-        (fresh / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+        (fresh / WEIGHTS).write_bytes(weights)
+        (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
 
 
 def load(task: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
@@ -176,20 +177,20 @@ def load(task: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
     make = f"make it with `threefold expert --task {task}`"
     remake = f"restore it from git, or {make}"
     try:
-        card = json.loads((folder / "card.json").read_text())
-        weights = (folder / "policy.safetensors").read_bytes()
+        card = json.loads((folder / CARD).read_text())
+        weights = (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: the expert of {task} is missing; {make}") from None
     except json.JSONDecodeError:
-        raise InputError(f"{folder / 'card.json'}: not valid JSON; {remake}") from None
+        raise InputError(f"{folder / CARD}: not valid JSON; {remake}") from None
     if card.get("task") != task:
-        raise InputError(f"{folder / 'card.json'}: task is {card.get('task')!r}, expected {task!r}; {remake}")
+        raise InputError(f"{folder / CARD}: task is {card.get('task')!r}, expected {task!r}; {remake}")
     if hashlib.sha256(weights).hexdigest() != card.get("sha256"):
-        raise InputError(f"{folder / 'policy.safetensors'}: sha256 differs from the card's (altered or cut); {remake}")
+        raise InputError(f"{folder / WEIGHTS}: sha256 differs from the card's (altered or cut); {remake}")
     try:
         return Policy.from_tensors(safetensors.torch.load(weights)), card
     except (IndexError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError):
-        raise InputError(f"{folder / 'policy.safetensors'}: no policy's weights; {remake}") from None
+        raise InputError(f"{folder / WEIGHTS}: no policy's weights; {remake}") from None
 
 
 def read_design(path: Path, task: str) -> Design:
@@ -259,6 +260,7 @@ def make(task: str, params: Path, out: Path, wanted: str) -> None:
     """Make one expert, unless the store has it, and put it into `out`; `wanted` is the device: auto, cpu or cuda."""
     torch.set_num_threads(1)  # see threefold.base.workers
     design, device = read_design(params, task), devices.choose(wanted)
+    refuse_strangers(out, (WEIGHTS, CARD), f"the expert of {task}")
     check_writable(out.parent)
     inputs = made_from(task, design, device)
     code.refuse_edits_since_start(inputs["code"])

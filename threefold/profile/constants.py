@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from threefold.base.errors import InputError
+from threefold.base.strict import Count
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
@@ -80,7 +81,7 @@ def _adapter(config: type, name: str) -> TypeAdapter[Any]:
 def _counted(kind: Any) -> Any:
     """Return a type in which every plain `int` is a count."""
     if kind is int:
-        return PositiveInt
+        return Count
     if get_origin(kind) is tuple:
         return tuple[tuple(_counted(part) for part in get_args(kind))]  # type: ignore[misc]
     return kind

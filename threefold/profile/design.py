@@ -6,29 +6,29 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, PositiveInt, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model
 
 import studies
 from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import IMPORTED
-from threefold.base.strict import Name, RowName, Seed, Strict, explain
+from threefold.base.strict import Count, Name, RowName, Seed, Strict, explain
 
 
 class Evaluation(Strict):
     """How policies are evaluated: with their mean action, on episodes of their own."""
 
-    episodes: PositiveInt  # of the final evaluation, per learner
-    points: PositiveInt  # evaluations during training, the final one included
-    episodes_during_training: PositiveInt  # at each of the others
+    episodes: Count  # of the final evaluation, per learner
+    points: Count  # evaluations during training, the final one included
+    episodes_during_training: Count  # at each of the others
 
 
 class Budget(Strict):
     """What a learner may use on one task."""
 
-    env_steps: PositiveInt  # per learner
-    parallel_episodes: PositiveInt  # per learner
-    demonstrations: Annotated[list[PositiveInt], Field(min_length=1)]  # numbers of the expert's trajectories
+    env_steps: Count  # per learner
+    parallel_episodes: Count  # per learner
+    demonstrations: Annotated[list[Count], Field(min_length=1)]  # numbers of the expert's trajectories
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None  # in the place of the profile's
     short_budget: bool = False  # too short for a verdict on a method; the report says so on the task's rows
 
@@ -39,7 +39,7 @@ class Variant(Strict):
     method: Name  # a file of `algorithms/`
     tasks: Annotated[list[str], Field(min_length=1)]  # where it runs
     # Some of the tasks' numbers of the expert's trajectories; without it all of them.
-    demonstrations: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
+    demonstrations: Annotated[list[Count], Field(min_length=1)] | None = None
     config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
     # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
     expert: Literal["own", "survivors", "idle"] = "own"

@@ -1,5 +1,6 @@
 """The profiles of a project, found by looking."""
 
+import os
 import re
 from pathlib import Path
 
@@ -8,14 +9,32 @@ from threefold.profile.design import Design, load
 
 
 def files(root: Path) -> list[Path]:
-    """Return the params.yaml of every profile of a project: of each folder with the chain, dvc.yaml."""
+    """Return the params.yaml of every profile of a project: of each folder with the chain, dvc.yaml.
+
+    A project of its own in a folder of this one is not part of it.
+    """
     found = [path.with_name("params.yaml") for path in sorted([*root.glob("dvc.yaml"), *root.glob("*/dvc.yaml")])]
-    return [params for params in found if params.exists() and "profile:" in params.read_text()]
+    return [params for params in found if params.exists() and _is_within(root, params)]
+
+
+def _is_within(root: Path, params: Path) -> bool:
+    """Return whether a file is a profile of the project at a root, whatever else may be wrong with it."""
+    text = params.read_bytes()
+    named = re.search(rb"^root:\s*[\"']?([^\s\"'#]+)", text, re.MULTILINE)
+    inside = named is None or (params.parent / os.fsdecode(named[1])).resolve() == root.resolve()
+    return b"profile:" in text and inside
+
+
+def _has_name(params: Path, name: str) -> bool:
+    named = rf"^profile:\s*[\"']?{re.escape(name)}[\"']?\s*(#|$)"
+    return re.search(named, params.read_text(errors="replace"), re.MULTILINE) is not None
 
 
 def profiles(root: Path) -> list[Design]:
-    """Return the design of every profile of a project."""
-    return [load(params) for params in files(root)]
+    """Return the design of every profile of a project; raises InputError if there is none."""
+    if not (found := files(root)):
+        raise InputError(f"--root {root}: no profile here, a params.yaml beside a dvc.yaml; name the project's folder")
+    return [load(params) for params in found]
 
 
 def refuse_taken_name(design: Design) -> None:
@@ -23,17 +42,17 @@ def refuse_taken_name(design: Design) -> None:
 
     What else may be wrong with the other one does not matter here.
     """
-    named = re.compile(rf"^profile:\s*[\"']?{re.escape(design.profile)}[\"']?\s*(#|$)", re.MULTILINE)
     for other in files(design.root):
-        if named.search(other.read_text()) and not other.samefile(design.params):
+        if _has_name(other, design.profile) and not other.samefile(design.params):
             raise InputError(f"{design.params}: profile: {design.profile} is that of {other} too; give it another name")
 
 
 def find(root: Path, name: str) -> Design:
-    """Return the design of a profile by its name; raises InputError if there is none."""
-    known = {design.profile: design for design in profiles(root)}
-    if not known:
-        raise InputError(f"--root {root}: no profile here, a params.yaml beside a dvc.yaml; name the project's folder")
-    if name not in known:
-        raise InputError(f"--profile {name}: not one of {', '.join(sorted(known))}")
-    return known[name]
+    """Return the design of a profile by its name; raises InputError if there is none.
+
+    What may be wrong with another profile does not matter here, unless the one that is asked for is not found.
+    """
+    for params in files(root):
+        if _has_name(params, name):
+            return load(params)
+    raise InputError(f"--profile {name}: not one of {', '.join(sorted(design.profile for design in profiles(root)))}")

@@ -104,6 +104,11 @@ class Entry:
         write_json({"sha256": _checksums(self.folder)}, self.folder / "done")
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
+    def reopen(self) -> None:
+        """Let the result, if there is one, be computed again; it stays until the new one is there."""
+        with self.locked():
+            (self.folder / "done").unlink(missing_ok=True)
+
     def deliver(self, folder: Path, leave_out: Collection[str] = ()) -> None:
         """Copy a complete result to where it is wanted, whole or not at all."""
         for left in folder.parent.glob(f".{folder.name}-*"):  # by a run that was killed here

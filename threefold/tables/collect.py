@@ -240,10 +240,11 @@ def _mixtures(design: Design, parts: list[Found]) -> Iterator[str]:
             value = part.card["versions"].get(program)
             other, expected = first.setdefault((part.task, program), (part, value))
             if value != expected:
-                stages = " ".join(sorted({stage(design, one.task, one.row) for one in (part, other)}))
+                both = dict.fromkeys(f"--task {one.task} --row {one.row}" for one in (part, other))
+                runs = " and ".join(f"`threefold run --again --params {design.params} {cell}`" for cell in both)
                 yield (
-                    f"cell {_called(part)}: {program} {value}, but {expected} in {_called(other)}; make both again: "
-                    f"`threefold store prune {_called(part)} {_called(other)}`, then `dvc repro -f -s {stages}`"
+                    f"cell {_called(part)}: {program} {value}, but {expected} in {_called(other)}; "
+                    f"make them again with one version: {runs}"
                 )
 
 
