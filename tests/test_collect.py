@@ -5,10 +5,11 @@ import pytest
 
 from tests import synthetic
 from tests.command import threefold
+from tests.test_run import ROOT
 from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.tables import schema
-from threefold.tables.collect import collect
+from threefold.tables.collect import collect, stage
 
 OUTPUTS = ("evaluations.csv", "training.csv", "learners.csv", "cells.json")
 
@@ -248,6 +249,14 @@ def test_failed_learner_is_not_missing(params, results):
     assert learners.loc[learners["status"] == "failed", ["row", "seed", "reason"]].to_numpy().tolist() == [
         ["gail", 1, "not finite: loss"]
     ]
+
+
+def test_stages_have_the_name_that_dvc_takes_in_the_projects_folder():
+    assert stage(load(ROOT / "params.yaml"), "Hopper-v5", "gail") == "run@Hopper-v5-gail"
+    paper = load(ROOT / "paper" / "params.yaml")
+    assert stage(paper, "Hopper-v5", "gail") == "paper/dvc.yaml:run@Hopper-v5-gail"
+    assert stage(paper, "Hopper-v5", "gail_trpo") == "paper/dvc.yaml:variant@gail_trpo"
+    assert paper.results == ROOT / "results" / "paper"  # without "paper/.."
 
 
 @pytest.mark.parametrize("program", ["gymnasium", "mujoco"])

@@ -45,7 +45,7 @@ def test_a_good_design(tmp_path):
     params = synthetic.design(tmp_path, root="..", seeds=[3, 1])
     design = load(params)
     assert design.folder == tmp_path
-    assert design.cell("Hopper-v5", "gail") == tmp_path / ".." / "results" / "made-up" / "cells" / "Hopper-v5" / "gail"
+    assert design.cell("Hopper-v5", "gail") == tmp_path.parent / "results" / "made-up" / "cells" / "Hopper-v5" / "gail"
     assert [part.name for part in design.parts("Hopper-v5", "gail")] == ["4_1", "4_3", "11_1", "11_3"]
     assert design.learners("Hopper-v5", "gail") == [(4, 1), (4, 3), (11, 1), (11, 3)]
     assert design.budget["Hopper-v5"].short_budget
@@ -93,6 +93,13 @@ def test_a_variant_may_have_some_of_the_numbers_and_waves_order_what_there_is(tm
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("key", "value"), [("rows", "gial"), ("tasks", "Hoper-v5"), ("seeds", 77)])
+def test_a_wave_of_what_the_profile_has_not(wrong, key, value):
+    assert (
+        wrong(waves=[{"rows": ["gail"]}, {key: [value]}]) == f"waves.1.{key}: {value}: not in the profile; correct it"
+    )
+
+
 def test_a_variants_number_that_its_task_has_not(wrong):
     said = wrong(variants={"gail_x": {"method": "gail", "tasks": ["Hopper-v5"], "demonstrations": [5]}})
     assert said.startswith("variants.gail_x.demonstrations: 5 is not one of budget.Hopper-v5.demonstrations (4, 11)")
@@ -104,7 +111,7 @@ def test_a_copied_file_whose_folder_is_anothers(tmp_path):
     with pytest.raises(InputError) as refused:
         load(path)
     assert str(refused.value) == (
-        f"{path}: folder: hopper, seen from root ({tmp_path / 'mine' / '..'}), is not where this file is; "
+        f"{path}: folder: hopper, seen from root ({tmp_path}), is not where this file is; "
         "write mine, or correct root"
     )
 

@@ -80,7 +80,7 @@ class Ray:
         try:
             path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
             ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": path}}, log_to_driver=False)
-        except ConnectionError as error:
+        except (ConnectionError, ValueError) as error:  # the latter: no address
             raise InputError(f"--address {address}: no Ray cluster ({error}); `ray start --head` begins one") from None
         self._ray, self._each = ray, {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=TRIES - 1)(compute)

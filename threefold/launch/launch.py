@@ -134,7 +134,12 @@ def launch(board: Board, params: str, store: Path, executor: Executor) -> None:
 
 
 def in_waves(design: Design, waves: int | None = None) -> list[Entry]:
-    """Return the parts of a profile that are not in their place, in the order of its waves, or of the first so many."""
+    """Return the parts of a profile that are not in their place, in the order of its waves, or of the first so many.
+
+    Raises InputError for more waves than there are.
+    """
+    if waves is not None and waves > len(design.waves):
+        raise InputError(f"--waves {waves}: {design.params} has {len(design.waves)}; leave it out to compute all parts")
     places = [place for place in grid(design) if not is_delivered(place.cell, place.part)]
     waved = [(design.wave(place.cell.task, place.cell.row, place.part), place.entry) for place in places]
     return [entry for wave, entry in sorted(waved, key=lambda pair: pair[0]) if waves is None or wave <= waves]

@@ -1,5 +1,6 @@
 """The experimental design: one profile's params.yaml, read and checked."""
 
+import os
 import re
 from collections.abc import Iterable
 from itertools import groupby
@@ -48,6 +49,9 @@ class Variant(Strict):
 # The size of each study that the profile has.
 SIZES: dict[str, Any] = {name: (studies.size(name) | None, None) for name in studies.names()}
 Studies = create_model("Studies", __base__=Strict, **SIZES)
+
+
+Reason = Annotated[str, Field(min_length=1)]
 
 
 class Wave(Strict):
@@ -111,7 +115,7 @@ class Design(Strict):
     variants: dict[RowName, Variant]  # by the names of their rows: what is compared beside the methods
     demonstrations_from: dict[str, Name] = {}  # per task: an imported set, instead of its expert's
     studies: Studies = Studies()  # type: ignore[valid-type] # by name: its size, whose keys its page has
-    left_out: dict[str, dict[str, str]] = {}  # per task: rows that are not run there, and why
+    left_out: dict[str, dict[str, Reason]] = {}  # per task: rows that are not run there, and why
     waves: list[Wave] = []  # the order of `threefold launch`
     remarks: dict[str, Remark] = {}  # on published numbers, by `task/method/number of trajectories`
     allow_weak_expert: bool = False  # learn from one that is no better than random
@@ -193,8 +197,8 @@ def load(path: Path) -> Design:
         if not re.fullmatch(r"[A-Za-z0-9_./-]+", text := str(content.get(key, "."))):  # dvc.yaml gives it to a shell
             raise InputError(f"{path}: {key}: {text!r}: a path of letters, digits, _, -, . and / only; correct it")
     try:
-        root = Path(str(content.get("root", ".")))
-        design = Design.model_validate(content | {"root": path.parent / root, "folder": path.parent, "params": path})
+        root = Path(os.path.normpath(path.parent / str(content.get("root") or ".")))
+        design = Design.model_validate(content | {"root": root, "folder": path.parent, "params": path})
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, KEYS)}") from None
     _check_folder(path, design, content.get("folder"))
@@ -224,6 +228,20 @@ MODELS: tuple[type[Strict], ...] = (
 KEYS = [name for model in MODELS for name in model.model_fields]
 
 
+def _check_waves(path: Path, design: Design) -> None:
+    """Refuse what no part of the profile has: the wave would go by without it."""
+    seeds = {seed for task in design.tasks for seed in design.seeds_of(task)}
+    there: dict[str, set[Any]] = {
+        "rows": {*design.methods, *design.variants},
+        "tasks": set(design.tasks),
+        "seeds": seeds,
+    }
+    for place, wave in enumerate(design.waves):
+        for key, known in there.items():
+            if strange := set(getattr(wave, key) or ()) - known:
+                raise InputError(f"{path}: waves.{place}.{key}: {min(strange)}: not in the profile; correct it")
+
+
 def _check_keys(path: Path, design: Design) -> None:
     for table in ("budget", "overrides", "left_out", "demonstrations_from"):
         for name in getattr(design, table):
@@ -238,6 +256,7 @@ def _check_keys(path: Path, design: Design) -> None:
         for row in rows:
             if row not in (known := [*design.methods, *design.variants]):
                 raise InputError(f"{path}: left_out.{task}.{row}: not one of the rows ({', '.join(known)}); correct it")
+    _check_waves(path, design)
     for name, variant in design.variants.items():
         where = f"{path}: variants.{name}"
         if not name.startswith(f"{variant.method}_"):

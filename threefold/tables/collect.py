@@ -128,10 +128,12 @@ def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missi
 
 
 def stage(design: Design, task: str, row: str) -> str:
-    """Return what DVC calls the stage that computes a cell."""
+    """Return what DVC calls the stage that computes a cell, in the project's folder."""
+    folder, root = design.folder.resolve(), design.root.resolve()
+    chain = "" if folder == root or root not in folder.parents else f"{folder.relative_to(root) / 'dvc.yaml'}:"
     if row in design.variants:
-        return f"variant@{row}"
-    return f"{REFERENCE}@{task}" if row == REFERENCE else f"run@{task}-{row}"
+        return f"{chain}variant@{row}"
+    return f"{chain}{REFERENCE}@{task}" if row == REFERENCE else f"{chain}run@{task}-{row}"
 
 
 def _card(folder: Path, name: str, planned_as: str | None, makes_it: str, params: Path) -> dict[str, Any]:
