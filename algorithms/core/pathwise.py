@@ -33,7 +33,7 @@ class PathwiseConfig:
     minibatches: int = 20  # of segments, a step on the policy each
     segments: int = 32  # of a minibatch
     length: int = 10  # steps of a segment; Baram et al.'s code
-    policy_rate: PositiveFloat = 3e-4  # of Adam; Baram et al.'s code: 1e-4
+    policy_rate: PositiveFloat = 1e-4  # of Adam; Baram et al.'s code
     discount: BelowOne = 0.99  # Baram et al.'s code
     max_norm: PositiveFloat = 0.5  # of a gradient, as PPO's; Baram et al.'s code clips each number to 2
 
