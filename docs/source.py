@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import io
 import tokenize
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ def comments(source: str) -> dict[int, str]:
 def of_config(config: Any) -> list[Constant]:
     """Return every constant of a Config, those of its nested Configs included."""
     constants = []
-    beside = _fields(type(config))
+    beside = _fields(config.__class__)
     for field in dataclasses.fields(config):
         value, (comment, of_arguments) = getattr(config, field.name), beside[field.name]
         if dataclasses.is_dataclass(value):
@@ -40,6 +41,7 @@ def of_config(config: Any) -> list[Constant]:
     return constants
 
 
+@cache  # a class's lines are found by parsing its whole file, and every page asks
 def _fields(kind: type) -> dict[str, tuple[str, dict[str, str]]]:
     """Return, by a dataclass's field, the comment on its line and those of its default's arguments."""
     source = inspect.getsource(kind)

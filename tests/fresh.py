@@ -21,6 +21,7 @@ import torch._dynamo  # noqa: F401 - the first optimiser imports it: here once, 
 
 from threefold.store.code import PACKAGES
 
+OWN = (*PACKAGES, "docs")  # what a process takes from its folder
 CONTEXT = multiprocessing.get_context("fork")
 LIBRARIES = ["pandas", "mujoco", "seaborn", "matplotlib.backends.backend_pdf", "scipy.stats", "jinja2"]
 OF_DVC = ["networkx", "ruamel.yaml", "scmrepo.git", "dvc_data.index", "dvc_render", "voluptuous", "dvc_task"]
@@ -147,7 +148,7 @@ def _call(sender: Connection, folder: Path, function: Callable[..., Any], argume
 
 
 def _enter(folder: Path) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] in PACKAGES]:
+    for name in [name for name in sys.modules if name.split(".")[0] in OWN]:
         del sys.modules[name]
     os.chdir(folder)
     os.environ["PYTHONPATH"] = str(folder)  # of the processes that it starts

@@ -70,7 +70,9 @@ def run(folder, *command):
 @pytest.fixture(scope="module")
 def site(clone):
     """The documentation, with what the tutorials add, built with warnings as errors."""
-    run(clone, "sphinx", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
+    arguments = ("-W", "--keep-going", "-q", "docs", "docs/_build/html")
+    exit_code, said, wrong = fresh.fresh(clone, fresh.command, arguments, "sphinx.cmd.build")
+    assert exit_code == 0, said + wrong
     return clone / "docs" / "_build" / "html"
 
 
