@@ -111,8 +111,7 @@ def test_a_copied_file_whose_folder_is_anothers(tmp_path):
     with pytest.raises(InputError) as refused:
         load(path)
     assert str(refused.value) == (
-        f"{path}: folder: hopper, seen from root ({tmp_path}), is not where this file is; "
-        "write mine, or correct root"
+        f"{path}: folder: hopper, seen from root ({tmp_path}), is not where this file is; write mine, or correct root"
     )
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from os import listdir
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.nn.functional import logsigmoid
 
+import envs
 from algorithms import mgail
 from algorithms.core.adversarial import LoopConfig
 from algorithms.core.experience import Experience, Samples
@@ -19,12 +21,17 @@ from algorithms.core.pathwise import Pathwise, PathwiseConfig, held
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from algorithms.core.segments import Segments, Step, draw, replay
+from envs.monitor import Monitor
 from tests import test_gail, toy
 from tests.test_learning import SEEDS as EIGHT
 from tests.test_learning import error, expert
+from tests.test_run import ROOT
 from tests.toy import linears
 from threefold.base.errors import InputError
+from threefold.experts.demonstrations import load
 
+DATA = ROOT / "data" / "demonstrations"
+CONTINUOUS = [task for task in sorted(listdir(DATA)) if not hasattr(envs.load(task), "ACTIONS")]
 SEEDS = [3, 8]
 P, O, A, L = 2, 3, 2, 10
 DISCOUNT, STD = 0.9, 0.3
@@ -151,7 +158,10 @@ def test_without_the_residual_the_states_are_the_models_own(lq):
 
 
 def test_its_variance_is_far_below_that_of_reinforce(lq):
-    """Of one segment's gradient, at equal means: likelihood ratios of every action, with the sum of what follows."""
+    """Of one segment's gradient, at equal means: likelihood ratios of every action, with the sum of what follows.
+
+    As it is, and less its mean over the other segments, which takes the sign of all rewards out of it.
+    """
     segments, n = lq.segments(lq.weight), 64
     pathwise = torch.stack([lq.gradient(only(segments, i)) for i in range(n)], 1)
     weight = lq.weight.detach().requires_grad_()
@@ -159,12 +169,15 @@ def test_its_variance_is_far_below_that_of_reinforce(lq):
     inputs = torch.cat([segments.obs, segments.action], -1)
     reward = DISCOUNT ** torch.arange(L).double() * logsigmoid(-(inputs.square() * lq.q).sum(-1))
     to_come = reward.flip(2).cumsum(2).flip(2)
-    each = (log_prob * to_come).sum(2)
-    reinforce = torch.stack([torch.autograd.grad(each[:, i].sum(), weight, retain_graph=True)[0] for i in range(n)], 1)
-    spread = [x.var(1).sum((1, 2)) for x in (reinforce, pathwise)]
-    error = (spread[0] / n).sqrt()
-    assert ((reinforce.mean(1) - pathwise.mean(1)).flatten(1).norm(dim=1) < 4 * error).all()
-    assert (spread[0] / spread[1] > 20).all(), spread[0] / spread[1]
+    baseline = (to_come.sum(1, keepdim=True) - to_come) / (n - 1)
+    for weighed, least in ((to_come, 20), (to_come - baseline, 3)):
+        each = (log_prob * weighed).sum(2)
+        ratios = [torch.autograd.grad(each[:, i].sum(), weight, retain_graph=True)[0] for i in range(n)]
+        reinforce = torch.stack(ratios, 1)
+        spread = [x.var(1).sum((1, 2)) for x in (reinforce, pathwise)]
+        error = (spread[0] / n).sqrt()
+        assert ((reinforce.mean(1) - pathwise.mean(1)).flatten(1).norm(dim=1) < 4 * error).all()
+        assert (spread[0] / spread[1] > least).all(), spread[0] / spread[1]
 
 
 def only(segments: Segments, i: int) -> Segments:
@@ -296,6 +309,21 @@ def test_held_modules_pass_gradients_on_and_have_none():
         model(torch.randn(P, 4, O), action).sum().backward()
     assert action.grad is not None
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "task", sorted(set(listdir(DATA)) - {t for t in envs.names() if hasattr(envs.load(t), "ACTIONS")})
+)
+def test_it_trains_on_every_task_whose_actions_are_continuous(task):
+    ppo = PathwiseConfig(steps=12, minibatches=2, segments=4, length=5)
+    loop = LoopConfig(reward_steps=2, reward_rate=1e-3, recent=2)
+    config = mgail.Config(batch=16, preparation=2, model_steps=2, loop=loop, ppo=ppo)
+    env = Monitor(envs.make(task, [0, 1], 2, threads=1))
+    shown = load(DATA / task, task, [1, 2], env=env)
+    for progress in itertools.islice(mgail.train(env, shown, [0, 1], config), 3):
+        assert all(finite.all() for finite in progress.finite.values())
+    assert progress.env_steps == 3 * 12 * 2
+    assert (progress.metrics["model_error"] > 0).all()
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from studies.density import schema
 from studies.density.schema import Size
 from threefold.report import style
-from threefold.report.chapter import TRUTH, Chapter, Read, colours, legend, minus, row
+from threefold.report.chapter import TRUTH, Chapter, Read, colours, legend, nats, row, with_worst
 from threefold.report.plot import Plot
 from threefold.report.tables import NONE, Table
 
@@ -330,11 +330,11 @@ def results_table(rows: pd.DataFrame, targets: Sequence[str]) -> Table:
     shown = {
         "Target": data["target"].str.replace("_", " "),
         "Method": [METHODS[key] for key in zip(data["method"], data["generator"], strict=True)],
-        "Error of b": _with_worst(data, "log_z_error"),
-        "KL, energy": _with_worst(data, "kl_energy"),
-        "KL, generator": data["kl_generator"].map(_nats),
-        "LL, energy": data["held_out_energy"].map(_nats),
-        "LL, generator": data["held_out_generator"].map(_nats),
+        "Error of b": with_worst(data, "log_z_error"),
+        "KL, energy": with_worst(data, "kl_energy"),
+        "KL, generator": data["kl_generator"].map(nats),
+        "LL, energy": data["held_out_energy"].map(nats),
+        "LL, generator": data["held_out_generator"].map(nats),
         "Aims": data["met"].replace("", NONE),
     }
     return Table(
@@ -359,7 +359,7 @@ def spread_table(rows: pd.DataFrame) -> Table:
     }
     for points in sorted(set(rows["points"])):
         pairs = zip(wide["mean", points], wide["std", points], strict=True)
-        shown[f"{points:,} points"] = [f"{_nats(mean)} ± {_nats(std)}" for mean, std in pairs]
+        shown[f"{points:,} points"] = [f"{nats(mean)} ± {nats(std)}" for mean, std in pairs]
     return Table(
         "Estimates of log Z against the number of points: numbers",
         "Error of the estimate in nats, mean ± standard deviation over repeated samples.",
@@ -375,14 +375,5 @@ def _met(row: dict) -> str:
     return "met" if all(row[f"{name}_worst"] < aim for name, aim in AIMS.items()) else "missed"
 
 
-def _with_worst(data: pd.DataFrame, name: str) -> list[str]:
-    pairs = zip(data[name], data[f"{name}_worst"], strict=True)
-    return [f"{_nats(mean)} ({_nats(worst)})" if np.isfinite(mean) else NONE for mean, worst in pairs]
-
-
 def _left(share: float) -> str:
     return f"left {100 * share:.0f} %"
-
-
-def _nats(value: float) -> str:
-    return minus(f"{value:z.3f}") if np.isfinite(value) else NONE

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from studies.sequences import schema
 from studies.sequences.schema import Size
 from threefold.report import style
-from threefold.report.chapter import TRUTH, Chapter, Read, colours, legend, minus
+from threefold.report.chapter import TRUTH, Chapter, Read, colours, legend, minus, nats, with_worst
 from threefold.report.plot import Plot
 from threefold.report.tables import NONE, Table
 
@@ -354,11 +354,11 @@ def results(rows: pd.DataFrame, size: Size) -> Table:
     worst = data[["b_error_worst", "kl_energy_worst", "kl_generator_worst"]].max(axis=1)
     shown = {
         "Method, energy": [row_text(*key) for key in zip(data["method"], data["energy"], strict=True)],
-        "Error of b": _with_worst(data, "b_error"),
-        "KL, energy": _with_worst(data, "kl_energy"),
-        "KL, generator": _with_worst(data, "kl_generator"),
-        "reversed": _with_worst(data, "reverse_generator"),
-        "between": _with_worst(data, "between"),
+        "Error of b": with_worst(data, "b_error"),
+        "KL, energy": with_worst(data, "kl_energy"),
+        "KL, generator": with_worst(data, "kl_generator"),
+        "reversed": with_worst(data, "reverse_generator"),
+        "between": with_worst(data, "between"),
         "Aim": [("met" if worst[i] < AIM else "missed") if of_gan[i] else NONE for i in data.index],
     }
     return Table(
@@ -387,17 +387,17 @@ def clip_table(rows: pd.DataFrame, clip: pd.DataFrame, oracles: pd.DataFrame) ->
     span = oracles["max_log_p"] - oracles["min_log_p"]
     shown = {
         "Margin": data["margin"].map(margin_text),
-        "Law": data["law"].map(_nats),
-        "Free energies": data["found"].map(_nats),
+        "Law": data["law"].map(nats),
+        "Free energies": data["found"].map(nats),
         "Largest gap": data["gap"].map(_small),
-        "Networks, best generator": data["eb_seqgan_optimal"].map(_nats),
+        "Networks, best generator": data["eb_seqgan_optimal"].map(nats),
         "their range": data["eb_seqgan_optimal_range"].map("{:.1f}".format),
-        "Networks, generator learnt": data["eb_seqgan"].map(_nats),
+        "Networks, generator learnt": data["eb_seqgan"].map(nats),
     }
     gan = last[(last["method"] == "ebm_gan") & (last["energy"] == "steps")]["found"].mean()
     return Table(
         "The clip law: numbers",
-        f"KL(p, q) in nats, mean over seeds, by margin; EBM-GAN's is {_nats(gan)}. Largest gap: between free energies "
+        f"KL(p, q) in nats, mean over seeds, by margin; EBM-GAN's is {nats(gan)}. Largest gap: between free energies "
         "and the law, over seeds. Range: from the least log density to the largest, which the law bounds by the "
         f"margin. The oracles' ranges are {span.min():.1f} to {span.max():.1f} nats: at such a margin the law has no "
         "bias.",
@@ -428,7 +428,7 @@ def trap_table(rows: pd.DataFrame, oracles: pd.DataFrame, size: Size) -> Table:
     data = data.reset_index(names="method")
     shown = {"Generator": data["method"].map(lambda name: METHODS.get(name, name))}
     names = ("NLL of the oracle", "NLL of the generator", "Entropy", "KL(p, q)")
-    shown |= {name: data[column].map(_nats) for name, column in zip(names, columns, strict=True)}
+    shown |= {name: data[column].map(nats) for name, column in zip(names, columns, strict=True)}
     return Table(
         "The trap in SeqGAN's only measure: numbers",
         "In nats a sequence, means over seeds. SeqGAN was compared by the NLL of the oracle, E_q[−log p], alone: "
@@ -452,7 +452,7 @@ def data_table(rows: pd.DataFrame) -> Table:
 
     def cell(row: pd.Series, source: str) -> str:
         mean, worst = row[f"kl_{source}_mean"], row[f"kl_{source}_max"]
-        return f"{_nats(mean)} ({_nats(worst)})" if np.isfinite(mean) else NONE
+        return f"{nats(mean)} ({nats(worst)})" if np.isfinite(mean) else NONE
 
     shown = {"Method": data["method"].map(METHODS), "Sequences": data["data"].map("{:,}".format)}
     shown |= {name: [cell(row, name.lower()) for _, row in data.iterrows()] for name in ("Energy", "Generator")}
@@ -512,7 +512,7 @@ def session_table(rows: pd.DataFrame, size: Size) -> Table:
     data = rows.groupby(["model", "part"])[measures].mean().loc[list(MODELS)].reset_index()
     shown = {"Model": [MODELS[key] for key in zip(data["model"], data["part"], strict=True)]}
     names = ("Hit rate of 10", "NDCG of 10", "NLL of the item", "NLL of a session")
-    shown |= {name: data[column].map(_nats) for name, column in zip(names, measures, strict=True)}
+    shown |= {name: data[column].map(nats) for name, column in zip(names, measures, strict=True)}
     share = size.sessions.test * len(size.seeds)
     return Table(
         "What learners recommend next: numbers",
@@ -524,14 +524,5 @@ def session_table(rows: pd.DataFrame, size: Size) -> Table:
     )
 
 
-def _with_worst(data: pd.DataFrame, name: str) -> list[str]:
-    pairs = zip(data[name], data[f"{name}_worst"], strict=True)
-    return [f"{_nats(mean)} ({_nats(worst)})" if np.isfinite(mean) else NONE for mean, worst in pairs]
-
-
 def _small(value: float) -> str:
     return minus(f"{value:.0e}") if value else "0"
-
-
-def _nats(value: float) -> str:
-    return minus(f"{value:z.3f}") if np.isfinite(value) else NONE

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from threefold.report import style
 from threefold.report.plot import Plot
-from threefold.report.tables import Table
+from threefold.report.tables import NONE, Table
 from threefold.tables.schema import Schema
 
 TRUTH: dict[str, Any] = {"color": "#222222", "linestyle": (0, (5, 2)), "linewidth": 1.1}
@@ -54,3 +55,14 @@ def legend(figure: Figure, coloured: Mapping[str, str], **look: Any) -> None:
 def minus(text: str) -> str:
     """A number with a true minus sign."""
     return text.replace("-", "−")
+
+
+def nats(value: float) -> str:
+    """A number of nats: 0.012; a dash for one that is not known."""
+    return minus(f"{value:z.3f}") if np.isfinite(value) else NONE
+
+
+def with_worst(data: pd.DataFrame, name: str) -> list[str]:
+    """A column's means over seeds, in nats, each with the worst seed's in brackets."""
+    pairs = zip(data[name], data[f"{name}_worst"], strict=True)
+    return [f"{nats(mean)} ({nats(worst)})" if np.isfinite(mean) else NONE for mean, worst in pairs]
