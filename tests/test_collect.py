@@ -198,7 +198,15 @@ def test_a_reference_that_is_made_from_something_else_is_not_taken(params, resul
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(None, "missing"), ("{", "truncated or altered"), ('{"cells": {}}', "truncated or altered")]
+    ("text", "said"),
+    [
+        (None, "missing"),
+        ("{", "truncated or altered"),
+        ("[]", "truncated or altered"),
+        ('{"cells": {}}', "truncated or altered"),
+        ('{"cells": [], "variants": {}, "references": {}}', "truncated or altered"),
+        ('{"cells": {"Hopper-v5": {"gail": 1}}, "variants": {}, "references": {}}', "truncated or altered"),
+    ],
 )
 def test_without_a_sound_plan_nothing_is_collected(params, text, said):
     plan = load(params).plan

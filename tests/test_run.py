@@ -578,6 +578,16 @@ def test_an_altered_expert(params, capsys, name, said):
     refused(params, capsys, f"{path}: {said}", "restore it from git", verb="reference")
 
 
+CARDS = [(b"[]", "[] is no card"), (b"null", "null is no card"), (b"\xff", "not valid")]
+
+
+@pytest.mark.parametrize(("content", "said"), CARDS)
+def test_an_experts_card_that_is_none(params, capsys, content, said):
+    path = params.parent / "data" / "experts" / TASK / "card.json"
+    path.write_bytes(content)
+    refused(params, capsys, f"{path}: {said}", "restore it from git", verb="reference")
+
+
 # An output folder that cannot take the cell. Modes do not bind root, so a file stands in the folder's way.
 
 

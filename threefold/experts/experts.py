@@ -181,8 +181,10 @@ def load(task: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
         weights = (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: the expert of {task} is missing; {make}") from None
-    except json.JSONDecodeError:
+    except ValueError:
         raise InputError(f"{folder / CARD}: not valid JSON; {remake}") from None
+    if not isinstance(card, dict):
+        raise InputError(f"{folder / CARD}: {json.dumps(card)[:20]} is no card; {remake}")
     if card.get("task") != task:
         raise InputError(f"{folder / CARD}: task is {card.get('task')!r}, expected {task!r}; {remake}")
     if hashlib.sha256(weights).hexdigest() != card.get("sha256"):

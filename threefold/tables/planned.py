@@ -3,8 +3,13 @@
 import json
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from threefold.base.errors import InputError
 from threefold.profile.design import Design
+
+CELLS = TypeAdapter(dict[str, dict[str, dict[str, str]]])  # by task and row, or by variant and task: parts
+KINDS: dict[str, TypeAdapter[Any]] = {"cells": CELLS, "variants": CELLS, "references": TypeAdapter(dict[str, str])}
 
 
 def read(design: Design) -> dict[str, Any]:
@@ -12,7 +17,7 @@ def read(design: Design) -> dict[str, Any]:
     cure = f"run `threefold plan --params {design.params}`"
     try:
         found = json.loads(design.plan.read_text())
-        return {key: found[key] for key in ("cells", "variants", "references")}
+        return {key: kind.validate_python(found[key]) for key, kind in KINDS.items()}
     except FileNotFoundError:
         raise InputError(f"{design.plan}: missing; {cure}") from None
     except (ValueError, KeyError, TypeError):
