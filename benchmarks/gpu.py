@@ -405,7 +405,8 @@ def profile(folder: Path, sizes: Sizes) -> tuple[Design, Path]:
         (home / "data").symlink_to(ROOT / "data")
     content = sizes.design(yaml.safe_load(PARAMS.read_text()))
     params = home / "params.yaml"
-    params.write_text(yaml.safe_dump(content | {"root": ".", "folder": ".", "device": sizes.device}, sort_keys=False))
+    own = {"root": ".", "folder": ".", "device": sizes.device, "waves": []}  # of rows that may not be among these
+    params.write_text(yaml.safe_dump(content | own, sort_keys=False))
     return load(params), params
 
 
