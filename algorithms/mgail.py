@@ -68,7 +68,7 @@ class Config:
     model_rate: PositiveFloat = 1e-3  # of its Adam; authors' code: 1e-4
     state_gradient: bool = True  # false, an ablation: the derivatives of f are 0
     residual: bool = True  # false, an ablation: states are those that f predicts
-    loop: LoopConfig = LoopConfig(reward_steps=20, reward_rate=1e-3, recent=5)  # recent: more is less steady
+    loop: LoopConfig = LoopConfig(reward_steps=20, reward_rate=1e-3, recent=5)  # recent: chosen on Hopper
     ppo: PathwiseConfig = PathwiseConfig()
 
 

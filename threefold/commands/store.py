@@ -38,8 +38,8 @@ def prune(
 ) -> None:
     """Remove results from the store: those that no profile uses, or those named.
 
-    A named result that a profile uses is computed again. What is being computed stays; so do parts of studies that are
-    not named.
+    Copies in results/ stay, and `threefold run --again` computes such a result again. What is being computed stays; so
+    do parts of studies that are not named.
     """
     from threefold.cells.storage import prune
 

@@ -119,7 +119,16 @@ def _provenance(given: Inputs) -> str:
         for part in given.design.parts(task, row)
     ]
     rows += [_sidecar(given, f"studies / {name}", Path("studies") / name) for name in studies.chapters(given.design)]
-    columns = ["Cell", "Commit", "Processor", "Wall time", "Core time", "Steps per second", "Started", "Command"]
+    columns = [
+        "Cell",
+        "Commit",
+        "Processor",
+        "Wall time",
+        "Core time",
+        "Steps per second of wall time",
+        "Started",
+        "Command",
+    ]
     return TEMPLATES.get_template("provenance.html.j2").render(
         profile=given.design.profile,
         columns=columns,

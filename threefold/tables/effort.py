@@ -1,5 +1,6 @@
 """What parts took, as the sidecars in `provenance/` say."""
 
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
@@ -14,9 +15,9 @@ def seconds(sidecars: Mapping[Key, Mapping[str, Any]]) -> dict[Key, float]:
     A core's other work is not counted. Parts that trained together on a GPU have the time of all of them in each
     sidecar: each counts for its share of the learners.
     """
-    together: dict[tuple[Any, ...], int] = {}
+    together: Counter[tuple[Any, ...]] = Counter()
     for facts in sidecars.values():
-        together[_run(facts)] = together.get(_run(facts), 0) + facts.get("learners", 0)
+        together[_run(facts)] += facts.get("learners", 0)
 
     def of(facts: Mapping[str, Any]) -> float:
         if facts.get("device") == "cuda":
