@@ -24,7 +24,7 @@ from threefold.base.errors import InputError, one_line
 from threefold.cells.cell import Cell
 from threefold.cells.prefix import Unsaved
 from threefold.cells.training import train
-from threefold.experts import experts
+from threefold.experts import policies
 from threefold.profile.constants import replaced
 from threefold.profile.design import load
 from threefold.profile.names import check_names
@@ -50,7 +50,7 @@ def trial(task: str, method: str, changes: dict[str, Any], env_steps: int | None
     job = replace(job, config=replaced(job.config, changes, "constants"), env_steps=env_steps or job.env_steps)
     evaluations = pd.DataFrame(train(job, lambda step: None).evaluations)
     seconds = time.perf_counter() - begun
-    card = experts.load(task, ROOT / "data" / "experts" / task)[1]
+    card = policies.load(task, ROOT / "data" / "experts" / task)[1]
     ends = (card[play]["mean"] for play in ("random", "return_deterministic"))
     means = evaluations.groupby(["seed", "env_steps"])[["episode_return", "terminated"]].mean().reset_index()
     means["score"] = score(means["episode_return"], *ends)

@@ -16,7 +16,7 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from threefold.base.errors import InputError, one_line
 from threefold.experts import demonstrate as making
-from threefold.experts import demonstrations, experts
+from threefold.experts import demonstrations, policies
 from threefold.experts import trajectories as trajectories_module
 from threefold.experts.demonstrate import Design
 from threefold.experts.demonstrations import ARRAYS, CARD
@@ -567,7 +567,7 @@ def test_an_idle_expert_of_a_discrete_task_takes_the_first_action():
 @pytest.mark.parametrize("task", SHIPPED)
 def test_the_actions_are_the_experts_own_with_the_density_of_its_entropy(task):
     """The mean log density of actions drawn from a policy is minus its entropy, here within three standard errors."""
-    policy, card = experts.load(task, ROOT / "data" / "experts" / task)
+    policy, card = policies.load(task, ROOT / "data" / "experts" / task)
     folder = ROOT / "data" / "demonstrations" / task
     assert demonstrations.read_card(folder)["expert"] == {key: card[key] for key in making.EXPERT}
     obs, action, _ = demonstrations.read(folder).transitions()

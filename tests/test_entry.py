@@ -23,7 +23,7 @@ from threefold.store import checkpoints as saving
 from threefold.store import code
 from threefold.store import entries as module
 from threefold.store.checkpoints import Checkpoints
-from threefold.store.entries import Entry, entries, is_locked, location
+from threefold.store.entries import Entry, damages, entries, is_locked, location
 from threefold.store.inputs import differences, fingerprint, plain
 
 NAME = "Hopper-v5/gail/4_0-1-2"
@@ -59,6 +59,14 @@ def test_a_finished_result_is_delivered_in_the_place_of_what_was_there(done, tmp
     assert contents(part) == {"learners.csv": b"a table\n"}
     assert json.loads(done.provenance()) == PROVENANCE
     assert status(done.folder) == "done"
+
+
+def test_checkpoints_left_by_a_run_that_was_killed_while_it_finished_go(done):
+    left = done.checkpoints / "cpu-abc" / "12"
+    left.mkdir(parents=True)
+    assert done.finished()
+    assert not done.checkpoints.exists()
+    assert damages(done.folder) == []
 
 
 def test_other_inputs_are_another_entry(done, tmp_path):

@@ -27,7 +27,8 @@ from tests.toy import gaussian
 from threefold.base.errors import InputError
 from threefold.base.workers import Team
 from threefold.experts import experts, training
-from threefold.experts.experts import CARD_EPISODES, CARD_SEED, bars, below, load, made_from, published, read_design
+from threefold.experts.experts import CARD_EPISODES, CARD_SEED, bars, below, made_from, published, read_design
+from threefold.experts.policies import load
 from threefold.experts.training import HELD_OUT_SEEDS, Champion, Design, Job, best_of, bound_log_std, contest, train
 from threefold.store.entries import Entry, entries, is_locked, location
 

@@ -39,7 +39,7 @@ from algorithms import gail
 from envs.episodes import play
 from envs.monitor import Monitor
 from threefold.base.errors import InputError, one_line
-from threefold.experts import demonstrations, experts
+from threefold.experts import demonstrations, policies
 from threefold.profile.design import together
 
 HERE = Path(__file__).parent
@@ -272,7 +272,7 @@ def main() -> None:
     pairs = HERE / "runs" / f"pairs-{options.trajectories}.npz"
     columns = ("obs", "action", "next_obs", "terminal")
     np.savez(pairs, **{name: getattr(demos, name)[: demos.rows].numpy() for name in columns})
-    card = experts.load(TASK, ROOT / "data" / "experts" / TASK)[1]
+    card = policies.load(TASK, ROOT / "data" / "experts" / TASK)[1]
     random, expert = card["random"]["mean"], card["return_deterministic"]["mean"]
     target = random + SCORE * (expert - random)
 

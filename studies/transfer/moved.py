@@ -33,7 +33,7 @@ from envs.monitor import Monitor
 from studies.core.parts import Frames
 from studies.transfer import schema
 from studies.transfer.schema import Moved, Size
-from threefold.experts import demonstrations, experts
+from threefold.experts import demonstrations, policies
 from threefold.profile.constants import replaced
 from threefold.store import code
 
@@ -98,19 +98,19 @@ def _moved(pair: Pair, row: str, size: Moved) -> Iterator[tuple]:
 
 
 def _references(pair: Pair, row: str, size: Moved) -> Iterator[tuple]:
-    expert, _ = experts.load(pair.source, DATA / "experts" / pair.source)
+    expert, _ = policies.load(pair.source, DATA / "experts" / pair.source)
     env = envs.make(pair.target, size.seeds, EVALUATION)
     still = torch.zeros(env.P, env.E, env.action_size)
     up = torch.tensor([0.0, 1.0]).expand(env.P, env.E, 2)
-    policies: dict[str, Act] = {
+    behaviours: dict[str, Act] = {
         "oracle": optimise(pair.target, size.seeds, size.transfer_steps),
         "expert": lambda obs: expert(obs.flatten(0, 1)[None]).view(*obs.shape[:2], -1),
-        "random": experts.uniform(env, EVALUATION_SEEDS),
+        "random": policies.uniform(env, EVALUATION_SEEDS),
         "still": lambda obs: still,
     }
     if pair.target.startswith("PointMaze"):
-        policies["stuck"] = lambda obs: up
-    for name, act in policies.items():
+        behaviours["stuck"] = lambda obs: up
+    for name, act in behaviours.items():
         yield from _lines(name, "reference", "same", 1.0, size, returns(pair.target, size.seeds, act))
 
 

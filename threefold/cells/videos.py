@@ -19,7 +19,7 @@ import envs
 from algorithms.core.policy import Policy
 from threefold.base.errors import InputError
 from threefold.base.files import replacing
-from threefold.experts import experts
+from threefold.experts import policies
 from threefold.profile.design import Design
 from threefold.tables import schema, statistics
 
@@ -40,13 +40,13 @@ def videos(design: Design, task: str) -> Path:
     """
     if not envs.model_files(envs.load(task)):
         raise InputError(f"{task}: has no MuJoCo model to draw; choose a task that has one")
-    shown = {"expert": experts.load(task, design.root / "data" / "experts" / task)[0]}
+    shown = {"expert": policies.load(task, design.root / "data" / "experts" / task)[0]}
     for which, learner in _ends(design, task).items():
         shown["-".join(map(str, (which, *learner)))] = _policy(design, task, *learner)
     folder = design.results / "videos" / task
     with replacing(folder) as fresh:
         for name, policy in shown.items():
-            _write(list(_frames(task, experts.deterministic(policy))), fresh / f"{name}.webp")
+            _write(list(_frames(task, policies.deterministic(policy))), fresh / f"{name}.webp")
     return folder
 
 

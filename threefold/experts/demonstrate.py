@@ -26,8 +26,8 @@ from algorithms.core.population import Generators
 from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.strict import Seed, Strict, explain
-from threefold.experts import experts
-from threefold.experts.demonstrations import CARD, write
+from threefold.experts import policies
+from threefold.experts.demonstrations import write
 from threefold.experts.trajectories import refuse_not_finite, roll_out
 from threefold.store.origin import command_line
 
@@ -76,11 +76,13 @@ def demonstrate(task: str, params: Path, allow_weak_expert: bool) -> None:
     torch.set_num_threads(1)  # sums then have one order, and the bytes are the same on any number of cores
     envs.load(task)
     plan = design(params, task)
-    policy, expert = experts.load(task, params.parent / "experts" / task)
+    policy, expert = policies.load(task, params.parent / "experts" / task)
     if missing := [key for key in EXPERT if key not in expert]:
-        raise InputError(f"{params.parent / 'experts' / task / CARD}: {missing[0]}: missing; train the expert again")
+        raise InputError(
+            f"{params.parent / 'experts' / task / policies.CARD}: {missing[0]}: missing; train the expert again"
+        )
     if not allow_weak_expert:
-        refuse_weak(params.parent / "experts" / task / CARD, expert, "pass --allow-weak-expert")
+        refuse_weak(params.parent / "experts" / task / policies.CARD, expert, "pass --allow-weak-expert")
     trajectories, returns = roll_out(stochastic(policy, plan.seed), task, plan.seed, plan.trajectories, plan.every)
     refuse_not_finite(str(params.parent / "experts" / task), trajectories, "train the expert again")
     facts = {

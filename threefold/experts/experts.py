@@ -15,11 +15,9 @@ from typing import Any
 import safetensors.torch
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
 
 import envs
 from algorithms.core.policy import GaussianPolicy, Policy
-from algorithms.core.population import Generators
 from algorithms.core.ppo import PPOConfig
 from envs import device as devices
 from envs.episodes import Episodes, play, rollout
@@ -30,6 +28,7 @@ from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.strict import explain
 from threefold.base.workers import Team, default_threads
+from threefold.experts.policies import CARD, WEIGHTS, deterministic, load, stochastic, uniform
 from threefold.experts.training import Champion, Design, Job, best_of, train
 from threefold.profile.constants import replaced
 from threefold.store import code
@@ -38,29 +37,9 @@ from threefold.store.inputs import differences, plain
 from threefold.store.origin import origin
 
 ROW = "expert"  # in the store
-WEIGHTS, CARD = "policy.safetensors", "card.json"
 CARD_EPISODES = 200  # of each play
 CARD_SEED = 90_000  # apart from those of training, of its contests and of demonstrations
 PUBLISHED = code.ROOT / "threefold" / "report" / "published" / "gail_table1.csv"
-
-
-def deterministic(policy: Policy) -> Any:
-    """Return `act(obs [P, E, O])` that plays the mean action."""
-    return lambda obs: policy(obs)
-
-
-def stochastic(policy: Policy, seed: int) -> Any:
-    """Return `act(obs [P, E, O])` that draws actions from one generator per learner."""
-    population, device = len(policy.normalizer.mean), policy.action_scale.device
-    generators = Generators([seed] * population, "evaluation", device)
-    return lambda obs: policy.act(obs, generators.normal(*obs.shape[1:-1], policy.action_scale.numel()))
-
-
-def uniform(env: envs.BatchEnv, seed: int) -> Any:
-    """Return `act(obs [P, E, O])` that draws actions uniformly from the action space: the `random` reference."""
-    generators = Generators([seed] * env.P, "evaluation", env.obs.device)
-    low, high = env.action_low, env.action_high
-    return lambda obs: low + (high - low) * generators.uniform(env.E, env.action_size)
 
 
 def measure(policy: Policy, task: str, seed: int = CARD_SEED) -> dict[str, dict[str, float]]:
@@ -167,32 +146,6 @@ def save(folder: Path, policy: Policy, card: dict[str, Any]) -> None:
     with replacing(folder) as fresh:
         (fresh / WEIGHTS).write_bytes(weights)
         (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
-
-
-def load(task: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
-    """Return the expert of a task as a population of one, and its card.
-
-    Raises `InputError` when the folder, the card or the weights are missing, altered or of another task.
-    """
-    make = f"make it with `threefold expert --task {task}`"
-    remake = f"restore it from git, or {make}"
-    try:
-        card = json.loads((folder / CARD).read_text())
-        weights = (folder / WEIGHTS).read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: the expert of {task} is missing; {make}") from None
-    except ValueError:
-        raise InputError(f"{folder / CARD}: not valid JSON; {remake}") from None
-    if not isinstance(card, dict):
-        raise InputError(f"{folder / CARD}: {json.dumps(card)[:20]} is no card; {remake}")
-    if card.get("task") != task:
-        raise InputError(f"{folder / CARD}: task is {card.get('task')!r}, expected {task!r}; {remake}")
-    if hashlib.sha256(weights).hexdigest() != card.get("sha256"):
-        raise InputError(f"{folder / WEIGHTS}: sha256 differs from the card's (altered or cut); {remake}")
-    try:
-        return Policy.from_tensors(safetensors.torch.load(weights)), card
-    except (IndexError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError):
-        raise InputError(f"{folder / WEIGHTS}: no policy's weights; {remake}") from None
 
 
 def read_design(path: Path, task: str) -> Design:

@@ -23,7 +23,7 @@ from threefold.base.errors import InputError, cure
 from threefold.base.files import IMPORTED
 from threefold.base.messages import inform
 from threefold.base.names import check
-from threefold.experts import demonstrations, experts
+from threefold.experts import demonstrations, policies
 from threefold.experts.demonstrate import refuse_weak, spread, versions
 from threefold.experts.trajectories import Trajectories, draw_starts, refuse_not_finite
 from threefold.store.origin import command_line
@@ -108,7 +108,7 @@ def _worth(dataset: str, task: str, returns: list[float], root: Path, allow_weak
     own, folder = spread(returns), root / "data" / "experts" / task
     if not folder.is_dir():
         return {"returns": returns, "return": own, "references": None}
-    card = experts.load(task, folder)[1]
+    card = policies.load(task, folder)[1]
     if not allow_weak_expert:
         refuse_weak(f"{dataset}", {"return": own, "random": card["random"]}, "pass --allow-weak-expert", ("return",))
     return {"returns": returns, "return": own, "references": {key: card[key] for key in REFERENCES}}

@@ -92,6 +92,7 @@ class Entry:
         """Return whether the result is there and sound; a damaged one is removed, with a message."""
         damage = damages(self.folder)
         if not damage:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)  # left where a run was killed within `finish`
             return True
         if (self.folder / "done").exists():
             inform(f"{self.name}: {damage[0]}; computing it again")
