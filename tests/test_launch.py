@@ -77,6 +77,25 @@ def test_an_unknown_profile(params, capsys):
     assert capsys.readouterr().err == "error: --profile papre: not one of tiny\n"
 
 
+@pytest.mark.parametrize(
+    ("devices", "gpus", "device", "slots"),
+    [
+        (0, None, "auto", 8),
+        (0, None, "cpu", 8),
+        (2, None, "auto", 2),  # a part for each GPU
+        (2, None, "cpu", 8),
+        (2, 0.5, "auto", 4),
+        (2, 2.0, "cuda", 1),
+        (2, 0.0, "cuda", 8),  # asked for
+    ],
+)
+def test_a_part_takes_a_gpu_where_the_profile_computes_on_one(tmp_path, monkeypatch, devices, gpus, device, slots):
+    monkeypatch.setenv("THREEFOLD_THREADS", "8")
+    monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: devices)
+    monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: devices > 0)
+    assert launch.executor_of("local", tmp_path, 1, gpus, "auto", device).slots() == slots
+
+
 def test_no_ray_is_one_line(params, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert command(params, "--profile", "tiny", "--executor", "ray") == 2

@@ -24,9 +24,15 @@ def command(
     ] = "local",
     cpus: Annotated[int, typer.Option(help="Cores for each result.", min=1, metavar="N", rich_help_panel=WHERE)] = 1,
     gpus: Annotated[
-        float,
-        typer.Option(help="GPUs for each result, for example 0.5.", min=0.0, metavar="SHARE", rich_help_panel=WHERE),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="GPUs for each result, for example 0.5.",
+            min=0.0,
+            metavar="SHARE",
+            show_default="1 where the profile uses them here, else 0",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     address: Annotated[
         str,
         typer.Option(

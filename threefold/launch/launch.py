@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from envs import device as devices
 from threefold.base.errors import InputError
 from threefold.base.workers import default_threads
 from threefold.cells.grid import grid, status
@@ -162,20 +163,22 @@ def settle(entry: Entry, future: "Future[Outcome]") -> str:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def executor_of(name: str, root: Path, cpus: int, gpus: float, address: str) -> Executor:
-    """Return the executor that the command line asks for."""
+def executor_of(name: str, root: Path, cpus: int, gpus: float | None, address: str, device: str) -> Executor:
+    """Return the executor that the command line asks for, of a profile that computes on `device`: auto, cpu or cuda."""
     if name == "ray":
-        return Ray(root, cpus, address, gpus)
+        return Ray(root, cpus, address, gpus or 0.0)
     if name != "local":
         raise InputError(f"--executor {name}: no such executor; choose local or ray")
-    slots, devices = default_threads() // cpus, torch.cuda.device_count()
+    slots, there = default_threads() // cpus, torch.cuda.device_count()
+    if gpus is None and devices.choose(device) == "cuda":
+        gpus = 1.0  # a part fills one; two at a time would share its memory unasked
     if gpus:
-        slots = min(slots, int(devices / gpus))
-    return Local(root, cpus, max(1, slots), devices)
+        slots = min(slots, int(there / gpus))
+    return Local(root, cpus, max(1, slots), there)
 
 
 def launch_profile(
-    root: Path, profile: str, executor: str, cpus: int, gpus: float, address: str, waves: int | None = None
+    root: Path, profile: str, executor: str, cpus: int, gpus: float | None, address: str, waves: int | None = None
 ) -> None:
     """Compute the parts of a profile that the store lacks, wave after wave, or the first so many waves.
 
@@ -185,9 +188,8 @@ def launch_profile(
     check_names(design)
     torch.set_num_threads(1)
     board = Board(in_waves(design, waves))
-    launch(
-        board, str(design.params.relative_to(root)), location(root), executor_of(executor, root, cpus, gpus, address)
-    )
+    where = executor_of(executor, root, cpus, gpus, address, design.device)
+    launch(board, str(design.params.relative_to(root)), location(root), where)
     if board.failed:
         lines = [f"{name}: {reason}" for name, reason in board.failed.items()]
         raise InputError("\n".join(["these parts failed; start again to try them again:", *lines]))
