@@ -229,6 +229,25 @@ def test_takeaways_rank_only_where_intervals_lie_apart(given, every):
     assert "Intervals overlap, so these are not ranked: EBM-GAN with GAIL." in texts
 
 
+def test_methods_are_compared_where_both_have_results(given):
+    """BC, which has the easy task alone, has the highest mean of all and is below GAIL."""
+    easy = given.learners["task"] == "InvertedPendulum-v5"
+    score = given.learners["row"].map({"bc": 0.9, "gail": 0.95}).where(easy, 0.3) + 0.001 * given.learners["seed"]
+    kept = given.learners["row"].isin(["gail"]) | (given.learners["row"].eq("bc") & easy)
+    lacking = dataclasses.replace(given, learners=given.learners.assign(score=score)[kept])
+    found = contents.every_table(lacking)
+    overall = found["aggregate"].data.query("demonstrations == 'all'").set_index("row")["score_iqm"]
+    assert overall["bc"] > overall["gail"]
+    assert [one.text for one in takeaways(lacking, found) if one.table == "aggregate"][0] == (
+        "Over all tasks and numbers of trajectories that both of two methods have, with 95 % intervals apart: GAIL "
+        "above BC."
+    )
+    said = "Methods have results on different tasks and numbers of trajectories (BC 2, GAIL 4)"
+    for caption in (found["summary"].caption, found["aggregate"].caption):
+        assert said in caption
+    assert said not in contents.every_table(given)["summary"].caption
+
+
 def test_a_profile_with_little_says_little(tmp_path):
     given = alone(tmp_path)
     every = contents.every_table(given)

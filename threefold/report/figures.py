@@ -58,7 +58,7 @@ def plots(given: Inputs) -> dict[str, Plot]:
             "Performance profile",
             "Share of learners, over all tasks and numbers of trajectories, whose final score lies above a threshold; "
             "higher is better. Bands: 95 % stratified-bootstrap intervals, pointwise. Failed learners count as "
-            f"score 0.{given.incomplete}",
+            f"score 0.{tables.unlike(given)}{given.incomplete}",
             ("evaluations.csv", "learners.csv"),
         ),
     }

@@ -88,7 +88,7 @@ def summary(given: Inputs) -> Table:
         "Scores at a glance",
         "Mean score over learners, from the fewest to the most expert trajectories (0 = random, 1 = deterministic "
         "expert, both measured). Last row: interquartile mean over all learners, tasks and numbers of trajectories, "
-        f"with its 95 % interval.{given.incomplete}",
+        f"with its 95 % interval.{unlike(given)}{given.incomplete}",
         pd.DataFrame(data, columns=["task", "row", "demonstrations", "score_mean"]),
         pd.DataFrame([*shown, last]),
         {
@@ -121,9 +121,22 @@ def aggregate(given: Inputs) -> Table:
         "Aggregate",
         "Interquartile mean of the score over tasks, with its 95 % interval from a bootstrap stratified by task and "
         "number of trajectories. Optimality gap: mean shortfall from the expert, scores above 1 counted as 1. Failed "
-        f"learners count as score 0.{given.incomplete}",
+        f"learners count as score 0.{unlike(given)}{given.incomplete}",
         pd.DataFrame(data, columns=columns).merge(pd.DataFrame(gaps, columns=["row", "gap", "gap_low", "gap_high"])),
         pd.DataFrame(shown),
+    )
+
+
+def unlike(given: Inputs) -> str:
+    """A sentence for captions of what is averaged over tasks; empty if the methods have results on the same ones."""
+    where = {method: [bool(len(scores)) for scores in given.strata(method)] for method in given.design.methods}
+    where = {method: has for method, has in where.items() if any(has)}
+    if len(set(map(tuple, where.values()))) < 2:
+        return ""
+    counts = ", ".join(f"{style.label(method)} {sum(has)}" for method, has in where.items())
+    return (
+        f" Methods have results on different tasks and numbers of trajectories ({counts}): two of them compare where "
+        "both have some, as in the probability of improvement."
     )
 
 

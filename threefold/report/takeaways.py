@@ -13,6 +13,8 @@ import pandas as pd
 from threefold.report.cost import BAR
 from threefold.report.inputs import Inputs
 from threefold.report.tables import MARGIN, Table, budget_mark, estimate_text, score_text
+from threefold.tables import statistics
+from threefold.tables.statistics import Estimate
 
 BARS = (0.9, 0.95)  # of the expert
 MANY = 4  # items that a sentence lists; of more it gives their number
@@ -56,20 +58,38 @@ def _reached(given: Inputs, summary: pd.DataFrame) -> Iterator[str]:
 
 
 def _ranking(given: Inputs, aggregate: pd.DataFrame) -> Iterator[str]:
-    """Which methods' intervals over all learners lie apart, and which overlap: no order is claimed there."""
+    """Which methods' intervals over all learners lie apart, and which overlap: no order is claimed there.
+
+    Two methods are compared where both have results: one that lacks the hard tasks is no better for it.
+    """
     lines = aggregate[aggregate["demonstrations"] == "all"].dropna(subset=["score_low"])
-    lines = lines.sort_values("score_iqm", ascending=False, kind="stable")
     above: dict[str, list[str]] = {}
     alike: dict[str, list[str]] = {}
-    for high, low in combinations(lines.itertuples(), 2):
-        kind = above if high.score_low > low.score_high else alike
-        kind.setdefault(given.label(high.row), []).append(given.label(low.row))
+    lines = lines.sort_values("score_iqm", ascending=False, kind="stable")
+    overall = {x.row: Estimate(x.score_iqm, x.score_low, x.score_high) for x in lines.itertuples()}
+    for rows in combinations(overall, 2):
+        found = _where_both(given, *rows) or overall
+        high, low = sorted(rows, key=lambda row: found[row].value, reverse=True)
+        kind = above if found[high].low > found[low].high else alike
+        kind.setdefault(given.label(high), []).append(given.label(low))
     if above:
         told = [f"{high} above {_list(lower)}" for high, lower in above.items()]
-        yield f"Over all tasks and numbers of trajectories, with 95 % intervals apart: {'; '.join(told)}."
+        over = "all tasks and numbers of trajectories"
+        over += " that both of two methods have" if lines["strata"].nunique() > 1 else ""
+        yield f"Over {over}, with 95 % intervals apart: {'; '.join(told)}."
     if alike:
         told = [f"{high} with {_list(lower)}" for high, lower in alike.items()]
         yield f"Intervals overlap, so these are not ranked: {'; '.join(told)}."
+
+
+def _where_both(given: Inputs, *rows: str) -> dict[str, Estimate]:
+    """The interquartile means of two methods where both have results; empty if that is wherever one of them has."""
+    scores = list(zip(*map(given.strata, rows), strict=True))
+    both = [each for each in scores if all(map(len, each))]
+    if len(both) == sum(any(map(len, each)) for each in scores):
+        return {}
+    means = (statistics.aggregate([each[k] for each in both], np.random.default_rng(0)) for k in range(len(rows)))
+    return dict(zip(rows, means, strict=True))
 
 
 def _demonstrations(given: Inputs, aggregate: pd.DataFrame) -> Iterator[str]:
