@@ -108,6 +108,16 @@ def test_a_policy_learns_what_a_frozen_reward_pays_and_nothing_else():
     assert (step.next_obs[..., 0] > 0.5).all()
 
 
+def test_every_reward_meets_the_same_motors_and_the_last_one_the_other_order(monkeypatch):
+    monkeypatch.setattr(moved, "learn", lambda pair, row, size: ({share: share for share in pair.shares}, "imitator"))
+    monkeypatch.setattr(moved, "optimise", lambda task, seeds, steps, reward, order: reward)
+    monkeypatch.setattr(moved, "returns", lambda *_: torch.zeros(len(SIZE.seeds)))
+    rows = pd.DataFrame(moved._moved(moved.PAIRS["ant"], "airl", SIZE), columns=list(schema.MOVED))
+    rewards = rows[rows["kind"] == "reward"].groupby("where")["share"].unique()
+    assert {where: list(shares) for where, shares in rewards.items()} == {"same": [0.5, 1.0], "authors": [1.0]}
+    assert set(rows.loc[rows["kind"] == "imitator", "where"]) == {"source", "same", "authors"}
+
+
 def test_parts_are_those_of_the_tasks_that_a_profile_has():
     size = Size(tabular=Tabular(draws=1, moves=1), point_maze=SIZE)
     rows = ["references", "airl_state", "airl", "gcl", "gail"]

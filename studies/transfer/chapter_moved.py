@@ -128,25 +128,20 @@ def _scores(ax: Axes, rows: pd.DataFrame, names: list[str], coloured: Mapping[st
         )
 
 
-def shares_figure(rows: pd.DataFrame, name: str) -> Figure:
-    """A panel per order of the motors, a line per row and learner."""
-    orders = [order for order in ORDERS if order in set(rows["where"])]
+def shares_figure(rows: pd.DataFrame, _: str) -> Figure:
+    """A line per row and learner, with the motors in the same order."""
     figure = Figure(figsize=(style.WIDTH, 2.9))
-    axes = figure.subplots(1, len(orders), sharey=True, squeeze=False)[0]
-    coloured = colours(ROWS)
-    for ax, order in zip(axes, orders, strict=True):
-        for row, colour in coloured.items():
-            of = rows[(rows["where"] == order) & (rows["kind"] == "reward") & (rows["row"] == row)]
-            for _, learner in of.groupby("seed"):
-                ax.plot(learner["share"], learner["score"], color=colour, linewidth=0.7, alpha=0.5)
-            mean = of.groupby("share")["score"].mean()
-            ax.plot(mean.index, mean, color=colour, linewidth=2)
-        ax.axhline(0, **style.RANDOM)
-        ax.axhline(1, **TRUTH)
-        if len(orders) > 1:
-            ax.set_title(ORDERS[order])
-        ax.set_xlabel("share of the training")
-    axes[0].set_ylabel("score of a new policy")
+    ax, coloured = figure.subplots(), colours(ROWS)
+    for row, colour in coloured.items():
+        of = rows[(rows["where"] == "same") & (rows["kind"] == "reward") & (rows["row"] == row)]
+        for _, learner in of.groupby("seed"):
+            ax.plot(learner["share"], learner["score"], color=colour, linewidth=0.7, alpha=0.5)
+        mean = of.groupby("share")["score"].mean()
+        ax.plot(mean.index, mean, color=colour, linewidth=2)
+    ax.axhline(0, **style.RANDOM)
+    ax.axhline(1, **TRUTH)
+    ax.set_xlabel("share of the training")
+    ax.set_ylabel("score of a new policy")
     legend(figure, {ROWS[row]: colour for row, colour in coloured.items()})
     return figure
 

@@ -9,7 +9,7 @@ which plays on the second task as it is. References on the second task: oracle (
 first task's, as it is), random, still (no action), and stuck (straight towards the goal, into the barrier).
 
 In the authors' file of the disabled ant the motors have another order than in the one that rewards are learnt on, so
-whatever depends on actions meets permuted ones there. Both orders are measured.
+whatever depends on actions meets permuted ones there. Both orders are measured, the other one with the last reward.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,23 +41,26 @@ DATA = code.ROOT / "data"
 EPISODES = 16  # parallel ones of a learner
 EVALUATION = 20  # episodes
 EVALUATION_SEEDS = 1_000_000
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the training, after which a reward is frozen; the last one counts
 
 Act = Callable[[Tensor], Tensor]
 FrozenReward = Callable[[Tensor, Tensor], Tensor]  # of obs [P, N, O] and action [P, N, A], in the task's units: [P, N]
 
 
 class Pair(NamedTuple):
-    """Where rewards are learnt, where they are taken to, and the orders of the motors there (`Permuted`)."""
+    """Where rewards are learnt, where they are taken to, and the orders of the motors there (`Permuted`).
+
+    shares: of the training, after which a reward is frozen. The last one, 1, counts; it alone meets other orders.
+    """
 
     source: str
     target: str
     orders: dict[str, tuple[int, ...] | None]
+    shares: tuple[float, ...]
 
 
 PAIRS = {
-    "point_maze": Pair("PointMazeRight-v0", "PointMazeLeft-v0", {"same": None}),
-    "ant": Pair("CustomAnt-v0", "DisabledAnt-v0", {"same": None, "authors": (6, 7, 0, 1, 2, 3, 4, 5)}),
+    "point_maze": Pair("PointMazeRight-v0", "PointMazeLeft-v0", {"same": None}, (0.25, 0.5, 0.75, 1.0)),
+    "ant": Pair("CustomAnt-v0", "DisabledAnt-v0", {"same": None, "authors": (6, 7, 0, 1, 2, 3, 4, 5)}, (0.5, 1.0)),
 }
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "airl_state": ("airl", {"state_only": True}),
@@ -87,12 +90,12 @@ def work(part: str, size: Size) -> Frames:
 
 def _moved(pair: Pair, row: str, size: Moved) -> Iterator[tuple]:
     """Yield the imitator's returns on both tasks, and those of policies trained on its rewards."""
-    rewards, policy = learn(pair.source, row, size)
+    rewards, policy = learn(pair, row, size)
     yield from _lines(row, "imitator", "source", 1.0, size, returns(pair.source, size.seeds, policy))
     for order, permutation in pair.orders.items():
         moved = returns(pair.target, size.seeds, policy, permutation)
         yield from _lines(row, "imitator", order, 1.0, size, moved)
-        for share, reward in rewards.items():
+        for share, reward in rewards.items() if permutation is None else [(1.0, rewards[1.0])]:
             trained = optimise(pair.target, size.seeds, size.transfer_steps, reward, permutation)
             yield from _lines(row, "reward", order, share, size, returns(pair.target, size.seeds, trained, permutation))
 
@@ -118,9 +121,9 @@ def _lines(row: str, kind: str, where: str, share: float, size: Moved, found: Te
     return ((row, kind, where, share, seed, value) for seed, value in zip(size.seeds, found.tolist(), strict=True))
 
 
-def learn(task: str, row: str, size: Moved) -> tuple[dict[float, FrozenReward], Policy]:
-    """Imitate a task's expert; return the reward after each of SHARES of the training, and the imitator."""
-    method, changes = ROWS[row]
+def learn(pair: Pair, row: str, size: Moved) -> tuple[dict[float, FrozenReward], Policy]:
+    """Imitate the expert of the first task; return the reward after each share of the training, and the imitator."""
+    task, (method, changes) = pair.source, ROWS[row]
     module = algorithms.load(method)
     preset = {key: value for key, value in envs.preset(task).items() if key.startswith("ppo.")}
     config = replaced(module.Config(), preset | changes, row)
@@ -130,10 +133,10 @@ def learn(task: str, row: str, size: Moved) -> tuple[dict[float, FrozenReward], 
     rewards: dict[float, FrozenReward] = {}
     for progress in module.train(env, expert, size.seeds, config):
         env.take_rewards(), env.take_episodes()  # untaken they would pile up
-        for share in SHARES[len(rewards) :]:
+        for share in pair.shares[len(rewards) :]:
             if progress.env_steps >= share * size.imitation_steps:
                 rewards[share] = frozen(method, progress, config)
-        if len(rewards) == len(SHARES):
+        if len(rewards) == len(pair.shares):
             break
     return rewards, progress.policy
 
