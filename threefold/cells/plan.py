@@ -13,6 +13,7 @@ from envs.device import versions
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.cells.cell import Cell, cells
+from threefold.cells.fit import refuse_misfit
 from threefold.cells.reference import made_from as reference_made_from
 from threefold.experts.demonstrations import CARD, read_card
 from threefold.profile.design import Design, load
@@ -37,7 +38,8 @@ def plan(design: Design) -> dict[str, Any]:
     """Return the fingerprints: `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them.
 
     Raises InputError for demonstrations that are missing, of another task, or fewer than the budget names (how many of
-    them never terminated, which a variant may ask for, is counted where they are read), and for a variant that is none.
+    them never terminated, which a variant may ask for, is counted where they are read), for a variant that is none, and
+    for constants of a cell that do not fit each other.
     """
     for task in design.tasks:
         _refuse_unfit_demonstrations(design, task)
@@ -54,6 +56,7 @@ def plan(design: Design) -> dict[str, Any]:
         for row, reason in design.left_out.get(task, {}).items():
             planned.put(found, design, task, row, {"left out": reason})
     for cell in cells(design):
+        refuse_misfit(cell)
         prints = {part.name: fingerprint(cell.made_from(part)) for part in cell.parts}
         planned.put(found, design, cell.task, cell.row, prints)
     return found

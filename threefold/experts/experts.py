@@ -31,6 +31,7 @@ from threefold.base.workers import Team, default_threads
 from threefold.experts.policies import CARD, WEIGHTS, deterministic, load, stochastic, uniform
 from threefold.experts.training import Champion, Design, Job, best_of, train
 from threefold.profile.constants import replaced
+from threefold.profile.transitions import misfit
 from threefold.store import code
 from threefold.store.entries import Entry, location
 from threefold.store.inputs import differences, plain
@@ -160,6 +161,8 @@ def read_design(path: Path, task: str) -> Design:
         known = [field.name for field in fields(Design)]
         raise InputError(f"{path}: {explain(error, known, 'experts', task)}") from None
     replaced(PPOConfig(), design.ppo, f"{path}: experts.{task}.ppo")
+    if found := misfit(design.config(task), design.parallel_episodes):
+        raise InputError(f"{path}: experts.{task}.ppo.{found[0]}: {found[1]}")
     for name in ("final_log_std", "play_log_std"):
         if getattr(design, name) is not None and hasattr(envs.load(task), "ACTIONS"):
             raise InputError(
