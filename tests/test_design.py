@@ -213,7 +213,18 @@ def test_our_own_designs(folder):
         ({"seeds": [0, 1.0]}, "seeds.1: Input should be a valid integer (found 1.0); correct it"),
         ({"seeds": [0, True]}, "seeds.1: Input should be a valid integer (found True); correct it"),
         ({"sedes": [0]}, "sedes: no such key; did you mean 'seeds'?"),
-        ({"zzz": 1}, "zzz: no such key; remove it"),
+        ({"zzz": 1}, "zzz: no such key; remove it"),  # of more than a few
+        (
+            {"evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2, "env_steps": 9}},
+            "evaluation.env_steps: no such key; remove it, or write one of episodes, episodes_during_training, points",
+        ),
+        ({"waves": [{"row": []}]}, "waves.0.row: no such key; did you mean 'rows'?"),
+        ({"studies": {"twins": {}}}, "studies.twins: no such key; did you mean 'twin'?"),
+        ({"studies": {"budget": {}}}, "studies.budget: no such key; remove it, or write one of connection, density, "),
+        (
+            {"studies": {"sequences": {"sessions": {"lenght": 3}}}},
+            "studies.sequences.sessions.lenght: no such key; did you mean 'length'?",
+        ),
         ({"evaluation": {"episodes": 4, "points": 3}}, "evaluation.episodes_during_training: missing; add it"),
         (
             {"evaluation": {"episodes": "4", "points": 3, "episodes_during_training": 2}},
@@ -260,7 +271,11 @@ def test_a_missing_key(tmp_path, key):
         ({"demonstrations": [4, 4]}, "budget.Hopper-v5.demonstrations: [4, 4] names one twice; remove it"),
         ({"demonstrations": [0]}, "budget.Hopper-v5.demonstrations.0: Input should be greater than 0"),
         ({"demonstrations": 4}, "budget.Hopper-v5.demonstrations: Input should be a valid list (found 4)"),
-        ({"episode": 4}, "budget.Hopper-v5.episode: no such key; did you mean 'episodes'?"),
+        (
+            {"episodes": 4},  # a key of `evaluation`
+            "budget.Hopper-v5.episodes: no such key; did you mean 'parallel_episodes'?",
+        ),
+        ({"points": 4}, "budget.Hopper-v5.points: no such key; remove it, or write one of demonstrations, env_steps, "),
         ({"short_budget": 1}, "budget.Hopper-v5.short_budget: Input should be a valid boolean (found 1); correct it"),
     ],
 )
@@ -299,6 +314,7 @@ def test_a_missing_file(tmp_path):
             ["bc", "gaill"],
             "methods: no method 'gaill' (there is no file algorithms/gaill.py); did you mean 'gail'",
         ),
+        (["Chess"], ["bc"], "tasks: task 'Chess' does not exist; choose from Acrobot-v1, Ant-v5, "),
         ([TASK], ["core"], "methods: no method 'core' (there is no file algorithms/core.py); "),
         ([TASK], ["__init__"], "methods: no method '__init__'"),
     ],

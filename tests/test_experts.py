@@ -340,6 +340,7 @@ def test_on_a_gpu_all_learners_train_together(tmp_path, monkeypatch, where, grou
         ({"ppo": {"hidden": [64, 0]}}, r"ppo.hidden.1: .* greater than 0 \(found 0, "),
         ({"ppo": [1]}, r"ppo: .* \(found \[1\]\); correct it"),
         ({"parallel_epsiodes": 4}, r"parallel_epsiodes: no such key; did you mean 'parallel_episodes'\?"),
+        ({"tasks": 4}, "tasks: no such key; remove it$"),  # a key of another file; its own are many
     ],
 )
 def test_a_wrong_design_is_one_line(tmp_path, changes, said):

@@ -30,7 +30,7 @@ def refuse_misfit(cell: Cell) -> None:
     trust = config.loop.inner == "trpo"
     if trust and not config.loop.trpo.share:
         _refuse(cell, "loop.trpo.share", "0, and no step can be taken without any transition; write more than 0")
-    # As many transitions on each device: see threefold.profile.rollout.
+    # The number of transitions is the same on each device: see threefold.profile.rollout.
     if found := misfit(config.ppo, cell.budget.parallel_episodes, minibatches=not trust):
         _refuse(cell, f"ppo.{found[0]}", found[1])
 

@@ -13,7 +13,8 @@ import studies
 from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import IMPORTED
-from threefold.base.strict import Count, Name, RowName, Seed, Strict, explain
+from threefold.base.strict import Count, Name, RowName, Seed, Strict
+from threefold.profile.keys import explain
 
 
 class Evaluation(Strict):
@@ -200,7 +201,7 @@ def load(path: Path) -> Design:
         root = Path(os.path.normpath(path.parent / str(content.get("root") or ".")))
         design = Design.model_validate(content | {"root": root, "folder": path.parent, "params": path})
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error, KEYS)}") from None
+        raise InputError(f"{path}: {explain(error, Design)}") from None
     _check_folder(path, design, content.get("folder"))
     _check_keys(path, design)
     return design
@@ -214,18 +215,6 @@ def _check_folder(path: Path, design: Design, folder: object) -> None:
             f"{path}: folder: {folder}, seen from root ({design.root}), is not where this file is; "
             f"write {here.relative_to(root)}, or correct root"
         )
-
-
-MODELS: tuple[type[Strict], ...] = (
-    Design,
-    Evaluation,
-    Budget,
-    Variant,
-    Remark,
-    Studies,
-    *map(studies.size, studies.names()),
-)
-KEYS = [name for model in MODELS for name in model.model_fields]
 
 
 def _check_waves(path: Path, design: Design) -> None:
