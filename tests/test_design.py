@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -113,6 +114,18 @@ def test_a_copied_file_whose_folder_is_anothers(tmp_path):
     assert str(refused.value) == (
         f"{path}: folder: hopper, seen from root ({tmp_path}), is not where this file is; write mine, or correct root"
     )
+
+
+@pytest.mark.parametrize("root", ["../nowhere", "params.yaml", "empty"])
+def test_a_root_that_is_no_project_is_what_is_said(tmp_path, root):
+    (tmp_path / "empty").mkdir()
+    path = synthetic.design(tmp_path)
+    path.write_text(path.read_text().replace("root: .", f"root: {root}"))
+    fault = "no project, which has a folder data or results" if root == "empty" else "no such folder"
+    there = Path(os.path.normpath(tmp_path / root))
+    assert refused(path, lambda: load(path)) == (f"root: {there}: {fault}; write the project's, as seen from this file")
+    (tmp_path / "empty" / "results").mkdir()
+    assert root != "empty" or load(path).root == there
 
 
 def test_a_profile_of_anothers_name_is_not_planned(tmp_path, monkeypatch):

@@ -202,9 +202,21 @@ def load(path: Path) -> Design:
         design = Design.model_validate(content | {"root": root, "folder": path.parent, "params": path})
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, Design)}") from None
+    _check_root(path, design.root)
     _check_folder(path, design, content.get("folder"))
     _check_keys(path, design)
     return design
+
+
+def _check_root(path: Path, root: Path) -> None:
+    """Refuse a `root` that is no project: whatever lies in one would be missing, and that is not the fault."""
+    if not root.is_dir():
+        raise InputError(f"{path}: root: {root}: no such folder; write the project's, as seen from this file")
+    if not any((root / name).is_dir() for name in ("data", "results")):
+        raise InputError(
+            f"{path}: root: {root}: no project, which has a folder data or results; write the project's, as seen from "
+            "this file"
+        )
 
 
 def _check_folder(path: Path, design: Design, folder: object) -> None:
