@@ -1,8 +1,10 @@
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import pytest
 import yaml
 from pydantic import Field
@@ -17,6 +19,7 @@ from threefold.profile import constants
 from threefold.profile.design import load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
+from threefold.report.inputs import PUBLISHED, PUBLISHED_NAMES
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -163,6 +166,32 @@ def test_a_remark_is_on_a_cell_of_the_profile(wrong, name):
         f"remarks.{name}: not a task, method and number of trajectories of the profile, as {TASK}/bc/1; correct it"
     )
     assert wrong(remarks={"Hopper-v5/gail/4": {"why": "a"}}).startswith("remarks.Hopper-v5/gail/4.evidence: missing")
+
+
+@pytest.mark.parametrize("why", ["{our}", "{", "{}", "{ours.mean}", "{ours[a]}"])
+def test_a_placeholder_of_a_remark_that_nothing_fills(wrong, why):
+    said = wrong(remarks={"Hopper-v5/gail/4": {"why": why, "evidence": "b"}})
+    assert said.startswith("remarks.Hopper-v5/gail/4.why: {ours} is the only placeholder that there is (found ")
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "paper", ROOT / "hopper", ROOT / "sensitivity"])
+def test_a_remark_types_no_score_of_ours(folder):
+    """Scores and returns in it are of trials, or of the paper's runs, on the same task and by the same method."""
+    trials = pd.read_csv(ROOT / "benchmarks" / "tuning.csv")
+    runs = pd.read_csv(PUBLISHED / "gail_runs.csv")
+    runs["row"] = runs["method"].str.lower().replace(PUBLISHED_NAMES)
+    for name, remark in load(folder / "params.yaml").remarks.items():
+        task, method, _ = name.split("/")
+        known = trials[(trials["task"] == task) & (trials["method"] == method)]["score"].tolist()
+        known += runs[(runs["task"] == task.rpartition("-")[0]) & (runs["row"] == method)]["mean"].tolist()
+        typed = re.findall(r"-?\d+\.\d+", remark.why)
+        unknown = [x for x in typed if not any(is_rounded(x, exact) for exact in known)]
+        assert not unknown, f"remarks.{name}: in no file; write {{ours}} for a score of ours"
+
+
+def is_rounded(text, exact):
+    """Whether a text is a number rounded to as many places as it shows."""
+    return abs(float(text) - exact) <= 0.5 * 10 ** -len(text.partition(".")[2]) + 1e-9
 
 
 @pytest.mark.parametrize(

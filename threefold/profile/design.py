@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import AfterValidator, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
 import studies
 from threefold.base import yaml
@@ -64,10 +66,22 @@ class Wave(Strict):
     seeds: list[Seed] | None = None  # without it all
 
 
+def _with_placeholders(text: str) -> str:
+    """Refuse a text with other placeholders than `{ours}`."""
+    try:
+        names = {name for _, name, *_ in Formatter().parse(text) if name is not None}
+    except ValueError:  # a brace without another
+        names = {""}
+    if names <= {"ours"}:
+        return text
+    raise PydanticCustomError("placeholder", "{reason}", {"reason": "{ours} is the only placeholder that there is"})
+
+
 class Remark(Strict):
     """Why a cell is below or above what is published; the report shows it beside the two numbers."""
 
-    why: Annotated[str, Field(min_length=1)]  # a sentence or two
+    # A sentence or two. `{ours}` becomes the scores of our seeds: one typed here would stay when the results change.
+    why: Annotated[str, Field(min_length=1), AfterValidator(_with_placeholders)]
     evidence: Annotated[str, Field(min_length=1)]  # what shows it: a command, a file, a table
 
 
