@@ -5,6 +5,7 @@ import json
 import random
 from copy import deepcopy
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -360,6 +361,18 @@ def test_what_else_lies_where_an_expert_is_wanted_stays(tmp_path, monkeypatch, c
     why = f"holds {strangers}, which is no part of" if strangers else "a file is there; choose a folder for"
     assert capsys.readouterr().err.startswith(f"error: {out}: {why} the expert of {TASK}")
     assert (out / strangers if strangers else out).read_text() == "years of work"
+
+
+def test_an_expert_is_wanted_beside_its_params_where_demonstrate_looks(tmp_path, monkeypatch):
+    """Wherever the command is started: the working folder may be another project, whose expert would be replaced."""
+    made, elsewhere, asked = folder(tmp_path), tmp_path / "elsewhere", []
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(experts, "make", lambda task, params, out, device: asked.append(out))
+    assert threefold("expert", "--task", TASK, "--params", Path("..") / "data" / "params.yaml") == 0
+    assert threefold("expert", "--task", TASK, "--params", made / "params.yaml", "--out", "mine") == 0
+    assert threefold("expert", "--task", TASK) == 0  # as data/dvc.yaml has it
+    assert asked == [Path("../data/experts") / TASK, Path("mine"), Path("data/experts") / TASK]
 
 
 def test_a_device_that_does_not_exist_is_one_line(tmp_path, capsys):
