@@ -20,7 +20,6 @@ from studies.connection import study as connection
 from studies.connection.schema import Size as Connection
 from studies.connection.study import CLAIMS, SAMPLES, Case, gradient
 from studies.core import measures
-from studies.core.command import run
 from studies.core.discriminator import (
     Points,
     cost_loss,
@@ -44,6 +43,7 @@ from studies.density.schema import Size as Density
 from tests import fresh, synthetic
 from tests.command import threefold
 from threefold.base.errors import InputError
+from threefold.cells.study import run
 from threefold.profile.design import load
 from threefold.report import build, inputs
 from threefold.report import studies as chapters

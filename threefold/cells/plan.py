@@ -96,8 +96,7 @@ def _refuse_no_variant(design: Design, name: str) -> None:
 
 def study_made_from(name: str, size: Any) -> dict[str, Any]:
     """Return all that decides the bytes of a study's files."""
-    modules = (studies.study(name).__name__, "studies.core.command")
-    return {"study": name, "size": size.model_dump(), "code": code.checksums(*modules)}
+    return {"study": name, "size": size.model_dump(), "code": code.checksums(studies.study(name).__name__)}
 
 
 def refuse_other_plan(cell: Cell, entries: Sequence[Entry]) -> None:
