@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 from algorithms.core.partition import solve_log_z
 from algorithms.core.population import Generators
-from studies.connection.study import gradient
+from studies.core.gradients import gradient
 from studies.core.losses import kim_bengio
 from studies.core.parts import kept
 from studies.sequences import chapter, claims, clip, gradients, oracles, schema, sessions, study, tree
