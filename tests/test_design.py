@@ -1,11 +1,14 @@
 import dataclasses
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from pydantic import Field
 
@@ -15,6 +18,7 @@ from tests import synthetic
 from tests.command import threefold
 from threefold.base.errors import InputError
 from threefold.cells import plan, run
+from threefold.experts.demonstrations import read, write
 from threefold.profile import constants
 from threefold.profile.design import load
 from threefold.profile.names import check_names
@@ -368,12 +372,13 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     assert refused(params, lambda: check_names(design, tasks[0])).startswith(said)
 
 
-def test_demonstrations_that_the_plan_cannot_count_on(tmp_path):
+def test_demonstrations_that_a_run_would_refuse_are_refused_by_the_plan(tmp_path):
+    """By the same code, with the key of the profile before what it says."""
     budget = {"Hopper-v5": {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [4, 99]}}
     params = synthetic.design(tmp_path, root=str(ROOT), tasks=["Hopper-v5"], budget=budget)
-    folder = load(params).demonstrations("Hopper-v5")
+    card = load(params).demonstrations("Hopper-v5") / "card.json"
     assert refused(params, lambda: plan.write_plan(params)) == (
-        f"budget.Hopper-v5.demonstrations: 99 asked for, {folder} has 50; ask for 1 to 50"
+        f"budget.Hopper-v5.demonstrations: {card}: trajectories: 99 asked for, there are 50; ask for 1 to 50"
     )
     imported = tmp_path / "data" / "imported"
     imported.mkdir(parents=True)
@@ -383,25 +388,51 @@ def test_demonstrations_that_the_plan_cannot_count_on(tmp_path):
     params = synthetic.design(tmp_path, **given, demonstrations_from={"Hopper-v5": "mine"})
     there = load(params).demonstrations("Hopper-v5")
     assert refused(params, lambda: plan.write_plan(params)) == (
-        f"demonstrations_from.Hopper-v5: {there} has demonstrations of Reacher-v5; name others"
+        f"demonstrations_from.Hopper-v5: {there / 'card.json'}: task: demonstrations of Reacher-v5, not of Hopper-v5; "
+        "name the folder of Hopper-v5"
     )
     (imported / "mine").unlink()
     assert refused(params, lambda: plan.write_plan(params)) == (
-        f"demonstrations_from.Hopper-v5: {there}: missing; import it, or correct the name"
+        f"demonstrations_from.Hopper-v5: {there}: missing; make it with `threefold minari import`"
     )
     params = synthetic.design(tmp_path, **given)
-    with pytest.raises(InputError, match=r"Hopper-v5: missing; make it with `threefold demonstrate --task Hopper-v5`"):
-        plan.write_plan(params)
     own = load(params).demonstrations("Hopper-v5")
-    own.parent.mkdir()
-    own.symlink_to(ROOT / "data" / "demonstrations" / "Reacher-v5")
-    with pytest.raises(InputError) as caught:
-        plan.write_plan(params)
-    assert str(caught.value) == (
-        f"{own / 'card.json'}: task: demonstrations of Reacher-v5; "
-        "make them again with `threefold demonstrate --task Hopper-v5`"
-    )
+    missing = f"budget.Hopper-v5.demonstrations: {own}: missing; make it with `threefold demonstrate --task Hopper-v5`"
+    assert refused(params, lambda: plan.write_plan(params)) == missing
+    shutil.copytree(ROOT / "data" / "demonstrations" / "Hopper-v5", own)
+    (tmp_path / "data" / "experts").symlink_to(ROOT / "data" / "experts")
+    assert plan.write_plan(params).plan.exists()
+    (own / "trajectories.safetensors").write_bytes(b"cut")
+    (tmp_path / "plan.json").unlink()
+    said = refused(params, lambda: plan.write_plan(params))
+    assert said.startswith(f"budget.Hopper-v5.demonstrations: {own / 'trajectories.safetensors'}: truncated or altered")
     assert not (tmp_path / "plan.json").exists()
+
+
+def test_demonstrations_that_a_variant_or_a_method_cannot_use(tmp_path):
+    """Fewer that never terminated than asked for; single pairs, for a method that draws whole trajectories."""
+    folder = tmp_path / "data" / "demonstrations" / TASK
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "data" / "experts").symlink_to(ROOT / "data" / "experts")
+    shutil.copytree(ROOT / "data" / "demonstrations" / TASK, folder)
+    whole = read(folder)
+    facts = json.loads((folder / "card.json").read_text())
+    ended = dataclasses.replace(whole, terminated=torch.arange(len(whole)) > 2)
+    write(folder, ended, facts["every"], True, facts)
+    budget = {TASK: {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [4]}}
+    given = {"tasks": [TASK], "methods": ["gail"], "budget": budget}
+    variants = {"gail_x": {"method": "gail", "tasks": [TASK], "expert": "survivors"}}
+    params = synthetic.design(tmp_path, **given, variants=variants)
+    said = refused(params, lambda: plan.write_plan(params))
+    assert said.startswith(
+        f"variants.gail_x.expert: {folder / 'card.json'}: trajectories: 4 that never terminated asked"
+    )
+    write(folder, whole, facts["every"], False, facts)
+    plan.write_plan(synthetic.design(tmp_path, **given))
+    params = synthetic.design(tmp_path, **given | {"methods": ["gcl"]})
+    assert refused(params, lambda: plan.write_plan(params)) == (
+        f"{TASK}/gcl: {folder}: demonstrations: only single pairs are there; make them again with whole: true"
+    )
 
 
 @pytest.mark.parametrize(
