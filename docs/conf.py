@@ -6,7 +6,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from docs import docstrings, mathml, pages
+from docs import docstrings, mathml, pages, reports
 
 project = "Threefold"
 author = copyright = "Threefold contributors"  # noqa: A001 - Sphinx reads this name
@@ -40,8 +40,15 @@ html_theme_options = {
 }
 
 
+def add_reports(app: Any, error: Exception | None) -> None:
+    """Copy the reports that are made into documentation that could be built."""
+    if error is None:
+        reports.copy(Path(app.srcdir).parent, Path(app.outdir))
+
+
 def setup(app: Any) -> None:
-    """Write the generated pages; let autodoc read docstrings as this project writes them; draw formulas."""
+    """Write the generated pages; add reports; let autodoc read docstrings as they are here; draw formulas."""
     app.connect("builder-inited", lambda app: pages.write(Path(app.srcdir)))
+    app.connect("build-finished", add_reports)
     app.connect("autodoc-process-docstring", docstrings.process)
     app.add_html_math_renderer("mathml", inline_renderers=(mathml.inline, None), block_renderers=(mathml.block, None))

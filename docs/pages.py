@@ -23,7 +23,7 @@ import algorithms
 import envs
 import studies
 from algorithms.core.ppo import PPOConfig
-from docs import source, tuning
+from docs import reports, source, tuning
 from docs.measured import ROOT, measured, profiles
 from threefold.__main__ import application
 from threefold.profile import design as design_module
@@ -35,7 +35,7 @@ from threefold.report.tables import SHORT
 
 HERE = Path(__file__).parent
 FOLDERS = ("methods", "tasks", "studies")  # each has an index.md of its own, which people write
-SINGLE = ("results", "reference/commands", "reference/metrics", "reference/params", "use/speed")
+SINGLE = ("reference/commands", "reference/metrics", "reference/params", "use/speed")
 RULES = ("reset", "advance", "observation", "reward", "terminal")  # functions of a task; one may be another's
 # Which method each name in the published tables is; the rest are baselines that stand beside it.
 PUBLISHED_NAMES = {"gan-gcl": "gcl", "airl state-only": "airl"}
@@ -47,6 +47,7 @@ def write(out: Path) -> None:
     pages |= {f"tasks/{name}.md": task(name) for name in envs.names()}
     pages |= {f"studies/{name}.md": study(name) for name in studies.names()}
     pages |= {f"{name}.md": render(Path(name).name) for name in SINGLE}
+    pages["results.md"] = render("results", reports=reports.pages(ROOT))
     trials = tuning.trials()
     tasks = {name: tuning.rows(name, trials) for name in trials["task"].unique()}
     pages["reference/tuning.md"] = render("tuning", tasks=tasks, cost=tuning.cost(trials))

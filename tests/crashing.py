@@ -30,8 +30,8 @@ def start(params: Path, row: str, task: str, die_at: int | None = None, pause_af
 
 
 def start_expert(data: Path, task: str, die_at: int | None = None, pause_after: int | None = None) -> BaseProcess:
-    """Start making an expert by the design in a folder `data`, likewise."""
-    command = ("expert", "--params", data / "params.yaml", "--task", task, "--out", data / "experts" / task)
+    """Start making an expert by the design in a folder `data`, where it is written, likewise."""
+    command = ("expert", "--params", data / "params.yaml", "--task", task)
     return _start(data.parent, die_at, pause_after, *command)
 
 

@@ -52,6 +52,7 @@ def design(folder: Path, /, **changes: Any) -> Path:
         **changes,
     }
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / params["root"] / "data").mkdir(exist_ok=True)  # what makes it a project
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return folder / "params.yaml"
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ import yaml
 
 import algorithms
 import envs
+import studies
 from tests.fresh import fresh, threefold
 from threefold.cells.cell import Cell
+from threefold.cells.plan import study_made_from
 from threefold.profile.design import load
 from threefold.store import code
 
@@ -104,6 +107,13 @@ def test_what_a_training_loads_counts(tmp_path, method, task):
         "algorithms/core/state.py",
     } <= files
     assert files - counted(write_params(tmp_path), method, task) == set()
+
+
+@pytest.mark.parametrize("name", studies.names())
+def test_a_studys_fingerprint_is_of_what_computes_it_and_not_of_who_asks(name):
+    found = set(study_made_from(name, SimpleNamespace(model_dump=dict))["code"])
+    assert {f"studies/{name}/study.py", f"studies/{name}/schema.py", "threefold/tables/schema.py"} <= found
+    assert not found & {f"studies/{name}/chapter.py", "threefold/cells/study.py", "threefold/profile/design.py"}
 
 
 @pytest.fixture

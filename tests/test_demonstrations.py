@@ -52,7 +52,7 @@ def command(tmp_path, monkeypatch):
             assert folder == tmp_path / "experts" / task
             return untrained(task), card
 
-        monkeypatch.setattr(making, "experts", SimpleNamespace(load=load))
+        monkeypatch.setattr(policies, "load", load)
         path = tmp_path / "params.yaml"
         path.write_text(params.format(task=task, whole=whole))
         making.demonstrate(task, path, "--allow-weak-expert" in options)
@@ -473,6 +473,7 @@ def test_an_expert_just_above_the_bar_is_taken(command):
         (TASK, "InvertedPendulm-v5", ["InvertedPendulm-v5", "did you mean 'InvertedPendulum-v5'"]),
         (TASK, "Hopper-v5", ["demonstrations.InvertedPendulum-v5: missing"]),
         ("every", "evry", ["demonstrations.InvertedPendulum-v5", "evry", "every"]),
+        ("every", "seeds", ["demonstrations.InvertedPendulum-v5.seeds: no such key; did you mean 'seed'"]),
         (", whole: true", "", ["demonstrations.InvertedPendulum-v5.whole: missing"]),
         ("every: 3", "every: 0", ["demonstrations.InvertedPendulum-v5.every: .* greater than 0", "found 0"]),
         ("every: 3", "every: 3.0", ["every: ", "found 3.0"]),
@@ -499,6 +500,8 @@ def test_wrong_params(tmp_path, old, new, said):
 def test_unknown_task(command):
     with refused("Hoper-v5", "did you mean 'Hopper-v5'"):
         command(task="Hoper-v5")
+    with refused("'Chess' does not exist; choose from Acrobot-v1, "):
+        command(task="Chess")
 
 
 def test_the_command_says_one_line_and_exits_2(tmp_path):

@@ -1,8 +1,14 @@
 import dataclasses
+import json
+import os
+import re
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import pytest
+import torch
 import yaml
 from pydantic import Field
 
@@ -12,10 +18,12 @@ from tests import synthetic
 from tests.command import threefold
 from threefold.base.errors import InputError
 from threefold.cells import plan, run
+from threefold.experts.demonstrations import read, write
 from threefold.profile import constants
 from threefold.profile.design import load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
+from threefold.report.inputs import PUBLISHED, PUBLISHED_NAMES
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -115,6 +123,18 @@ def test_a_copied_file_whose_folder_is_anothers(tmp_path):
     )
 
 
+@pytest.mark.parametrize("root", ["../nowhere", "params.yaml", "empty"])
+def test_a_root_that_is_no_project_is_what_is_said(tmp_path, root):
+    (tmp_path / "empty").mkdir()
+    path = synthetic.design(tmp_path)
+    path.write_text(path.read_text().replace("root: .", f"root: {root}"))
+    fault = "no project, which has a folder data or results" if root == "empty" else "no such folder"
+    there = Path(os.path.normpath(tmp_path / root))
+    assert refused(path, lambda: load(path)) == (f"root: {there}: {fault}; write the project's, as seen from this file")
+    (tmp_path / "empty" / "results").mkdir()
+    assert root != "empty" or load(path).root == there
+
+
 def test_a_profile_of_anothers_name_is_not_planned(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "plan", lambda design: {"of": design.profile})
     for folder in ("one", "two"):
@@ -150,6 +170,32 @@ def test_a_remark_is_on_a_cell_of_the_profile(wrong, name):
         f"remarks.{name}: not a task, method and number of trajectories of the profile, as {TASK}/bc/1; correct it"
     )
     assert wrong(remarks={"Hopper-v5/gail/4": {"why": "a"}}).startswith("remarks.Hopper-v5/gail/4.evidence: missing")
+
+
+@pytest.mark.parametrize("why", ["{our}", "{", "{}", "{ours.mean}", "{ours[a]}"])
+def test_a_placeholder_of_a_remark_that_nothing_fills(wrong, why):
+    said = wrong(remarks={"Hopper-v5/gail/4": {"why": why, "evidence": "b"}})
+    assert said.startswith("remarks.Hopper-v5/gail/4.why: {ours} is the only placeholder that there is (found ")
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "paper", ROOT / "hopper", ROOT / "sensitivity"])
+def test_a_remark_types_no_score_of_ours(folder):
+    """Scores and returns in it are of trials, or of the paper's runs, on the same task and by the same method."""
+    trials = pd.read_csv(ROOT / "benchmarks" / "tuning.csv")
+    runs = pd.read_csv(PUBLISHED / "gail_runs.csv")
+    runs["row"] = runs["method"].str.lower().replace(PUBLISHED_NAMES)
+    for name, remark in load(folder / "params.yaml").remarks.items():
+        task, method, _ = name.split("/")
+        known = trials[(trials["task"] == task) & (trials["method"] == method)]["score"].tolist()
+        known += runs[(runs["task"] == task.rpartition("-")[0]) & (runs["row"] == method)]["mean"].tolist()
+        typed = re.findall(r"-?\d+\.\d+", remark.why)
+        unknown = [x for x in typed if not any(is_rounded(x, exact) for exact in known)]
+        assert not unknown, f"remarks.{name}: in no file; write {{ours}} for a score of ours"
+
+
+def is_rounded(text, exact):
+    """Whether a text is a number rounded to as many places as it shows."""
+    return abs(float(text) - exact) <= 0.5 * 10 ** -len(text.partition(".")[2]) + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -213,7 +259,18 @@ def test_our_own_designs(folder):
         ({"seeds": [0, 1.0]}, "seeds.1: Input should be a valid integer (found 1.0); correct it"),
         ({"seeds": [0, True]}, "seeds.1: Input should be a valid integer (found True); correct it"),
         ({"sedes": [0]}, "sedes: no such key; did you mean 'seeds'?"),
-        ({"zzz": 1}, "zzz: no such key; remove it"),
+        ({"zzz": 1}, "zzz: no such key; remove it"),  # of more than a few
+        (
+            {"evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 2, "env_steps": 9}},
+            "evaluation.env_steps: no such key; remove it, or write one of episodes, episodes_during_training, points",
+        ),
+        ({"waves": [{"row": []}]}, "waves.0.row: no such key; did you mean 'rows'?"),
+        ({"studies": {"twins": {}}}, "studies.twins: no such key; did you mean 'twin'?"),
+        ({"studies": {"budget": {}}}, "studies.budget: no such key; remove it, or write one of connection, density, "),
+        (
+            {"studies": {"sequences": {"sessions": {"lenght": 3}}}},
+            "studies.sequences.sessions.lenght: no such key; did you mean 'length'?",
+        ),
         ({"evaluation": {"episodes": 4, "points": 3}}, "evaluation.episodes_during_training: missing; add it"),
         (
             {"evaluation": {"episodes": "4", "points": 3, "episodes_during_training": 2}},
@@ -260,7 +317,11 @@ def test_a_missing_key(tmp_path, key):
         ({"demonstrations": [4, 4]}, "budget.Hopper-v5.demonstrations: [4, 4] names one twice; remove it"),
         ({"demonstrations": [0]}, "budget.Hopper-v5.demonstrations.0: Input should be greater than 0"),
         ({"demonstrations": 4}, "budget.Hopper-v5.demonstrations: Input should be a valid list (found 4)"),
-        ({"episode": 4}, "budget.Hopper-v5.episode: no such key; did you mean 'episodes'?"),
+        (
+            {"episodes": 4},  # a key of `evaluation`
+            "budget.Hopper-v5.episodes: no such key; did you mean 'parallel_episodes'?",
+        ),
+        ({"points": 4}, "budget.Hopper-v5.points: no such key; remove it, or write one of demonstrations, env_steps, "),
         ({"short_budget": 1}, "budget.Hopper-v5.short_budget: Input should be a valid boolean (found 1); correct it"),
     ],
 )
@@ -299,6 +360,7 @@ def test_a_missing_file(tmp_path):
             ["bc", "gaill"],
             "methods: no method 'gaill' (there is no file algorithms/gaill.py); did you mean 'gail'",
         ),
+        (["Chess"], ["bc"], "tasks: task 'Chess' does not exist; choose from Acrobot-v1, Ant-v5, "),
         ([TASK], ["core"], "methods: no method 'core' (there is no file algorithms/core.py); "),
         ([TASK], ["__init__"], "methods: no method '__init__'"),
     ],
@@ -310,12 +372,13 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     assert refused(params, lambda: check_names(design, tasks[0])).startswith(said)
 
 
-def test_demonstrations_that_the_plan_cannot_count_on(tmp_path):
+def test_demonstrations_that_a_run_would_refuse_are_refused_by_the_plan(tmp_path):
+    """By the same code, with the key of the profile before what it says."""
     budget = {"Hopper-v5": {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [4, 99]}}
     params = synthetic.design(tmp_path, root=str(ROOT), tasks=["Hopper-v5"], budget=budget)
-    folder = load(params).demonstrations("Hopper-v5")
+    card = load(params).demonstrations("Hopper-v5") / "card.json"
     assert refused(params, lambda: plan.write_plan(params)) == (
-        f"budget.Hopper-v5.demonstrations: 99 asked for, {folder} has 50; ask for 1 to 50"
+        f"budget.Hopper-v5.demonstrations: {card}: trajectories: 99 asked for, there are 50; ask for 1 to 50"
     )
     imported = tmp_path / "data" / "imported"
     imported.mkdir(parents=True)
@@ -325,25 +388,51 @@ def test_demonstrations_that_the_plan_cannot_count_on(tmp_path):
     params = synthetic.design(tmp_path, **given, demonstrations_from={"Hopper-v5": "mine"})
     there = load(params).demonstrations("Hopper-v5")
     assert refused(params, lambda: plan.write_plan(params)) == (
-        f"demonstrations_from.Hopper-v5: {there} has demonstrations of Reacher-v5; name others"
+        f"demonstrations_from.Hopper-v5: {there / 'card.json'}: task: demonstrations of Reacher-v5, not of Hopper-v5; "
+        "name the folder of Hopper-v5"
     )
     (imported / "mine").unlink()
     assert refused(params, lambda: plan.write_plan(params)) == (
-        f"demonstrations_from.Hopper-v5: {there}: missing; import it, or correct the name"
+        f"demonstrations_from.Hopper-v5: {there}: missing; make it with `threefold minari import`"
     )
     params = synthetic.design(tmp_path, **given)
-    with pytest.raises(InputError, match=r"Hopper-v5: missing; make it with `threefold demonstrate --task Hopper-v5`"):
-        plan.write_plan(params)
     own = load(params).demonstrations("Hopper-v5")
-    own.parent.mkdir()
-    own.symlink_to(ROOT / "data" / "demonstrations" / "Reacher-v5")
-    with pytest.raises(InputError) as caught:
-        plan.write_plan(params)
-    assert str(caught.value) == (
-        f"{own / 'card.json'}: task: demonstrations of Reacher-v5; "
-        "make them again with `threefold demonstrate --task Hopper-v5`"
-    )
+    missing = f"budget.Hopper-v5.demonstrations: {own}: missing; make it with `threefold demonstrate --task Hopper-v5`"
+    assert refused(params, lambda: plan.write_plan(params)) == missing
+    shutil.copytree(ROOT / "data" / "demonstrations" / "Hopper-v5", own)
+    (tmp_path / "data" / "experts").symlink_to(ROOT / "data" / "experts")
+    assert plan.write_plan(params).plan.exists()
+    (own / "trajectories.safetensors").write_bytes(b"cut")
+    (tmp_path / "plan.json").unlink()
+    said = refused(params, lambda: plan.write_plan(params))
+    assert said.startswith(f"budget.Hopper-v5.demonstrations: {own / 'trajectories.safetensors'}: truncated or altered")
     assert not (tmp_path / "plan.json").exists()
+
+
+def test_demonstrations_that_a_variant_or_a_method_cannot_use(tmp_path):
+    """Fewer that never terminated than asked for; single pairs, for a method that draws whole trajectories."""
+    folder = tmp_path / "data" / "demonstrations" / TASK
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "data" / "experts").symlink_to(ROOT / "data" / "experts")
+    shutil.copytree(ROOT / "data" / "demonstrations" / TASK, folder)
+    whole = read(folder)
+    facts = json.loads((folder / "card.json").read_text())
+    ended = dataclasses.replace(whole, terminated=torch.arange(len(whole)) > 2)
+    write(folder, ended, facts["every"], True, facts)
+    budget = {TASK: {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [4]}}
+    given = {"tasks": [TASK], "methods": ["gail"], "budget": budget}
+    variants = {"gail_x": {"method": "gail", "tasks": [TASK], "expert": "survivors"}}
+    params = synthetic.design(tmp_path, **given, variants=variants)
+    said = refused(params, lambda: plan.write_plan(params))
+    assert said.startswith(
+        f"variants.gail_x.expert: {folder / 'card.json'}: trajectories: 4 that never terminated asked"
+    )
+    write(folder, whole, facts["every"], False, facts)
+    plan.write_plan(synthetic.design(tmp_path, **given))
+    params = synthetic.design(tmp_path, **given | {"methods": ["gcl"]})
+    assert refused(params, lambda: plan.write_plan(params)) == (
+        f"{TASK}/gcl: {folder}: demonstrations: only single pairs are there; make them again with whole: true"
+    )
 
 
 @pytest.mark.parametrize(

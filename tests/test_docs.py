@@ -67,9 +67,22 @@ def run(folder, *command):
     return done.stdout
 
 
+REPORT = {  # as `dvc repro` makes it; what it does not link stays
+    "reports/quick/report.html": '<a href="#a">a</a> <a href="tables/a.csv">a</a> <a href="provenance.html">how</a>',
+    "reports/quick/provenance.html": '<a class="x" href="../../results/quick/cells.json">c</a> <a href="report.html">',
+    "reports/quick/tables/a.csv": "a\n",
+    "reports/quick/compare/a.csv": "a\n",
+    "results/quick/cells.json": "{}",
+    "results/quick/training.csv": "x\n",
+}
+
+
 @pytest.fixture(scope="module")
 def site(clone):
     """The documentation, with what the tutorials add, built with warnings as errors."""
+    for name, text in REPORT.items():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_text(text)
     arguments = ("-W", "--keep-going", "-q", "docs", "docs/_build/html")
     exit_code, said, wrong = fresh.fresh(clone, fresh.command, arguments, "sphinx.cmd.build")
     assert exit_code == 0, said + wrong
@@ -280,6 +293,13 @@ def test_links_between_files_lead_somewhere(clone, site):
     assert not broken
 
 
+def test_reports_that_are_made_are_published_and_linked_with_all_that_they_link(site):
+    assert '<a href="reports/quick/report.html">The report of quick</a>' in (site / "results.html").read_text()
+    published = {name for name in REPORT if (site / name).exists()}
+    assert published == {*REPORT} - {"reports/quick/compare/a.csv", "results/quick/training.csv"}
+    assert (site / "results" / "quick" / "cells.json").read_text() == "{}"
+
+
 def test_every_command_that_the_pages_show_exists():
     verbs, seen = pages.verbs(), 0
     for path in prose():
@@ -299,6 +319,8 @@ def test_continuous_integration_runs_the_readmes_command_with_pinned_actions():
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert "python -m pip install tox && python -m tox -e test\n" in workflow
     assert "python -m pip install tox && python -m tox -e test " in readme.PATH.read_text()
+    quick, docs = (workflow.index(f"tox -e {name}\n") for name in ("quick", "docs"))
+    assert quick < docs < workflow.index("path: docs/_build/html\n")
     used = re.findall(r"uses: (\S+)", workflow)
     assert used
     assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in used)

@@ -5,6 +5,7 @@ import json
 import random
 from copy import deepcopy
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -333,11 +334,14 @@ def test_on_a_gpu_all_learners_train_together(tmp_path, monkeypatch, where, grou
         ({"required_return": float("nan")}, r"required_return: .* \(found nan\); correct it"),
         ({"final_log_std": float("-inf")}, r"final_log_std: .* \(found -inf\); correct it"),
         ({"ppo": {"steps": 0}}, r"ppo.steps: .* greater than 0 \(found 0, default 256\); correct it"),
+        ({"ppo": {"steps": 32, "minibatches": 65}}, "ppo.minibatches: 65, .* has 64 transitions; write fewer, or "),
+        ({"ppo": {"steps": 1}, "parallel_episodes": 1}, "ppo.steps: 1, .* needs 2 transitions; write more steps"),
         ({"ppo": {"discount": 5}}, r"ppo.discount: .* less than 1 \(found 5, default 0.99\); correct it"),
         ({"ppo": {"rate": -1.0}}, r"ppo.rate: .* greater than 0 \(found -1.0, default 0.0003\); correct it"),
         ({"ppo": {"hidden": [64, 0]}}, r"ppo.hidden.1: .* greater than 0 \(found 0, "),
         ({"ppo": [1]}, r"ppo: .* \(found \[1\]\); correct it"),
         ({"parallel_epsiodes": 4}, r"parallel_epsiodes: no such key; did you mean 'parallel_episodes'\?"),
+        ({"tasks": 4}, "tasks: no such key; remove it$"),  # a key of another file; its own are many
     ],
 )
 def test_a_wrong_design_is_one_line(tmp_path, changes, said):
@@ -357,6 +361,18 @@ def test_what_else_lies_where_an_expert_is_wanted_stays(tmp_path, monkeypatch, c
     why = f"holds {strangers}, which is no part of" if strangers else "a file is there; choose a folder for"
     assert capsys.readouterr().err.startswith(f"error: {out}: {why} the expert of {TASK}")
     assert (out / strangers if strangers else out).read_text() == "years of work"
+
+
+def test_an_expert_is_wanted_beside_its_params_where_demonstrate_looks(tmp_path, monkeypatch):
+    """Wherever the command is started: the working folder may be another project, whose expert would be replaced."""
+    made, elsewhere, asked = folder(tmp_path), tmp_path / "elsewhere", []
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(experts, "make", lambda task, params, out, device: asked.append(out))
+    assert threefold("expert", "--task", TASK, "--params", Path("..") / "data" / "params.yaml") == 0
+    assert threefold("expert", "--task", TASK, "--params", made / "params.yaml", "--out", "mine") == 0
+    assert threefold("expert", "--task", TASK) == 0  # as data/dvc.yaml has it
+    assert asked == [Path("../data/experts") / TASK, Path("mine"), Path("data/experts") / TASK]
 
 
 def test_a_device_that_does_not_exist_is_one_line(tmp_path, capsys):

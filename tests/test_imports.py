@@ -11,8 +11,19 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# From the lowest to the highest: a room imports itself and what stands before it.
-ROOMS = ("base", "store", "profile", "experts", "tables", "cells", "launch", "report", "commands")
+# From the lowest to the highest: a room imports itself and what stands before it. The format of files stands below the
+# room that it lies in: studies name their columns in it.
+ROOMS = ("base", "tables.schema", "store", "profile", "experts", "tables", "cells", "launch", "report", "commands")
+# What the modules of a study may import beside its own; none imports another study, and `core` none at all.
+SCHEMA = ("threefold.base", "threefold.tables.schema")
+CHAPTER = ("threefold.base", "threefold.report")
+STUDY = (
+    *("algorithms", "envs", "studies.core", "threefold.base", "threefold.tables.schema", "threefold.store"),
+    *("threefold.profile.constants", "threefold.experts"),
+)
+# Which room has the list of studies load which part of one, by its name: an arrow that no import shows.
+LOADERS = {"studies.size": "profile", "studies.study": "cells", "studies.chapter": "report"}
+LIGHT = ("a schema", "a chapter")  # parts of a study that never reach HEAVY, as reports
 HEAVY = ("torch", "mujoco", "safetensors.torch")
 
 
@@ -110,8 +121,23 @@ def said_by(module: Module) -> set[str]:
 
 def room(name: str) -> int | None:
     """The place of a module's room in ROOMS."""
-    parts = name.split(".")
-    return ROOMS.index(parts[1]) if parts[0] == "threefold" and len(parts) > 1 and parts[1] in ROOMS else None
+    found = [place for place, known in enumerate(ROOMS) if within(name, f"threefold.{known}")]
+    return found[0] if found else None
+
+
+def of_study(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """What a module of `studies` is, and what it may import; None for another."""
+    first, *rest = name.split(".")
+    if first != "studies":
+        return None
+    if not rest:
+        return "the list of studies", ("threefold.base",)
+    own = f"studies.{rest[0]}"
+    if rest[-1] == "schema":
+        return "a schema", SCHEMA
+    if rest[-1].startswith("chapter"):
+        return "a chapter", (*CHAPTER, own)
+    return "a study", (*STUDY, own)
 
 
 def violations(root: Path) -> list[str]:
@@ -130,15 +156,23 @@ def violations(root: Path) -> list[str]:
         if within(name, "algorithms", "envs"):
             low = ("algorithms", "envs", "threefold.base")
             found += [f"{module.path}: {name.split('.')[0]} import {t}" for t in own if not within(t, *low)]
-        if within(name, "threefold.report", "threefold.tables"):
+        study = of_study(name)
+        if within(name, "threefold.report", "threefold.tables") or (study and study[0] in LIGHT):
             for via in reach(name, modules):
                 heavy = [t for t in names(modules[via]) if within(t, *HEAVY)]
                 found += [f"{module.path}: reports import {t} through {modules[via].path}" for t in heavy]
+        if study:
+            found += [f"{module.path}: {study[0]} imports {t}" for t in own if not within(t, *study[1])]
         own_room = room(name)
+        for loader, of in LOADERS.items():
+            if "studies" in own and own_room not in (None, ROOMS.index(of)) and loader in said_by(module):
+                found.append(f"{module.path}: {loader} is for {of}")
         for target in own:
             its_room = room(target)
             if own_room is not None and its_room is not None and its_room > own_room:
                 found.append(f"{module.path}: {ROOMS[own_room]} imports {target}, of a higher room")
+            if own_room is not None and target.startswith("studies."):
+                found.append(f"{module.path}: imports {target}; the list of studies loads it")
             if within(target, "threefold.commands") and not within(name, "threefold.commands", "threefold.__main__"):
                 found.append(f"{module.path}: imports the command {target}")
     return sorted(set(found))
@@ -167,6 +201,17 @@ SOUND = {
     "threefold/tables/table.py": "import typing\nif typing.TYPE_CHECKING:\n    import torch\nfrom . import schema",
     "threefold/report/build.py": "from threefold.tables import table",
     "threefold/commands/run.py": "def command():\n    from threefold.cells.run import run",
+    "studies/__init__.py": "from importlib import import_module\nfrom threefold.base import errors",
+    "studies/core/__init__.py": "",
+    "studies/core/losses.py": "import torch\nfrom algorithms.core import policy",
+    "studies/twin/__init__.py": "",
+    "studies/twin/schema.py": "from threefold.base import errors\nfrom threefold.tables import schema",
+    "studies/twin/study.py": "from studies.core import losses\nfrom studies.twin import schema",
+    "studies/twin/chapter.py": "from studies.twin import schema\nfrom threefold.report import build",
+    "studies/density/__init__.py": "",
+    "studies/density/study.py": "from threefold.store import entries",
+    "threefold/store/entries.py": "",
+    "threefold/profile/design.py": "import studies\nsizes = studies.size('twin')",
     "tests/test_run.py": "import threefold.commands.run",
 }
 
@@ -175,7 +220,7 @@ def test_the_project_keeps_its_import_rules():
     modules = modules_of(ROOT)
     assert {"algorithms.core.policy", "threefold.cells.run", "threefold.report.build"} <= set(modules)
     rooms = {path.parent.name for path in (ROOT / "threefold").glob("*/__init__.py")}
-    assert rooms == set(ROOMS)
+    assert rooms | {"tables.schema"} == set(ROOMS)
     assert violations(ROOT) == []
 
 
@@ -206,14 +251,35 @@ def test_a_sound_tree_passes(tmp_path):
             "reports import mujoco through threefold/tables",
         ),
         ("threefold/tables/__init__.py", "import torch", "reports import torch through threefold/tables/__init__.py"),
-        ("threefold/tables/schema.py", "from threefold.cells.run import x", "tables imports threefold.cells.run"),
+        (
+            "threefold/tables/schema.py",
+            "from threefold.cells.run import x",
+            "tables.schema imports threefold.cells.run",
+        ),
         (
             "threefold/base/errors.py",
             "def f():\n    import threefold.experts.experts",
             "base imports threefold.experts",
         ),
         ("threefold/cells/run.py", "from threefold.commands import run", "imports the command threefold.commands.run"),
-        ("studies/transfer.py", "from threefold.commands import run", "imports the command threefold.commands.run"),
+        ("studies/twin/study.py", "from threefold.commands import run", "imports the command threefold.commands.run"),
+        ("studies/twin/study.py", "from studies.density import study", "a study imports studies.density.study"),
+        ("studies/twin/study.py", "from threefold.profile import design", "a study imports threefold.profile.design"),
+        ("studies/twin/study.py", "from threefold.report import build", "a study imports threefold.report.build"),
+        ("studies/core/losses.py", "from studies.twin import schema", "a study imports studies.twin.schema"),
+        ("studies/twin/schema.py", "from threefold.tables import table", "a schema imports threefold.tables.table"),
+        ("studies/twin/schema.py", "import torch", "reports import torch through studies/twin/schema.py"),
+        (
+            "studies/twin/chapter.py",
+            "from studies.twin import study",
+            "reports import torch through studies/core/losses",
+        ),
+        ("studies/twin/chapter.py", "from threefold.cells import run", "a chapter imports threefold.cells.run"),
+        ("studies/__init__.py", "from studies.twin import schema", "the list of studies imports studies.twin.schema"),
+        ("threefold/profile/design.py", "from studies.twin import schema", "imports studies.twin.schema; the list"),
+        ("threefold/profile/design.py", "import studies\nstudies.chapter('twin')", "studies.chapter is for report"),
+        ("threefold/profile/design.py", "from threefold.tables import table", "profile imports threefold.tables.table"),
+        ("threefold/store/entries.py", "from threefold.tables import table", "store imports threefold.tables.table"),
     ],
 )
 def test_a_planted_violation_is_caught(tmp_path, path, text, complaint):

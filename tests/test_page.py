@@ -121,10 +121,13 @@ def test_cells_that_differ_from_the_paper_are_listed_with_what_explains_them(giv
     assert [*found.index] == [*apart.index]
     assert set(every["differences"].shown["Why"]) == {"not explained yet"}
     first = fidelity.key(*found.index[0])
-    remarks = {first: Remark(why="A reason.", evidence="a file")}
+    remarks = {first: Remark(why="Here {ours}.", evidence="a file")}
     explained = given.design.model_copy(update={"remarks": remarks})
     shown = fidelity.tables(dataclasses.replace(given, design=explained))["differences"].shown
-    assert shown.loc[shown["Why"] == "A reason.", "Evidence"].tolist() == ["a file"]
+    scores = [tables.score_text(x) for x in given.stratum(*found.index[0])["score"]]
+    assert len(scores) == 3
+    assert shown["Why"].iloc[0] == f"Here {scores[0]}, {scores[1]} and {scores[2]}."
+    assert shown["Evidence"].iloc[0] == "a file"
     assert set(shown["Why"][1:]) == {"not explained yet"}
 
 

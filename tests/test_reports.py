@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from docs import reports as published
 from tests import fresh, synthetic
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
@@ -112,6 +113,15 @@ def test_every_link_leads_somewhere(given, report):
             assert link[1:] in page.ids
         else:
             assert (report.parent / link).is_file(), link
+
+
+def test_a_published_report_has_all_that_it_links(given, report, tmp_path):
+    published.copy(given.design.root, tmp_path)
+    there = tmp_path / report.relative_to(given.design.root)
+    for page in (there, there.with_name("provenance.html")):
+        assert [link for link in Page(page.read_text()).links if not link.startswith("#")]
+        for link in Page(page.read_text()).links:
+            assert link.startswith("#") or (page.parent / link).is_file(), link
 
 
 def test_page_says_what_a_reader_must_know(report):

@@ -14,8 +14,7 @@ from torch.nn.functional import softplus
 
 from algorithms.core.partition import solve_log_z
 from algorithms.core.population import Generators
-from studies.connection.study import gradient
-from studies.core.command import run
+from studies.core.gradients import gradient
 from studies.core.losses import kim_bengio
 from studies.core.parts import kept
 from studies.sequences import chapter, claims, clip, gradients, oracles, schema, sessions, study, tree
@@ -26,6 +25,7 @@ from studies.sequences.training import Learner, Learners, Trial, greedy, hinge, 
 from tests import synthetic
 from tests.fresh import threefold
 from threefold.base.errors import InputError
+from threefold.cells.study import run
 from threefold.profile.design import load
 from threefold.report import studies as chapters
 from threefold.report.tables import latex

@@ -18,9 +18,8 @@ from algorithms.core.population import Generators
 from studies.connection import schema as claims_schema
 from studies.connection import study as connection
 from studies.connection.schema import Size as Connection
-from studies.connection.study import CLAIMS, SAMPLES, Case, gradient
+from studies.connection.study import CLAIMS, SAMPLES, Case
 from studies.core import measures
-from studies.core.command import run
 from studies.core.discriminator import (
     Points,
     cost_loss,
@@ -32,18 +31,20 @@ from studies.core.discriminator import (
 )
 from studies.core.energies import Energy, Grid
 from studies.core.generators import Flow, Fused, Mixture
+from studies.core.gradients import gradient
 from studies.core.losses import kim_bengio
 from studies.core.measures import GRID, Measures, estimates, left
-from studies.core.spread import spread
 from studies.core.targets import TARGETS, on_ring
 from studies.core.training import Data, KnownEnergy, Learners, Trial, train
 from studies.density import schema
 from studies.density import study as density
 from studies.density.chapter import results_table
 from studies.density.schema import Size as Density
+from studies.density.spread import spread
 from tests import fresh, synthetic
 from tests.command import threefold
 from threefold.base.errors import InputError
+from threefold.cells.study import run
 from threefold.profile.design import load
 from threefold.report import build, inputs
 from threefold.report import studies as chapters

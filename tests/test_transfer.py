@@ -11,12 +11,12 @@ from algorithms import airl
 from algorithms.core.experience import Batch
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPOConfig
-from studies.core.command import run
 from studies.transfer import schema, tabular
 from studies.transfer.chapter import tabular_claims, tabular_table
 from studies.transfer.schema import Tabular
 from tests import synthetic
 from threefold.base.errors import InputError
+from threefold.cells.study import run
 
 
 def small(seed=0, states=4, actions=3):

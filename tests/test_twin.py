@@ -10,7 +10,6 @@ from scipy.optimize import brentq
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from algorithms.core.population import Generators
-from studies.core.command import run
 from studies.twin import schema, study
 from studies.twin.chapter import claims, horizon_table, learnt_table, weights_table
 from studies.twin.lqr import DYNAMICS, INPUT, Cost, divergence, expected, sample, second_moments, solve
@@ -18,6 +17,7 @@ from studies.twin.schema import Size
 from studies.twin.study import EXPERT, ROWS, STARTS, Learners, Row, learn, share
 from tests import synthetic
 from threefold.base.errors import InputError
+from threefold.cells.study import run
 
 T = 6
 START = STARTS[2]

@@ -15,12 +15,12 @@ from torch.nn.functional import conv2d
 
 from algorithms.core.population import Generators
 from algorithms.core.state import pack
-from studies.core.command import run
 from studies.visual import chapter, exact, gail, networks, rollouts, schema, study, training, worlds
 from studies.visual.schema import Size
 from studies.visual.training import Learners, Row
 from tests import fresh, synthetic
 from threefold.base.errors import InputError
+from threefold.cells.study import run
 from threefold.store.checkpoints import Checkpoints
 from threefold.tables.schema import read_csv, write_csv
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 
 from algorithms.core.population import Generators, mlp
@@ -27,6 +27,7 @@ from studies.core.discriminator import (
     solve_log_z,
 )
 from studies.core.generators import Mixture
+from studies.core.gradients import gradient, relative
 
 SAMPLES = ("alike", "apart", "optimal")  # p near the generator, far from it, or drawn from p_theta itself
 NUDGES = 2.0 ** torch.arange(-5, 2, dtype=torch.float64)
@@ -72,18 +73,6 @@ class Case:
     def fixed(self) -> tuple[Points, Points]:
         """Return both sides as what they are to the discriminator: samples that nothing moves."""
         return self.points(self.x_p), self.points(self.x_q.detach())
-
-
-def gradient(loss: Tensor, model: nn.Module) -> Tensor:
-    """Return the gradient of each learner's loss `[P]` by its own parameters, `[P, D]`."""
-    return torch.cat(
-        [g.flatten(1) for g in torch.autograd.grad(loss.sum(), list(model.parameters()), retain_graph=True)], 1
-    )
-
-
-def relative(found: Tensor, expected: Tensor) -> Tensor:
-    """Return |found - expected| / |expected| of vectors `[P, D]`, `[P]`."""
-    return (found - expected).norm(dim=-1) / expected.norm(dim=-1)
 
 
 def claim_1(case: Case) -> Tensor:

@@ -1,43 +1,7 @@
-"""The command of every study: files that are whole or not there, and their provenance."""
-
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+"""What a study gives to its command, `threefold study` (threefold/cells/study.py)."""
 
 import pandas as pd
-import torch
 
-import studies
-from threefold.base.errors import InputError
-from threefold.base.files import replacing, write_json
-from threefold.profile.design import load
-from threefold.store.origin import origin
 from threefold.tables import schema
 
 Tables = dict[str, tuple[pd.DataFrame, schema.Schema]]  # file's name: rows, and what they hold
-
-
-def run(name: str, params: Path) -> None:
-    """Compute a study at its size in a profile, and write its files to results/<profile>/studies/<name>/."""
-    if name not in studies.names():
-        raise InputError(f"study {name!r}: there is no folder studies/{name}; choose from {', '.join(studies.names())}")
-    design = load(params)
-    if name not in design.sizes:
-        raise InputError(f"{params}: studies.{name}: missing; add the size of the study")
-    study: Callable[[Any], Tables] = studies.study(name).study
-    torch.set_num_threads(1)  # so that neither speed nor bytes depend on the cores
-    started, clock = datetime.now(UTC), time.perf_counter()
-    try:
-        tables = study(design.sizes[name])
-    except InputError as error:
-        raise InputError(f"{params}: {error}") from None
-    with replacing(design.results / "studies" / name) as folder:
-        for file, (rows, columns) in tables.items():
-            schema.write_csv(rows, folder / f"{file}.csv", columns)
-    sidecar = origin() | {
-        "wall_s": round(time.perf_counter() - clock, 1),
-        "started": started.isoformat(timespec="seconds"),
-    }
-    write_json(sidecar, design.results / "provenance" / "studies" / f"{name}.json")

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from studies.core.command import Tables
 from studies.core.measures import Measures, energy_log_densities, generator_log_densities
-from studies.core.spread import spread
 from studies.core.targets import TARGETS
 from studies.core.training import Data, Learners, Trial, train
 from studies.density import schema
 from studies.density.schema import Size
+from studies.density.spread import spread
 from threefold.base.errors import InputError
 from threefold.base.workers import default_threads
 

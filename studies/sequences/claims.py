@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from algorithms.core.population import Generators
-from studies.connection.study import gradient, relative
 from studies.core.discriminator import Points, solve_log_z
+from studies.core.gradients import gradient, relative
 from studies.sequences import tree
 from studies.sequences.networks import GRU, LSTM
 

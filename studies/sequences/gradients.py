@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from algorithms.core.population import Generators, adam, descend
-from studies.connection.study import gradient
+from studies.core.gradients import gradient
 from studies.sequences import tree
 from studies.sequences.networks import LSTM
 

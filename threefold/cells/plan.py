@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import studies
+from algorithms.core.experience import Demonstrations
 from envs.device import versions
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.cells.cell import Cell, cells
+from threefold.cells.fit import refuse_misfit
 from threefold.cells.reference import made_from as reference_made_from
-from threefold.experts.demonstrations import CARD, read_card
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.profiles import refuse_taken_name
@@ -36,11 +37,10 @@ def write_plan(params: Path) -> Design:
 def plan(design: Design) -> dict[str, Any]:
     """Return the fingerprints: `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them.
 
-    Raises InputError for demonstrations that are missing, of another task, or fewer than the budget names (how many of
-    them never terminated, which a variant may ask for, is counted where they are read), and for a variant that is none.
+    Raises InputError for demonstrations that a run would refuse, for a variant that is none, and for constants that do
+    not fit each other.
     """
-    for task in design.tasks:
-        _refuse_unfit_demonstrations(design, task)
+    _refuse_unfit_demonstrations(design)
     for name in design.variants:
         _refuse_no_variant(design, name)
     found: dict[str, Any] = {
@@ -54,28 +54,40 @@ def plan(design: Design) -> dict[str, Any]:
         for row, reason in design.left_out.get(task, {}).items():
             planned.put(found, design, task, row, {"left out": reason})
     for cell in cells(design):
+        refuse_misfit(cell)
         prints = {part.name: fingerprint(cell.made_from(part)) for part in cell.parts}
         planned.put(found, design, cell.task, cell.row, prints)
     return found
 
 
-def _refuse_unfit_demonstrations(design: Design, task: str) -> None:
-    folder = design.demonstrations(task)
-    imported = task in design.demonstrations_from
-    where = f"{design.params}: demonstrations_from.{task}: {folder}"
-    if imported and not folder.is_dir():
-        raise InputError(f"{where}: missing; import it, or correct the name")
-    card = read_card(folder)
-    if card["task"] != task:
-        cure = f"{where} has demonstrations of {card['task']}; name others"
-        again = f"{folder / CARD}: task: demonstrations of {card['task']}; make them again with `threefold demonstrate"
-        raise InputError(cure if imported else f"{again} --task {task}`")
-    most, available = max(design.budget[task].demonstrations), card["trajectories"]
-    if most > available:
-        raise InputError(
-            f"{design.params}: budget.{task}.demonstrations: {most} asked for, {folder} has {available}; "
-            f"ask for 1 to {available}"
-        )
+def _shown(cell: Cell) -> Demonstrations:
+    """Return what a cell's learners imitate, read as a run reads it; what that refuses is refused, with its key."""
+    design, task = cell.design, cell.task
+    numbers = design.numbers(task, cell.row)
+    try:
+        return cell.demonstrations([(number, 0) for number in numbers], "cpu")
+    except InputError as error:
+        key = f"budget.{task}.demonstrations"
+        if task in design.demonstrations_from:
+            key = f"demonstrations_from.{task}"
+        if cell.row in design.variants:
+            key = f"variants.{cell.row}.expert"
+        raise InputError(f"{design.params}: {key}: {error}") from None
+
+
+def _refuse_unfit_demonstrations(design: Design) -> None:
+    """Raise InputError for demonstrations that some cell cannot learn from."""
+    for task in design.tasks:
+        shown = _shown(Cell(design, task, design.methods[0]))
+        for row in design.rows(task):
+            cell = Cell(design, task, row)
+            if cell.variant.expert == "survivors":
+                _shown(cell)
+            if cell.variant.expert == "own" and hasattr(cell.config, "loop") and cell.config.loop.trajectories:
+                try:
+                    shown.whole()
+                except InputError as error:
+                    raise InputError(f"{design.params}: {cell.name}: {cell.demonstrations_folder}: {error}") from None
 
 
 def _refuse_no_variant(design: Design, name: str) -> None:
@@ -93,8 +105,7 @@ def _refuse_no_variant(design: Design, name: str) -> None:
 
 def study_made_from(name: str, size: Any) -> dict[str, Any]:
     """Return all that decides the bytes of a study's files."""
-    modules = (studies.study(name).__name__, "studies.core.command")
-    return {"study": name, "size": size.model_dump(), "code": code.checksums(*modules)}
+    return {"study": name, "size": size.model_dump(), "code": code.checksums(studies.study(name).__name__)}
 
 
 def refuse_other_plan(cell: Cell, entries: Sequence[Entry]) -> None:

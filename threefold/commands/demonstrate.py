@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Record demonstrations of a task's expert.
 
-    They are written to data/demonstrations/TASK. Those of every task come with the project.
+    They are written to demonstrations/TASK beside params.yaml. Those of every task come with the project.
     """
     from threefold.experts.demonstrate import demonstrate
 

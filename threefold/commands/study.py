@@ -14,6 +14,6 @@ def command(
     params: Params = PARAMS,
 ) -> None:
     """Compute a study, which measures theory without a task."""
-    from studies.core.command import run
+    from threefold.cells.study import run
 
     run(name, params)

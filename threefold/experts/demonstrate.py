@@ -20,15 +20,16 @@ import torch
 from pydantic import PositiveInt, ValidationError
 from torch import Tensor
 
-import envs
 from algorithms.core.policy import Policy
 from algorithms.core.population import Generators
 from threefold.base import yaml
 from threefold.base.errors import InputError
-from threefold.base.strict import Seed, Strict, explain
+from threefold.base.strict import Seed, Strict
 from threefold.experts import policies
 from threefold.experts.demonstrations import write
 from threefold.experts.trajectories import refuse_not_finite, roll_out
+from threefold.profile.keys import explain
+from threefold.profile.tasks import check_task
 from threefold.store.origin import command_line
 
 EXPERT = (
@@ -61,12 +62,12 @@ def design(params: Path, task: str) -> Design:
     try:
         return Design.model_validate(rows[task])
     except ValidationError as error:
-        raise InputError(f"{params}: {explain(error, list(Design.model_fields), 'demonstrations', task)}") from None
+        raise InputError(f"{params}: {explain(error, Design, 'demonstrations', task)}") from None
 
 
 def _known_task(params: Path, name: str) -> None:
     try:
-        envs.load(name)
+        check_task(name)
     except InputError as error:
         raise InputError(f"{params}: demonstrations.{name}: {error}") from None
 
@@ -74,7 +75,7 @@ def _known_task(params: Path, name: str) -> None:
 def demonstrate(task: str, params: Path, allow_weak_expert: bool) -> None:
     """Roll out the expert of `task` and write its demonstrations, beside `params`."""
     torch.set_num_threads(1)  # sums then have one order, and the bytes are the same on any number of cores
-    envs.load(task)
+    check_task(task)
     plan = design(params, task)
     policy, expert = policies.load(task, params.parent / "experts" / task)
     if missing := [key for key in EXPERT if key not in expert]:

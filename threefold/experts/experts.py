@@ -8,7 +8,7 @@ checkpoint; what was trained before is taken from the store.
 import csv
 import hashlib
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from threefold.base.errors import InputError
 from threefold.base.files import check_writable, checksum, refuse_strangers, replacing
 from threefold.base.messages import inform
 from threefold.base.progress import Ticker
-from threefold.base.strict import explain
 from threefold.base.workers import Team, default_threads
 from threefold.experts.policies import CARD, WEIGHTS, deterministic, load, stochastic, uniform
 from threefold.experts.training import Champion, Design, Job, best_of, train
 from threefold.profile.constants import replaced
+from threefold.profile.keys import explain
+from threefold.profile.tasks import check_task
+from threefold.profile.transitions import misfit
 from threefold.store import code
 from threefold.store.entries import Entry, location
 from threefold.store.inputs import differences, plain
@@ -152,14 +154,15 @@ def read_design(path: Path, task: str) -> Design:
     """Read one row of `experts`; raises `InputError` for what is missing, unknown or out of range."""
     rows = yaml.section(path, "experts")
     if task not in rows:
-        envs.load(task)
+        check_task(task)
         raise InputError(f"{path}: experts.{task} is missing; add it to train this expert")
     try:
         design = TypeAdapter(Design).validate_python(rows[task])
     except ValidationError as error:
-        known = [field.name for field in fields(Design)]
-        raise InputError(f"{path}: {explain(error, known, 'experts', task)}") from None
+        raise InputError(f"{path}: {explain(error, Design, 'experts', task)}") from None
     replaced(PPOConfig(), design.ppo, f"{path}: experts.{task}.ppo")
+    if found := misfit(design.config(task), design.parallel_episodes):
+        raise InputError(f"{path}: experts.{task}.ppo.{found[0]}: {found[1]}")
     for name in ("final_log_std", "play_log_std"):
         if getattr(design, name) is not None and hasattr(envs.load(task), "ACTIONS"):
             raise InputError(

@@ -26,6 +26,7 @@ from threefold.base.names import check
 from threefold.experts import demonstrations, policies
 from threefold.experts.demonstrate import refuse_weak, spread, versions
 from threefold.experts.trajectories import Trajectories, draw_starts, refuse_not_finite
+from threefold.profile.tasks import check_task
 from threefold.store.origin import command_line
 
 DESCRIPTION = (
@@ -60,6 +61,7 @@ def import_dataset(
     that changes what is seen or done, with other keywords, or with episodes that the task could not have.
     """
     check(name, "--name")
+    check_task(task)
     _refuse_discrete(task)
     env, out = envs.make(task, [0], 1), root / IMPORTED / name
     if os.path.lexists(out):

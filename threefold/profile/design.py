@@ -5,15 +5,18 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import AfterValidator, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
 import studies
 from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import IMPORTED
-from threefold.base.strict import Count, Name, RowName, Seed, Strict, explain
+from threefold.base.strict import Count, Name, RowName, Seed, Strict
+from threefold.profile.keys import explain
 
 
 class Evaluation(Strict):
@@ -63,10 +66,22 @@ class Wave(Strict):
     seeds: list[Seed] | None = None  # without it all
 
 
+def _with_placeholders(text: str) -> str:
+    """Refuse a text with other placeholders than `{ours}`."""
+    try:
+        names = {name for _, name, *_ in Formatter().parse(text) if name is not None}
+    except ValueError:  # a brace without another
+        names = {""}
+    if names <= {"ours"}:
+        return text
+    raise PydanticCustomError("placeholder", "{reason}", {"reason": "{ours} is the only placeholder that there is"})
+
+
 class Remark(Strict):
     """Why a cell is below or above what is published; the report shows it beside the two numbers."""
 
-    why: Annotated[str, Field(min_length=1)]  # a sentence or two
+    # A sentence or two. `{ours}` becomes the scores of our seeds: one typed here would stay when the results change.
+    why: Annotated[str, Field(min_length=1), AfterValidator(_with_placeholders)]
     evidence: Annotated[str, Field(min_length=1)]  # what shows it: a command, a file, a table
 
 
@@ -200,10 +215,22 @@ def load(path: Path) -> Design:
         root = Path(os.path.normpath(path.parent / str(content.get("root") or ".")))
         design = Design.model_validate(content | {"root": root, "folder": path.parent, "params": path})
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error, KEYS)}") from None
+        raise InputError(f"{path}: {explain(error, Design)}") from None
+    _check_root(path, design.root)
     _check_folder(path, design, content.get("folder"))
     _check_keys(path, design)
     return design
+
+
+def _check_root(path: Path, root: Path) -> None:
+    """Refuse a `root` that is no project: whatever lies in one would be missing, and that is not the fault."""
+    if not root.is_dir():
+        raise InputError(f"{path}: root: {root}: no such folder; write the project's, as seen from this file")
+    if not any((root / name).is_dir() for name in ("data", "results")):
+        raise InputError(
+            f"{path}: root: {root}: no project, which has a folder data or results; write the project's, as seen from "
+            "this file"
+        )
 
 
 def _check_folder(path: Path, design: Design, folder: object) -> None:
@@ -214,18 +241,6 @@ def _check_folder(path: Path, design: Design, folder: object) -> None:
             f"{path}: folder: {folder}, seen from root ({design.root}), is not where this file is; "
             f"write {here.relative_to(root)}, or correct root"
         )
-
-
-MODELS: tuple[type[Strict], ...] = (
-    Design,
-    Evaluation,
-    Budget,
-    Variant,
-    Remark,
-    Studies,
-    *map(studies.size, studies.names()),
-)
-KEYS = [name for model in MODELS for name in model.model_fields]
 
 
 def _check_waves(path: Path, design: Design) -> None:

@@ -1,15 +1,15 @@
 """Whether the tasks and methods that a design names exist."""
 
 import algorithms
-import envs
 from threefold.base.errors import InputError
 from threefold.profile.design import Design
+from threefold.profile.tasks import check_task
 
 
 def check_names(design: Design, task: str | None = None, row: str | None = None) -> None:
     """Raise `InputError` for a task or method of the design, or of the command line, that does not exist."""
     path = design.params
-    named = [("tasks", design.tasks, envs.load), ("methods", design.methods, algorithms.load)]
+    named = [("tasks", design.tasks, check_task), ("methods", design.methods, algorithms.load)]
     for name, variant in design.variants.items():
         named.append((f"variants.{name}.method", [variant.method], algorithms.load))
     for key, names, find in named:

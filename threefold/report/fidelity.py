@@ -1,6 +1,6 @@
 """Published against measured: table 3 of Ho & Ermon (2016), cell by cell, as a table and as a scatter of scores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -98,8 +98,9 @@ def _differences(given: Inputs, published: Table) -> dict[str, Table]:
     if apart.empty:
         return {}
     remarks = [given.design.remarks.get(key(x.task, x.row, x.demonstrations)) for x in apart.itertuples()]
+    ours = [_listed(given.stratum(x.task, x.row, x.demonstrations)["score"]) for x in apart.itertuples()]
     said = apart[["task", "demonstrations", "row", "difference", "low", "high"]].assign(
-        why=[remark.why if remark else "" for remark in remarks],
+        why=[remark.why.format(ours=scores) if remark else "" for remark, scores in zip(remarks, ours, strict=True)],
         evidence=[remark.evidence if remark else "" for remark in remarks],
     )
     shown = published.shown.loc[apart.index, ["Task", "Method", "Trajectories", "Difference [bounds]"]].assign(
@@ -114,6 +115,12 @@ def _differences(given: Inputs, published: Table) -> dict[str, Table]:
         {"Difference [bounds]": (apart["task"] + "/" + apart["row"]).tolist()},
     )
     return {"differences": told}
+
+
+def _listed(scores: Iterable[float]) -> str:
+    """Return scores as a sentence has them: 0.39, 0.80 and 0.93."""
+    *others, last = map(score_text, scores)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def key(task: str, row: str, number: int) -> str:
