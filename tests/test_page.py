@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests import synthetic
+from tests.blank import blank
 from tests.browser import browser, needed
 from threefold.profile.design import Remark, load
 from threefold.report import (
@@ -229,7 +230,8 @@ def test_takeaways_rank_only_where_intervals_lie_apart(given, every):
     assert "Intervals overlap, so these are not ranked: EBM-GAN with GAIL." in texts
 
 
-def test_a_profile_with_little_says_little(tmp_path):
+def test_a_profile_with_little_says_little(tmp_path, monkeypatch):
+    blank(monkeypatch)
     given = alone(tmp_path)
     every = contents.every_table(given)
     assert "published" not in every
@@ -272,7 +274,9 @@ SHOWN = "[...document.querySelectorAll('#returns tbody tr')].map(row => row.cell
 
 @pytest.fixture(scope="module")
 def page(given):
-    return build.build(given)
+    with pytest.MonkeyPatch.context() as patch:
+        blank(patch, ["pdf"])
+        return build.build(given)
 
 
 @pytest.fixture(scope="module")
