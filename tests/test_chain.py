@@ -1,7 +1,8 @@
 """The whole chain, from experts to report, killed at any moment: `dvc repro` in copies of the project.
 
 The chain that is killed has DVC's processes and its stages' as a user has them; the one that it is held against, and
-what completes the killed one, start by fork (see tests/fresh.py). THREEFOLD_KILLS says how often, as in tests/test_faults.py.
+what completes the killed one, start by fork (see tests/fresh.py). THREEFOLD_KILLS says how often, as in
+tests/test_faults.py.
 """
 
 import json
