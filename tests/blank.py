@@ -1,6 +1,6 @@
 """Figures that are drawn, laid out and written, but as empty pictures: to render them is most of what they cost.
 
-For tests of what stands around them. tests/test_reports.py, tests/test_studies.py and tests/test_dvc.py render them.
+For tests of what stands around them. tests/test_reports.py, tests/test_dvc.py and tests/test_studies.py render them.
 """
 
 from collections.abc import Collection
