@@ -16,7 +16,11 @@ def _seeds():
     torch.manual_seed(0)
 
 
+LONG = ("warp", "sequences", "reports", "studies", "adopt", "run", "other_device", "page", "envs_gymnasium")
+
+
 def pytest_collection_modifyitems(items):
-    """Files with slow tests come first: a worker that took one last would go on alone."""
+    """Files with slow tests come first, and then long ones: a worker that took one last would go on alone."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    long = {item.path for item in items if item.path.stem.removeprefix("test_") in LONG}
+    items.sort(key=lambda item: (item.path not in slow, item.path not in long))

@@ -19,6 +19,7 @@ import envs
 import studies
 from docs import croissant, docstrings, measured, pages, readme, source
 from tests import fresh, synthetic, test_dvc, test_laws, toy
+from tests.blank import blank
 from threefold.base.errors import InputError
 from threefold.experts import demonstrate, experts
 from threefold.profile import design
@@ -204,7 +205,9 @@ def reported(tmp_path_factory) -> Path:
     (folder / "dvc.yaml").write_text("stages: {}\n")
     synthetic.fill(params)
     collect(load(params))
-    build.build(inputs.read(params))
+    with pytest.MonkeyPatch.context() as patch:
+        blank(patch)
+        build.build(inputs.read(params))
     paths = [f"results/quick/{name}" for name in measured.COLLECTED]
     outs = [{"path": path, "md5": hashlib.md5((folder / path).read_bytes()).hexdigest()} for path in paths]
     (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {"collect": {"outs": outs}}}))

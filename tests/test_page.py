@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests import synthetic
+from tests.blank import blank
 from tests.browser import browser, needed
 from threefold.profile.design import Remark, load
 from threefold.report import (
@@ -251,7 +252,8 @@ def test_methods_are_compared_where_both_have_results(given):
     assert said not in contents.every_table(given)["summary"].caption
 
 
-def test_a_profile_with_little_says_little(tmp_path):
+def test_a_profile_with_little_says_little(tmp_path, monkeypatch):
+    blank(monkeypatch)
     given = alone(tmp_path)
     every = contents.every_table(given)
     assert "published" not in every
@@ -294,7 +296,9 @@ SHOWN = "[...document.querySelectorAll('#returns tbody tr')].map(row => row.cell
 
 @pytest.fixture(scope="module")
 def page(given):
-    return build.build(given)
+    with pytest.MonkeyPatch.context() as patch:
+        blank(patch, ["pdf"])
+        return build.build(given)
 
 
 @pytest.fixture(scope="module")

@@ -53,8 +53,9 @@ def far_away(head, monkeypatch, tmp_path):
 
 
 def empty(cluster):
+    """Take the workers away as an administrator does: one that is lost counts as there for half a minute."""
     for node in list(cluster.worker_nodes):
-        cluster.remove_node(node, allow_graceful=False)
+        cluster.remove_node(node, allow_graceful=True)
 
 
 def start(params, cluster):

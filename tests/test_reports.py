@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from docs import reports as published
 from tests import fresh, synthetic
+from tests.blank import blank
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import load
@@ -46,6 +47,12 @@ def undrawn(monkeypatch):
     """Reports in which every figure is an empty picture, for tests of what stands around them."""
     empty = Drawn(style.render(Figure((1, 1)), "png"), [])
     monkeypatch.setattr(build, "write_all", lambda plots, _: dict.fromkeys(plots, empty))
+
+
+@pytest.fixture
+def blanked(monkeypatch):
+    """Reports whose figures are laid out, but empty: for tests of their text and files, and of warnings on the way."""
+    blank(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +239,7 @@ def incomplete(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.usefixtures("blanked")
 def test_missing_results_are_left_out_and_said_wherever_something_is_averaged(incomplete):
     page = build.build(incomplete).read_text()
     assert "<strong>18 more have no result</strong>" in page
@@ -269,6 +277,7 @@ def partly(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.usefixtures("blanked")
 def test_a_report_of_what_is_there_lies_beside_the_other_and_says_at_its_top_how_much_it_is(partly):
     kept = {path: path.read_bytes() for path in partly.root.rglob("*.*") if path.is_file()}
     path, note = available(partly, planned.read(partly))
@@ -557,6 +566,7 @@ def test_every_figure_has_caption_and_its_data_exist(given):
         assert all((given.design.results / file).is_file() for file in plot.data)
 
 
+@pytest.mark.usefixtures("blanked")
 def test_a_profile_with_one_of_everything(tmp_path):
     """One task, seed, method and number of demonstrations: no interval, but a report."""
     path = synthetic.design(
@@ -603,12 +613,6 @@ def test_unknown_figure_is_one_line(params):
     assert exit_code == 2
     assert said.startswith("error: --only learning_curve: no such figure; choose from score_against_trajectories")
     assert len(said.splitlines()) == 1
-
-
-def test_reports_load_neither_torch_nor_mujoco():
-    code = "import sys, threefold.report.build, threefold.tables.collect; "
-    code += "sys.exit(bool({'torch', 'mujoco', 'envs'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_labels_of_panels_above_each_other_stand_in_line(tmp_path):

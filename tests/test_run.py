@@ -20,6 +20,7 @@ import torch
 import yaml
 
 from algorithms import gail
+from tests.blank import blank
 from tests.command import threefold
 from tests.fresh import CONTEXT
 from threefold.base import files
@@ -272,6 +273,7 @@ def test_a_report_of_what_is_there_computes_nothing_but_the_reference(finished, 
         path.unlink()
     before = {path: data for path, data in contents(tmp_path).items() if not path.startswith(".store")}
     monkeypatch.setattr(run, "compute", None)
+    blank(monkeypatch)
     assert threefold("report", "--available", "--params", params) == 0
     said = capsys.readouterr()
     folder = tmp_path / "reports" / "tiny" / "available"

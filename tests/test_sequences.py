@@ -3,7 +3,6 @@
 import itertools
 import math
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from torch.nn.functional import softplus
 
 from algorithms.core.partition import solve_log_z
 from algorithms.core.population import Generators
+from studies.core import parts
 from studies.core.gradients import gradient
 from studies.core.losses import kim_bengio
 from studies.core.parts import kept
@@ -23,7 +23,8 @@ from studies.sequences.networks import GRU, LSTM
 from studies.sequences.schema import Sessions, Size
 from studies.sequences.training import Learner, Learners, Trial, greedy, hinge, reverse_kl, seqgan, train
 from tests import synthetic
-from tests.fresh import threefold
+from tests.command import threefold
+from tests.fresh import CONTEXT
 from threefold.base.errors import InputError
 from threefold.cells.study import run
 from threefold.profile.design import load
@@ -31,7 +32,6 @@ from threefold.report import studies as chapters
 from threefold.report.tables import latex
 from threefold.tables.schema import read_csv
 
-ROOT = Path(__file__).parents[1]
 V, T = 4, 5
 SEEDS = [0, 1, 2]
 
@@ -587,8 +587,8 @@ def params(tmp_path_factory):
     path = synthetic.design(folder, studies={"sequences": SIZE.model_dump()})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("THREEFOLD_STORE", str(folder / "store"))
-        patch.setenv("THREEFOLD_THREADS", "1")  # one worker: to load torch in another takes longer than all parts
-        assert threefold(ROOT, "study", "sequences", "--params", str(path))[0] == 0
+        patch.setattr(parts, "get_context", lambda _: CONTEXT)  # whose workers have loaded torch
+        assert threefold("study", "sequences", "--params", path) == 0
     return path
 
 

@@ -42,6 +42,7 @@ from studies.density.chapter import results_table
 from studies.density.schema import Size as Density
 from studies.density.spread import spread
 from tests import fresh, synthetic
+from tests.blank import blank
 from tests.command import threefold
 from threefold.base.errors import InputError
 from threefold.cells.study import run
@@ -485,8 +486,9 @@ def coarse(patch):
 
 @pytest.fixture(scope="module")
 def report(params):
-    """The page, without the figures of the cells, which are those of tests/test_reports.py."""
+    """The page, without the figures of the cells, which are those of tests/test_reports.py; its own are PDFs alone."""
     with pytest.MonkeyPatch.context() as patch:
+        blank(patch, ["png"])
         patch.setattr(build.figures, "plots", lambda given: {})
         return build.build(inputs.read(params))
 
@@ -589,7 +591,7 @@ def test_a_studys_figure_needs_its_own_results_alone(params, report, tmp_path):
     shutil.copytree(load(params).results / "studies" / "connection", folder / "connection")
     assert threefold("figures", "--params", path, "--only", "connection_sign") == 0
     one, other = (
-        root / "reports" / "made-up" / "figures" / "connection_sign.png" for root in (tmp_path, params.parent)
+        root / "reports" / "made-up" / "figures" / "connection_sign.pdf" for root in (tmp_path, params.parent)
     )
     assert one.read_bytes() == other.read_bytes()
 

@@ -9,6 +9,7 @@ import numpy as np
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
@@ -56,7 +57,6 @@ seaborn.set_theme(
         "grid.linewidth": 0.7,
         "figure.constrained_layout.use": True,
         "pdf.fonttype": 42,  # text stays text
-        "savefig.dpi": DPI,
     },
 )
 
@@ -116,7 +116,8 @@ def render(figure: Figure, kind: str) -> bytes:
     if kind == "png":
         return _picture(figure)
     buffer = BytesIO()
-    figure.savefig(buffer, format=kind, metadata={"CreationDate": None})
+    figure.set_dpi(DPI)
+    FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})  # `savefig` would draw it twice
     return buffer.getvalue()
 
 
