@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d
 
 from algorithms.core.population import Generators
 from algorithms.core.state import pack
-from studies.visual import chapter, exact, gail, networks, rollouts, schema, study, training, worlds
+from studies.visual import chapter, exact, gail, networks, rollouts, schema, study, training, views, worlds
 from studies.visual.schema import Size
 from studies.visual.training import Learners, Row
 from tests import fresh, synthetic
@@ -50,7 +50,7 @@ def learn_from(patch, sight, **little):
 def hurry(patch):
     """Let an iteration be short."""
     for sight in training.CONFIGS:
-        learn_from(patch, sight, walks=48, epochs=2, reward_steps=3, batch=32)
+        learn_from(patch, sight, walks=48, epochs=2, reward_steps=3)
 
 
 def random_policy(shape=(2, 3), seed=0):
@@ -102,23 +102,58 @@ def test_pools_are_nested_and_held_out_maps_are_others():
     assert not keys[0] & keys[1]
 
 
-def test_pictures_pixel_by_pixel():
-    found = some(1)
-    shift = torch.tensor([[[2, -1]], [[0, 0]]])
-    plain, moved = worlds.images(found, found.start), worlds.images(found, found.start, shift)
-    cells = found.cells[0, 0].tolist()
-    colours = dict.fromkeys(cells, (1, 1, 1))
-    colours[cells[found.goal[0, 0]]] = (0, 1, 0)
-    colours[cells[found.start[0, 0]]] = (1, 0, 0)
+def picture(world, state, shift=(0, 0)):
+    """One picture `[3, 32, 32]` of a state of one world, numpy."""
+    colours = np.zeros((10, 10, 3))  # of walls, also around
+    cells = world.cells.tolist()
+    for cell in cells:
+        colours[cell // 8 + 1, cell % 8 + 1] = 1
+    for of, colour in ((world.goal.item(), (0, 1, 0)), (state, (1, 0, 0))):
+        colours[cells[of] // 8 + 1, cells[of] % 8 + 1] = colour
+    pixels = colours.repeat(4, 0).repeat(4, 1)
+    top, left = 4 + shift[0], 4 + shift[1]
+    return pixels[top : top + 32, left : left + 32].transpose(2, 0, 1)
 
-    def colour(row, column):
-        inside = 0 <= row < 32 and 0 <= column < 32
-        return colours.get(8 * (row // 4) + column // 4, (0, 0, 0)) if inside else (0, 0, 0)
 
-    for row, column in itertools.product(range(32), repeat=2):
-        assert tuple(plain[0, 0, :, row, column].tolist()) == colour(row, column)
-        assert tuple(moved[0, 0, :, row, column].tolist()) == colour(row + 2, column - 1)
-    assert moved[1].equal(plain[1])
+def test_an_empty_map_pixel_by_pixel():
+    """But for the agent; what comes into view is wall."""
+    found, shift = some(3), torch.tensor([[2, -1], [0, 0]])
+    empty = views.empty(found, shift)
+    for p, m in itertools.product(range(2), range(3)):
+        world = worlds.Worlds(*(part[p, m] for part in found))
+        expected = picture(world, world.goal.item(), shift[p].tolist())
+        red = (expected == np.array([1, 0, 0])[:, None, None]).all(0)
+        expected[:, red] = np.array([0, 1, 0])[:, None]
+        assert (empty[p, m].numpy() == expected).all()
+
+
+SHIFTS = list(itertools.product(range(-2, 3), repeat=2))
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, -2), (-1, 2), (-2, -2), (2, 1)])
+def test_every_state_is_represented_as_its_own_picture_is(shift):
+    """Whole pictures through whole convolutions: values and gradients, at every edge and every shift."""
+    found, shifts = some(3), torch.tensor([shift, SHIFTS[5]])
+    body = networks.Pixels(Generators((0, 1), "weights"))
+    for layer in (body.first, body.second):
+        torch.nn.init.normal_(layer.bias)
+    features = body(views.views(found, shifts))
+    slope = torch.randn_like(features)
+    gradients = torch.autograd.grad((features * slope).sum(), list(body.parameters()))
+    whole = []
+    for p in range(2):
+        each = [worlds.Worlds(*(part[p, m] for part in found)) for m in range(3)]
+        x = torch.tensor(np.stack([picture(w, s, shifts[p].tolist()) for w in each for s in range(48)])).float()
+        for layer in (body.first, body.second):
+            x = conv2d(x, layer.weight[p], layer.bias[p], stride=2, padding=1).relu()
+        x = x.flatten(2).mT.flatten(1) @ body.dense.weight[p] + body.dense.bias[p]
+        whole.append(x.relu().view(3, 48, 64))
+    expected = torch.stack(whole)
+    assert torch.allclose(features, expected, atol=1e-5)
+    for found_one, one in zip(
+        gradients, torch.autograd.grad((expected * slope).sum(), list(body.parameters())), strict=True
+    ):
+        assert torch.allclose(found_one, one, atol=1e-4 * one.abs().max())
 
 
 # What is exact
@@ -216,15 +251,12 @@ def test_demonstrations_are_optimal_and_as_many_whatever_the_way(way):
         assert counts.sum((-2, -1)).equal(10.0 * distance)
 
 
-def test_pairs_are_drawn_as_they_are_counted():
+def test_pairs_weigh_as_they_are_counted_and_worlds_alike():
     counts = torch.zeros(1, 2, 48, 4)
     counts[0, 0, 3, 1], counts[0, 0, 7, 2], counts[0, 1, 9, 0] = 3, 1, 100
-    world, state, action = rollouts.sample(counts, 20_000, Generators([0], "pairs"))
-    share = {
-        (w, s, a): ((world == w) & (state == s) & (action == a)).float().mean().item()
-        for w, s, a in ((0, 3, 1), (0, 7, 2), (1, 9, 0))
-    }
-    assert list(share.values()) == pytest.approx([0.375, 0.125, 0.5], abs=0.015)
+    weights = rollouts.weights(counts)
+    assert [weights[0, w, s, a].item() for w, s, a in ((0, 3, 1), (0, 7, 2), (1, 9, 0))] == [0.375, 0.125, 0.5]
+    assert weights.sum() == 1
 
 
 def test_dagger_adds_what_the_expert_would_do_where_the_policy_goes():
@@ -262,20 +294,23 @@ def test_a_learner_learns_the_same_whoever_is_beside_it(row, monkeypatch):
     assert (by_itself - first).abs().max() > 1e-3
 
 
-def test_networks_are_asked_about_the_right_state():
-    """`everywhere` and `tables` number states as walks do."""
-    learners = Learners(Row(), [0, 1], some(3), 1, 1)
-    seen = learners.everywhere(learners.worlds).unflatten(1, (3, 48))
-    at = learners.worlds
-    assert seen[torch.arange(2)[:, None], torch.arange(3), at.start].equal(worlds.images(at, at.start))
-    logits, _ = learners.policy(worlds.images(at, at.start))
-    found = learners.tables(at)[0][torch.arange(2)[:, None], torch.arange(3), at.start]
-    assert torch.allclose(found, logits.softmax(-1), atol=1e-6)
+def test_a_step_on_demonstrations_sees_some_worlds_moved_by_up_to_two_pixels(monkeypatch):
+    learners = Learners(Row(), [0, 1], some(6), 1, 1)
+    moved = []
+    monkeypatch.setattr(training, "views", lambda worlds, shift: moved.append(shift) or worlds)
+    for _ in range(200):
+        index, seen = learners.glance(learners.worlds)
+        assert seen.start.equal(learners.worlds.start.gather(1, index))
+        assert [len(set(of.tolist())) for of in index] == [4, 4]
+    shifts = torch.stack(moved)
+    assert {tuple(shift) for shift in shifts[:, 0].tolist()} == set(SHIFTS)
+    assert not shifts[:, 0].equal(shifts[:, 1])
+    learners.see(learners.worlds)
+    assert not moved[-1].any()
 
 
-def test_the_discriminator_becomes_the_exact_log_ratio(monkeypatch):
+def test_the_discriminator_becomes_the_exact_log_ratio():
     """Against the roll-outs of a fixed policy, a table's logits are log rho_E - log rho_pi, both exact."""
-    learn_from(monkeypatch, "table", batch=256)
     learners = Learners(Row(sight="table"), [0, 1], some(1), 4000, 100)
     policy = learners.worlds.expert() * 0.6 + 0.1
     way = rollouts.Way()
@@ -320,9 +355,11 @@ def test_what_ppo_learns_from_in_loops(monkeypatch):
     policy = learners.worlds.expert() * 0.8 + 0.05
     walked = rollouts.walk(learners.worlds, policy, rollouts.Way(), 3, 9, learners.noise)
     reward, value = torch.randn(2, 2, 48, 4), torch.randn(2, 2, 48)
-    known = gail.steps(learners, walked, reward, value, policy.log())
+    known = gail.lesson(learners, walked, reward, value, policy.log())
+    assert known.old.equal(policy.log())
     for p in range(2):
-        advantages = {}
+        advantages, pairs = [], []
+        target = np.zeros((2, 48))
         for b, k in itertools.product(range(2), range(3)):
             following = 0.0
             for t in reversed(range(9)):
@@ -330,24 +367,54 @@ def test_what_ppo_learns_from_in_loops(monkeypatch):
                 beyond = 0.0 if arrived else 0.95 * value[p, b, n].item()
                 error = reward[p, b, s, a].item() + beyond - value[p, b, s].item()
                 following = error + (0.0 if arrived or t == 8 else 0.95 * 0.95 * following)
-                advantages[b, 9 * k + t] = following
-                assert known.target[p, b, 9 * k + t].item() == pytest.approx(
-                    following + value[p, b, s].item(), abs=1e-4
-                )
-                assert known.old[p, b, 9 * k + t].item() == pytest.approx(policy[p, b, s, a].log().item())
-        mean, std = np.mean(list(advantages.values())), np.std(list(advantages.values()), ddof=1)
-        for (b, n), value_of in advantages.items():
-            assert known.advantage[p, b, n].item() == pytest.approx((value_of - mean) / std, abs=1e-4)
+                advantages.append(following)
+                pairs.append((b, s, a))
+                target[b, s] += (following + value[p, b, s].item()) / 27
+        centred = (np.array(advantages) - np.mean(advantages)) / np.std(advantages, ddof=1)
+        sums = np.zeros((3, 2, 48, 4))
+        for (b, s, a), advantage in zip(pairs, centred, strict=True):
+            sums[:, b, s, a] += np.array([1, max(advantage, 0), min(advantage, 0)]) / 27
+        for found, expected in zip((known.often, known.better, known.worse), sums, strict=True):
+            assert found[p].numpy() == pytest.approx(expected, abs=1e-5)
+        assert known.target[p].numpy() == pytest.approx(target, abs=1e-5)
     assert walked.arrived.any()
+
+
+def test_the_loss_of_ppo_is_a_mean_over_steps():
+    """Of step after step in every world, each clipped by itself; what no network changes is left out."""
+    random = torch.Generator().manual_seed(0)
+    config = replace(training.CONFIGS["table"], entropy_weight=0.3)
+    logits, old = (torch.randn(1, 2, 48, 4, generator=random, requires_grad=True) for _ in range(2))
+    value = torch.randn(1, 2, 48, generator=random, requires_grad=True)
+    world, state, action = (torch.randint(n, (200,), generator=random) for n in (1, 5, 4))
+    world = torch.arange(200) % 2
+    advantage, target = torch.randn(2, 200, generator=random)
+    pair = (torch.zeros(200, dtype=torch.long), world, state, action)
+    log_policy, before = logits.log_softmax(-1), old.detach().log_softmax(-1)
+    ratio = (log_policy - before)[pair].exp()
+    gain = torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+    error = (value[pair[:3]] - target).square()
+    entropy = -(log_policy.exp() * log_policy).sum(-1)[pair[:3]]
+    expected = (0.5 * error - gain - 0.3 * entropy).mean()
+    columns = torch.ones(200), advantage.clamp(min=0), advantage.clamp(max=0), target
+    often, better, worse, aim = (torch.zeros(1, 2, 48, 4).index_put(pair, x / 100, accumulate=True) for x in columns)
+    found = gail.loss(logits, value, gail.Lesson(often, better, worse, before, aim.sum(-1)), config)
+    assert found.shape == (1,)
+    assert found.item() + 0.5 * target.square().mean().item() == pytest.approx(expected.item(), abs=1e-5)
+    for a, b in zip(
+        torch.autograd.grad(found.sum(), [logits, value]), torch.autograd.grad(expected, [logits, value]), strict=True
+    ):
+        assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_ppo_steps_towards_actions_of_high_advantage():
     learners = Learners(Row(sight="table"), [0], some(1, (0,)), 1, 1)
-    seen = learners.everywhere(learners.worlds).unflatten(1, (1, 48))
-    pair = torch.arange(192).view(1, 1, -1)
-    advantage = torch.where(pair % 4 == 2, 1.0, -0.3)
-    old = torch.full(pair.shape, 0.25).log()
-    gail.improve(learners, seen, gail.Steps(pair, pair // 4, old, advantage, torch.zeros(pair.shape)))
+    often = torch.full((1, 1, 48, 4), 1 / 192)
+    advantage = torch.tensor([-0.3, -0.3, 1.0, -0.3]) * often
+    known = gail.Lesson(
+        often, advantage.clamp(min=0), advantage.clamp(max=0), torch.full_like(often, 0.25).log(), torch.zeros(1, 1, 48)
+    )
+    gail.improve(learners, learners.see(learners.worlds), known)
     policy, _ = learners.tables(learners.worlds)
     assert (policy.argmax(-1) == 2).all()
 
@@ -365,7 +432,7 @@ def test_ppo_steps_towards_actions_of_high_advantage():
     ],
 )
 def test_a_table_imitates_and_a_positive_reward_stalls(row, success, divergence, monkeypatch):
-    learn_from(monkeypatch, "table", walks=64, batch=256)
+    learn_from(monkeypatch, "table", walks=64)
     maps = some(1)
     learners = Learners(row, [0, 1], maps, 1000, 80)
     for iteration in range(80):
@@ -383,10 +450,10 @@ def test_pixels_imitate_as_a_table_does():
     """Policy and discriminator see pictures; the goal is 4 steps off, which the first policy finds in 22 % of walks."""
     maps = some(1, (0,))
     learners = Learners(Row(), [0], maps, 1000, 40)
-    first = study.measure(learners, maps)[0, study.METRICS.index("success")]
+    first = study.measure(learners, study.reference(maps))[0, study.METRICS.index("success")]
     for iteration in range(40):
         study.iterate(learners, iteration)
-    found = dict(zip(study.METRICS, study.measure(learners, maps)[0].tolist(), strict=True))
+    found = dict(zip(study.METRICS, study.measure(learners, study.reference(maps))[0].tolist(), strict=True))
     assert first < 0.3
     assert found["success"] > 0.98  # 0.997, and a table's 1.000 (test_a_table_imitates_and_a_positive_reward_stalls)
     assert found["js"] < 0.04
@@ -399,7 +466,7 @@ def test_cloning_is_right_on_the_path_and_guesses_off_it():
         learners = Learners(Row(method="bc", demonstrations=way), [0], maps, 100, 20)
         for iteration in range(20):
             study.iterate(learners, iteration)
-        found[way] = dict(zip(study.METRICS, study.measure(learners, maps)[0].tolist(), strict=True))
+        found[way] = dict(zip(study.METRICS, study.measure(learners, study.reference(maps))[0].tolist(), strict=True))
     assert found["start"]["on"] > 0.85
     assert found["start"]["off"] < 0.6
     assert found["anywhere"]["off"] > found["start"]["off"] + 0.1
@@ -460,7 +527,7 @@ def test_the_same_size_gives_the_same_bytes(found, tmp_path, monkeypatch):
     hurry(monkeypatch)
     size = Size(**SIZE)
     job = next(job for job in study.jobs(size) if job.name == "gail_slippery")
-    write_csv(study.learn(job, size, Memory())["learnt"], tmp_path / "again.csv", schema.LEARNT)
+    write_csv(study.learn(job, size, "cpu", Memory())["learnt"], tmp_path / "again.csv", schema.LEARNT)
     write_csv(found["learnt"], tmp_path / "all.csv", schema.LEARNT)
     again, every = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("again", "all"))
     assert len(again) > 1
@@ -473,9 +540,9 @@ def test_an_interrupted_row_goes_on_exactly(name, monkeypatch):
     size = Size(**SIZE | {"iterations": 2, "one_map_iterations": 2, "cloning_iterations": 10, "records": 2})
     job = next(job for job in study.jobs(size) if job.name == name)
     memory = Memory()
-    whole = study.learn(job, size, memory)
+    whole = study.learn(job, size, "cpu", memory)
     assert memory.first
-    rest = study.learn(job, size, Memory(memory.first))
+    rest = study.learn(job, size, "cpu", Memory(memory.first))
     for file in study.FILES:
         pd.testing.assert_frame_equal(whole[file], rest[file])
 
@@ -484,7 +551,7 @@ def test_a_finished_row_is_not_computed_again(found, monkeypatch):
     monkeypatch.setattr(study, "learn", lambda *_: pytest.fail("computed again"))
     size = Size(**SIZE)
     job = study.jobs(size)[0]
-    again = study.result(job, size)["learnt"]
+    again = study.result(job, size, "cpu")["learnt"]
     mine = found["learnt"][(found["learnt"]["row"] == job.name) & (found["learnt"]["maps"] == job.maps)]
     pd.testing.assert_frame_equal(again, mine.reset_index(drop=True))
 

@@ -21,7 +21,7 @@ def transitions(worlds: Worlds, policy: Tensor) -> Tensor:
 
 def visits(worlds: Worlds, policy: Tensor, starts: Tensor, discount: float) -> Tensor:
     """Return sum_t gamma^t P(s_t, a_t), `[..., S, A]`, without a time limit, by one linear solve."""
-    system = torch.eye(STATES, dtype=torch.float64) - discount * transitions(worlds, policy).mT
+    system = torch.eye(STATES, dtype=torch.float64, device=policy.device) - discount * transitions(worlds, policy).mT
     found = torch.linalg.solve(system, starts.double())
     return (found * worlds.alive())[..., None] * policy.double()
 

@@ -18,9 +18,10 @@ from torch.nn.functional import logsigmoid, softplus
 from algorithms.core.population import descend
 from algorithms.core.ppo import generalized_advantages
 from studies.visual.exact import DISCOUNT, HORIZON
-from studies.visual.rollouts import WAYS, Walks, sample, walk
-from studies.visual.training import Learners
-from studies.visual.worlds import STATES, Worlds
+from studies.visual.rollouts import WAYS, Walks, walk, weights
+from studies.visual.training import Config, Learners
+from studies.visual.views import Views
+from studies.visual.worlds import Worlds, take
 
 REWARDS: dict[str, Callable[[Tensor], Tensor]] = {
     "log_d": logsigmoid,
@@ -30,49 +31,45 @@ REWARDS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Steps(NamedTuple):
-    """What PPO learns from, `[P, B, N]` each: pairs, states, their old log probabilities, advantages, value targets."""
+class Lesson(NamedTuple):
+    """What PPO learns from, `[P, B, S, A]`: for each pair means over all steps in its world, 0 where it is not met.
 
-    pair: Tensor
-    state: Tensor
-    old: Tensor
-    advantage: Tensor
-    target: Tensor
+    Such sums are enough: which gain is clipped depends on a pair's probability and the sign of the advantage alone.
+    """
+
+    often: Tensor  # 1
+    better: Tensor  # advantage, where it is positive
+    worse: Tensor  # where it is negative
+    old: Tensor  # log probabilities, not means
+    target: Tensor  # value target, `[P, B, S]`
 
 
 def iterate(learners: Learners) -> None:
     """Walk, take steps on the discriminator, then on the policy."""
     index, worlds = learners.pick()
-    shape = (index.shape[1], STATES)
-    seen = learners.everywhere(worlds)
+    seen = learners.see(worlds)
     with torch.no_grad():
-        logits, value = (x.unflatten(1, shape) for x in learners.policy(seen))
+        logits, value = learners.policy(seen)
     log_policy = logits.log_softmax(-1)
-    way, walks = WAYS[learners.row.walks], learners.config.walks // len(index[0])
+    way, walks = WAYS[learners.row.walks], learners.config.walks // index.shape[1]
     walked = walk(worlds, log_policy.exp(), way, walks, HORIZON, learners.noise)
-    expert = learners.counts[torch.arange(len(index))[:, None], index]
-    discriminate(learners, worlds, expert, walked.counts(torch.ones_like(walked.arrived)))
+    discriminate(learners, worlds, take(learners.counts, index), walked.counts(torch.ones_like(walked.arrived)))
     with torch.no_grad():
-        reward = REWARDS[learners.row.reward](learners.logits(seen)).unflatten(1, shape)
-    improve(learners, seen.unflatten(1, shape), steps(learners, walked, reward, value[..., 0], log_policy))
+        reward = REWARDS[learners.row.reward](learners.logits(seen))
+    improve(learners, seen, lesson(learners, walked, reward, value[..., 0], log_policy))
 
 
 def discriminate(learners: Learners, worlds: Worlds, expert: Tensor, policy: Tensor) -> None:
     """Take steps on the discriminator, given each source's counts `[P, B, S, A]`."""
     for _ in range(learners.config.reward_steps):
-        on_expert, on_policy = (judged(learners, worlds, counts) for counts in (expert, policy))
-        loss = softplus(-on_expert).mean(1) + softplus(on_policy).mean(1)
-        descend(learners.reward_optimizer, loss, learners.config.max_norm)
+        index, seen = learners.glance(worlds)
+        on_expert, on_policy = (weights(take(counts, index)) for counts in (expert, policy))
+        logit = learners.logits(seen)
+        mistaken = on_expert * softplus(-logit) + on_policy * softplus(logit)
+        descend(learners.reward_optimizer, mistaken.sum((1, 2, 3)), learners.config.max_norm)
 
 
-def judged(learners: Learners, worlds: Worlds, counts: Tensor) -> Tensor:
-    """Return the logits `[P, N]` of pairs drawn from counts, seen with a random shift."""
-    world, state, action = sample(counts, learners.config.batch, learners.noise)
-    seen = learners.see(worlds.take(world), state, shifted=True)
-    return learners.logits(seen).gather(-1, action[..., None])[..., 0]
-
-
-def steps(learners: Learners, walked: Walks, reward: Tensor, value: Tensor, log_policy: Tensor) -> Steps:
+def lesson(learners: Learners, walked: Walks, reward: Tensor, value: Tensor, log_policy: Tensor) -> Lesson:
     """Return what PPO learns from, given tables: rewards, log probabilities `[P, B, S, A]` and values `[P, B, S]`."""
     pair, state, after = walked.pair(), walked.state.flatten(2), walked.after.flatten(2)
     tables = (reward.flatten(2).gather(-1, pair), value.gather(-1, state), value.gather(-1, after))
@@ -82,24 +79,31 @@ def steps(learners: Learners, walked: Walks, reward: Tensor, value: Tensor, log_
     cut[:, -1] = True
     earned = learners.scale(earned, arrived | cut)
     advantage = generalized_advantages(earned, here, beyond, arrived, cut, DISCOUNT, learners.config.gae)
-    target, advantage = (x.mT.reshape_as(pair) for x in (advantage + here, advantage))
-    centred = advantage - advantage.mean((1, 2), keepdim=True)
-    advantage = centred / (advantage.std((1, 2), keepdim=True) + 1e-8)
-    return Steps(pair, state, log_policy.flatten(2).gather(-1, pair), advantage, target)
+    target, advantage = (x.mT.reshape(walked.state.shape) for x in (advantage + here, advantage))
+    centred = advantage - advantage.mean((1, 2, 3), keepdim=True)
+    advantage = centred / (advantage.std((1, 2, 3), keepdim=True) + 1e-8)
+    parts = (torch.ones_like(advantage), advantage.clamp(min=0), advantage.clamp(max=0), target)
+    often, better, worse, target = (walked.counts(part) / pair.shape[-1] for part in parts)
+    return Lesson(often, better, worse, log_policy, target.sum(-1))
 
 
-def improve(learners: Learners, seen: Tensor, known: Steps) -> None:
-    """Take PPO's steps, each on some of the worlds `[P, B, S, ...]`."""
-    config, learner = learners.config, torch.arange(len(seen))[:, None]
-    for order in learners.noise.permutations(config.epochs, seen.shape[1]).unbind(1):
+def improve(learners: Learners, seen: Views, known: Lesson) -> None:
+    """Take PPO's steps, each on some of the worlds."""
+    config = learners.config
+    for order in learners.noise.permutations(config.epochs, known.often.shape[1]).unbind(1):
         for part in order.split(config.minibatch, 1):
-            pair, state, old, advantage, target = (x[learner, part] for x in known)
-            outputs = learners.policy(seen[learner, part].flatten(1, 2))
-            logits, value = (x.unflatten(1, (part.shape[1], STATES)) for x in outputs)
-            log_policy = logits.log_softmax(-1)
-            ratio = (log_policy.flatten(2).gather(-1, pair) - old).exp()
-            clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-            gain = torch.minimum(ratio * advantage, clipped * advantage).mean((1, 2))
-            error = (value[..., 0].gather(-1, state) - target).square().mean((1, 2))
-            entropy = -(log_policy.exp() * log_policy).sum(-1).gather(-1, state).mean((1, 2))
-            descend(learners.optimizer, 0.5 * error - gain - config.entropy_weight * entropy, config.max_norm)
+            logits, value = learners.policy(seen.take(part))
+            some = Lesson(*(take(x, part) for x in known))
+            descend(learners.optimizer, loss(logits, value[..., 0], some, config), config.max_norm)
+
+
+def loss(logits: Tensor, value: Tensor, known: Lesson, config: Config) -> Tensor:
+    """Return PPO's loss `[P]` of logits `[P, B, S, A]` and values `[P, B, S]`, less what none of them changes."""
+    log_policy = logits.log_softmax(-1)
+    ratio = (log_policy - known.old).exp()
+    better, worse = ratio.clamp(max=1 + config.clip), ratio.clamp(min=1 - config.clip)
+    gain = (known.better * better + known.worse * worse).sum(-1)
+    met = known.often.sum(-1)
+    error = met * value.square() - 2 * value * known.target
+    entropy = -met * (log_policy.exp() * log_policy).sum(-1)
+    return (0.5 * error - gain - config.entropy_weight * entropy).mean(1).sum(-1)

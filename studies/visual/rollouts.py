@@ -86,13 +86,9 @@ def invert(distribution: Tensor, uniform: Tensor) -> Tensor:
     return (uniform[..., None] >= distribution[..., :-1]).sum(-1)
 
 
-def sample(counts: Tensor, n: int, noise: Generators) -> tuple[Tensor, Tensor, Tensor]:
-    """Return n worlds, states and actions, `[P, n]` each: a world of `counts` at random, then one of its pairs."""
-    which, within = noise.uniform(2, n).unbind(1)
-    world = (which * counts.shape[1]).long()
-    rows = torch.take_along_dim(cumulated(counts.flatten(2)), world[..., None], 1)
-    pair = invert(rows, within)
-    return world, pair // ACTIONS, pair % ACTIONS
+def weights(counts: Tensor) -> Tensor:
+    """Return the weights `[P, M, S, A]` of pairs that were counted, each world having the same, 1 in all."""
+    return counts / counts.sum((-2, -1), keepdim=True) / counts.shape[1]
 
 
 def demonstrate(worlds: Worlds, way: str, walks: int, noise: Generators) -> Tensor:
@@ -108,7 +104,7 @@ def demonstrate(worlds: Worlds, way: str, walks: int, noise: Generators) -> Tens
     pairs = counts.sum((-2, -1))
     steps = int(pairs.max())
     walked = walk(worlds, expert, WAYS[way], 1, steps, noise)
-    return walked.counts((torch.arange(steps) < pairs[..., None])[..., None, :])
+    return walked.counts((torch.arange(steps, device=pairs.device) < pairs[..., None])[..., None, :])
 
 
 def label(worlds: Worlds, walked: Walks, noise: Generators) -> Walks:

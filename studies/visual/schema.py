@@ -1,6 +1,6 @@
 """Size and files of visual imitation on grid worlds."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ class Size(Strict):
     cloning_iterations: Count  # of behavioural cloning and DAgger
     records: Count  # measurements of a learner while it learns
     taken_apart: bool  # also the rows that take cures and networks apart
+    device: Literal["auto", "cpu", "cuda"] = "cpu"  # of learning and measuring
 
 
 ROW: Schema = {"row": "str", "maps": "int64", "demonstrations": "int64"}

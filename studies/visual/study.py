@@ -40,6 +40,7 @@ from torch import Tensor
 
 from algorithms.core.population import Generators
 from algorithms.core.state import State
+from envs import device as devices
 from studies.core.command import Tables
 from studies.visual import exact, gail, schema, worlds
 from studies.visual.rollouts import SLIPS
@@ -117,12 +118,13 @@ def jobs(size: Size) -> list[Job]:
     return found
 
 
-def learn(job: Job, size: Size, checkpoints: Checkpoints) -> dict[str, pd.DataFrame]:
+def learn(job: Job, size: Size, device: str, checkpoints: Checkpoints) -> dict[str, pd.DataFrame]:
     """Train one learner per seed, from where it was interrupted; return lines of learnt.csv and of cells.csv."""
-    training = worlds.draw(job.maps, Generators(size.seeds, "maps"))
+    training = worlds.draw(job.maps, Generators(size.seeds, "maps")).to(device)
     splits = {"training": training.first(size.held_out)}
     if job.row.sight == "pixels":  # a table says nothing of another map
-        splits["held-out"] = worlds.draw(size.held_out, Generators(size.seeds, "held-out maps"))
+        splits["held-out"] = worlds.draw(size.held_out, Generators(size.seeds, "held-out maps")).to(device)
+    references = [reference(maps) for maps in splits.values()]
     learners = Learners(job.row, size.seeds, training, job.demonstrations // job.maps, job.iterations)
     due = [job.iterations * k // size.records for k in range(size.records + 1)]
     shape = (len(due), len(splits), len(size.seeds), len(METRICS))
@@ -131,8 +133,8 @@ def learn(job: Job, size: Size, checkpoints: Checkpoints) -> dict[str, pd.DataFr
     checkpoints.restore(parts)
     while True:
         if progress.done in due:
-            record = torch.stack([measure(learners, each) for each in splits.values()])
-            progress.values[[k for k, iteration in enumerate(due) if iteration == progress.done]] = record
+            record = torch.stack([measure(learners, each) for each in references])
+            progress.values[[k for k, iteration in enumerate(due) if iteration == progress.done]] = record.cpu()
         if progress.done == job.iterations:
             break
         iterate(learners, progress.done)
@@ -158,23 +160,38 @@ def iterate(learners: Learners, iteration: int) -> None:
 METRICS = tuple(schema.LEARNT)[6:]
 
 
-def measure(learners: Learners, maps: Worlds) -> Tensor:
-    """Return the metrics `[P, metrics]`, float64: exact in each map, mean over maps."""
-    policy, logits = learners.tables(maps)
+class Reference(NamedTuple):
+    """What a policy is compared with in some maps, whatever it is."""
+
+    maps: Worlds
+    occupancy: Tensor  # [P, M, S, A] the expert's
+    on: Tensor  # [P, M, S] states that the expert meets
+    off: Tensor  # and that it never meets
+    slipped: Tensor  # how often it meets the latter where it slips
+
+
+def reference(maps: Worlds) -> Reference:
+    """Return what policies in these maps are compared with."""
     expert, start, off = maps.expert(), maps.at_start(), exact.off_path(maps)
-    agreement, liked = exact.agreement(maps, policy), exact.preferred(maps, logits)
-    occupancies = (exact.occupancy(maps, each, start) for each in (expert, policy))
     slipping = exact.occupancy(maps, slippery(expert), start).sum(-1)
+    return Reference(maps, exact.occupancy(maps, expert, start), exact.on_path(maps), off, slipping * off)
+
+
+def measure(learners: Learners, known: Reference) -> Tensor:
+    """Return the metrics `[P, metrics]`, float64: exact in each map, mean over maps."""
+    maps, start = known.maps, known.maps.at_start()
+    policy, logits = learners.tables(maps)
+    agreement, liked = exact.agreement(maps, policy), exact.preferred(maps, logits)
     found = {
         "success": exact.success(maps, policy, start),
-        "success_off": exact.success(maps, policy, off / off.sum(-1, keepdim=True)),
+        "success_off": exact.success(maps, policy, known.off / known.off.sum(-1, keepdim=True)),
         "success_slips": exact.success(maps, slippery(policy), start),
-        "js": exact.divergence(*occupancies),
-        "on": exact.average(agreement, exact.on_path(maps)),
-        "off": exact.average(agreement, off),
-        "slipped": exact.average(agreement, slipping * off),
-        "logit_on": exact.average(liked, exact.on_path(maps)),
-        "logit_off": exact.average(liked, off),
+        "js": exact.divergence(known.occupancy, exact.occupancy(maps, policy, start)),
+        "on": exact.average(agreement, known.on),
+        "off": exact.average(agreement, known.off),
+        "slipped": exact.average(agreement, known.slipped),
+        "logit_on": exact.average(liked, known.on),
+        "logit_off": exact.average(liked, known.off),
         "pairs": learners.counts.sum((-2, -1)),
     }
     return torch.stack([found[metric].double().mean(1) for metric in METRICS], -1)
@@ -198,7 +215,7 @@ def cells(job: Job, learners: Learners, split: str, one: Worlds) -> pd.DataFrame
     """Return lines of cells.csv, of the first learner in its only map of `one`."""
     policy, logits = learners.tables(one)
     expert, start = one.expert(), one.at_start()
-    cell = one.cells[0, 0]
+    cell = one.cells[0, 0].cpu()
     kind = ["start" if s == one.start[0, 0] else "goal" if s == one.goal[0, 0] else "free" for s in range(len(cell))]
     values = {
         "expert": expert,
@@ -214,21 +231,22 @@ def cells(job: Job, learners: Learners, split: str, one: Worlds) -> pd.DataFrame
         "kind": pd.Series(kind).repeat(ACTIONS).array,
         "action": torch.arange(ACTIONS).repeat(len(cell)),
     }
-    exact_values = {name: value[0, 0].flatten().double() for name, value in values.items()}
+    exact_values = {name: value[0, 0].flatten().double().cpu() for name, value in values.items()}
     return pd.DataFrame(job.key() | columns | exact_values).round(DIGITS)
 
 
 FILES = {"learnt": schema.LEARNT, "cells": schema.CELLS}
 
 
-def result(job: Job, size: Size) -> dict[str, pd.DataFrame]:
+def result(job: Job, size: Size, device: str) -> dict[str, pd.DataFrame]:
     """Return what one job adds to the files: computed under its lock, or found as it was finished before."""
-    made_from = {"job": job.key(), "size": size.model_dump(), "code": code.checksums("studies.visual.study")}
+    facts = size.model_dump() | {"device": device}
+    made_from = {"job": job.key(), "size": facts, "code": code.checksums("studies.visual.study")}
     name = f"{job.name}-{job.maps}-{job.demonstrations}"
     entry = Entry(location(code.ROOT), f"studies/visual/{name}", made_from)
     with entry.locked():
         if not entry.finished():
-            for file, rows in learn(job, size, Checkpoints(entry.checkpoints / "cpu", entry.name)).items():
+            for file, rows in learn(job, size, device, Checkpoints(entry.checkpoints / device, entry.name)).items():
                 write_csv(rows, entry.result / f"{file}.csv", FILES[file])
             entry.finish({})
         # rounded again: a number read is not always the one nearest to its digits
@@ -236,11 +254,12 @@ def result(job: Job, size: Size) -> dict[str, pd.DataFrame]:
 
 
 def study(size: Size) -> Tables:
-    """Return every file's rows and columns; rows are learnt side by side, each on one core."""
-    asked = jobs(size)
-    pool = ProcessPoolExecutor(default_threads(), get_context("spawn"), torch.set_num_threads, (1,))
+    """Return every file's rows and columns; rows are learnt side by side, each on one core, or in turn on a GPU."""
+    asked, device = jobs(size), devices.choose(size.device)
+    workers = default_threads() if device == "cpu" else 1
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,))
     with pool, Progress(console=Console(stderr=True)) as progress:
-        results = pool.map(result, asked, repeat(size))
+        results = pool.map(result, asked, repeat(size), repeat(device))
         found = list(progress.track(results, len(asked), description="visual"))
     shown = [part["cells"] for job, part in zip(asked, found, strict=True) if in_cells(job, size)]
     return {

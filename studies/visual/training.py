@@ -1,7 +1,7 @@
 """Learners of one row, side by side: what they see, which worlds they pick, and cloning.
 
-A network is evaluated once for every state of the picked worlds, not for each time that a state is met; what is learnt
-from is what walks met, and nothing else.
+A network is evaluated once for every state of the picked worlds, not for each time that a state is met: a loss weights
+its outputs by how often walks met them, and what no walk met weighs nothing.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from algorithms.core.population import Generators, adam, descend
 from algorithms.core.ppo import ReturnScale
 from algorithms.core.state import State
 from studies.visual import networks
 from studies.visual.exact import DISCOUNT, HORIZON
-from studies.visual.rollouts import WAYS, demonstrate, label, sample, walk
-from studies.visual.worlds import STATES, Worlds, images
+from studies.visual.rollouts import WAYS, demonstrate, label, walk, weights
+from studies.visual.views import Views, views
+from studies.visual.worlds import Worlds, take
 
 SHIFT = 2  # pixels, at most, by which a picture is moved where demonstrations are learnt from
 AT_A_TIME = 16  # worlds that are looked at together
@@ -55,13 +55,13 @@ class Config:
     gae: float = 0.95
     max_norm: float = 0.5
     reward_steps: int = 4  # of the discriminator; of cloning
-    batch: int = 128  # pairs of each source
+    batch: int = 4  # worlds of such a step, at most
 
 
 CONFIGS = {
     # With 4 steps of norm 0.5 the discriminator of 10 maps stays at 0, and what is learnt from is a constant.
     "pixels": Config(1e-3, 1e-3, 0.01, reward_steps=12, max_norm=5.0),  # at 2e-3 most of 64 units die
-    "table": Config(2e-2, 0.1, 0.001, batch=512),
+    "table": Config(2e-2, 0.1, 0.001),
 }
 
 
@@ -69,20 +69,21 @@ class Learners:
     """P learners, each in worlds of its own."""
 
     def __init__(self, row: Row, seeds: Sequence[int], worlds: Worlds, walks: int, iterations: int) -> None:
-        """`walks`: the expert's in each world, or as many pairs."""
+        """`walks`: the expert's in each world, or as many pairs. They live where `worlds` do."""
+        device = worlds.start.device
         self.row, self.config, self.iterations = row, CONFIGS[row.sight], iterations
         self.worlds, self.walks = worlds, walks
-        weights, self.noise = Generators(seeds, "weights"), Generators(seeds, "noise")
-        self.counts = demonstrate(worlds, row.demonstrations, walks, Generators(seeds, "demonstrations"))
-        body = BODIES[row.sight](weights)
-        self.policy = networks.policy(body, weights)
-        self.discriminator = networks.discriminator(body if row.shared else BODIES[row.sight](weights), weights)
+        first, self.noise = Generators(seeds, "weights", device), Generators(seeds, "noise", device)
+        self.counts = demonstrate(worlds, row.demonstrations, walks, Generators(seeds, "demonstrations", device))
+        body = BODIES[row.sight](first)
+        self.policy = networks.policy(body, first)
+        self.discriminator = networks.discriminator(body if row.shared else BODIES[row.sight](first), first)
         self.rate = self.config.rate if row.method == "gail" else self.config.cloning_rate
         self.optimizer = adam(self.policy.parameters(), self.rate)
         self.reward_optimizer = adam(self.discriminator.parameters(), self.config.reward_rate)
         self.picked = min(worlds.start.shape[1], self.config.worlds)
         episodes = self.picked * (self.config.walks // self.picked)
-        self.scale = ReturnScale(len(weights), episodes, DISCOUNT, weights.device)
+        self.scale = ReturnScale(len(first), episodes, DISCOUNT, device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes on from one iteration to the next."""
@@ -116,20 +117,21 @@ class Learners:
         index = self.noise.permutations(1, self.worlds.start.shape[1])[:, 0, : self.picked]
         return index, self.worlds.take(index)
 
-    def see(self, worlds: Worlds, state: Tensor, shifted: bool = False) -> Tensor:
-        """Return what is seen in states `[P, N]` of N worlds, one each."""
-        if self.row.sight == "table":
-            return one_hot(state, STATES).float()
-        shift = (self.noise.uniform(state.shape[1], 2) * (2 * SHIFT + 1)).long() - SHIFT if shifted else None
-        return images(worlds, state, shift)
+    def see(self, worlds: Worlds, shifted: bool = False) -> Views:
+        """Return what is seen in every state of B worlds; shifted: by each learner as its noise says."""
+        if shifted:
+            shift = (self.noise.uniform(2) * (2 * SHIFT + 1)).long() - SHIFT
+        else:
+            shift = worlds.start.new_zeros(len(worlds.start), 2)
+        return views(worlds, shift)
 
-    def everywhere(self, worlds: Worlds) -> Tensor:
-        """Return what is seen in every state of B worlds, `[P, B S, ...]`."""
-        state = torch.arange(STATES).expand(*worlds.start.shape, -1).flatten(1)
-        return self.see(Worlds(*(part.repeat_interleave(STATES, 1) for part in worlds)), state)
+    def glance(self, worlds: Worlds) -> tuple[Tensor, Views]:
+        """Return which of B worlds a step on demonstrations is on, `[P, batch]`, and what is seen there."""
+        index = self.noise.permutations(1, worlds.start.shape[1])[:, 0, : self.config.batch]
+        return index, self.see(worlds.take(index), shifted=True)
 
-    def logits(self, seen: Tensor) -> Tensor:
-        """Return the discriminator's logits `[P, N, A]`, high for the expert."""
+    def logits(self, seen: Views) -> Tensor:
+        """Return the discriminator's logits `[P, B, S, A]`, high for the expert."""
         (logit,) = self.discriminator(seen)
         return logit if self.row.sees_action else logit.mean(-1, keepdim=True).expand_as(logit)
 
@@ -138,20 +140,20 @@ class Learners:
         """Return the policy and the discriminator's logits, `[P, M, S, A]` each, in given worlds."""
         policies, logits = [], []
         for some in worlds.split(AT_A_TIME):
-            seen = self.everywhere(some)
-            policies.append(self.policy(seen)[0].softmax(-1).unflatten(1, (-1, STATES)))
-            logits.append(self.logits(seen).unflatten(1, (-1, STATES)))
+            seen = self.see(some)
+            policies.append(self.policy(seen)[0].softmax(-1))
+            logits.append(self.logits(seen))
         return torch.cat(policies, 1), torch.cat(logits, 1)
 
     def clone(self) -> None:
         """Take steps up the likelihood of the expert's actions."""
-        index, worlds = self.pick()
-        counts = self.counts[torch.arange(len(index))[:, None], index]
+        picked, worlds = self.pick()
+        counts = take(self.counts, picked)
         for _ in range(self.config.reward_steps):
-            world, state, action = sample(counts, 2 * self.config.batch, self.noise)
-            logits, _ = self.policy(self.see(worlds.take(world), state, shifted=True))
-            log_p = logits.log_softmax(-1).gather(-1, action[..., None])[..., 0]
-            descend(self.optimizer, -log_p.mean(1), self.config.max_norm)
+            index, seen = self.glance(worlds)
+            log_policy = self.policy(seen)[0].log_softmax(-1)
+            loss = -(weights(take(counts, index)) * log_policy).sum((1, 2, 3))
+            descend(self.optimizer, loss, self.config.max_norm)
 
     def ask(self) -> None:
         """DAgger: add what the expert would do wherever the policy goes (Ross et al. 2011, arXiv 1011.0686)."""

@@ -1,4 +1,4 @@
-"""Random grid worlds, their optimal experts, and what they look like.
+"""Random grid worlds and their optimal experts.
 
 A world is 8 x 8 cells, 16 of them walls, and every free cell can reach the goal; beyond the edge is wall. Actions go
 up, down, left or right, and a bump stays. Reaching the goal ends the episode. The expert is uniform over the actions
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import one_hot
 
 from algorithms.core.population import Generators
 
@@ -19,10 +19,6 @@ SIDE, WALLS, ACTIONS = 8, 16, 4
 CELLS = SIDE * SIDE
 STATES = CELLS - WALLS
 STEPS = torch.tensor([[-1, 0], [1, 0], [0, -1], [0, 1]])  # of the actions, in rows and columns
-SCALE = 4  # pixels of a cell
-PIXELS = SCALE * SIDE
-WALL, FREE, GOAL, AGENT = range(4)
-COLOURS = torch.tensor([[0.0, 0, 0], [1, 1, 1], [0, 1, 0], [1, 0, 0]])  # black, white, green, red
 CANDIDATES = 256  # drawn at a time, so that the first worlds of a seed are the same however many are asked for
 
 
@@ -37,8 +33,11 @@ class Worlds(NamedTuple):
 
     def take(self, index: Tensor) -> "Worlds":
         """Return each learner's own choice `[P, B]` of its worlds."""
-        learner = torch.arange(len(index))[:, None]
-        return Worlds(*(part[learner, index] for part in self))
+        return Worlds(*(take(part, index) for part in self))
+
+    def to(self, device: torch.device | str) -> "Worlds":
+        """Return them on a device."""
+        return Worlds(*(part.to(device) for part in self))
 
     def first(self, count: int) -> "Worlds":
         """Return the first worlds of each learner."""
@@ -69,6 +68,11 @@ class Worlds(NamedTuple):
     def anywhere(self) -> Tensor:
         """Return the distribution of starts `[..., S]` that is uniform over all but the goal."""
         return self.alive().float() / (STATES - 1)
+
+
+def take(table: Tensor, index: Tensor) -> Tensor:
+    """Return each learner's own choice `[P, B]` of its part of a table `[P, M, ...]`."""
+    return table[torch.arange(len(index), device=index.device)[:, None], index]
 
 
 def draw(count: int, generators: Generators) -> Worlds:
@@ -110,25 +114,3 @@ def distances(moves: Tensor, goal: Tensor) -> Tensor:
         if nearer.equal(distance):
             return distance
         distance = nearer
-
-
-def images(worlds: Worlds, state: Tensor, shift: Tensor | None = None) -> Tensor:
-    """Return pictures `[P, N, 3, 32, 32]` in [0, 1] of states `[P, N]` of N worlds, one each.
-
-    Walls are black, free cells white, the goal green, the agent red. `shift` `[P, N, 2]`: pixels by which a picture is
-    moved up and left; what comes into view is wall.
-    """
-    flat = torch.full((*state.shape, CELLS), WALL)
-    flat.scatter_(-1, worlds.cells, FREE)
-    flat.scatter_(-1, worlds.cells.gather(-1, worlds.goal[..., None]), GOAL)
-    flat.scatter_(-1, worlds.cells.gather(-1, state[..., None]), AGENT)
-    cells = COLOURS[flat.flatten(0, 1)].mT.unflatten(-1, (SIDE, SIDE))
-    if shift is None:
-        seen = cells[:, :, :, None, :, None].expand(-1, -1, -1, SCALE, -1, SCALE).reshape(-1, 3, PIXELS, PIXELS)
-    else:
-        cells = pad(cells, (1, 1, 1, 1))  # of walls
-        pixel = torch.arange(PIXELS) + SCALE
-        row, column = ((pixel + moved[:, None]) // SCALE for moved in shift.flatten(0, 1).unbind(-1))
-        seen = cells.gather(2, row[:, None, :, None].expand(-1, 3, -1, SIDE + 2))
-        seen = seen.gather(3, column[:, None, None].expand(-1, 3, PIXELS, -1))
-    return seen.unflatten(0, state.shape)
