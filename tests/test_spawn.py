@@ -3,6 +3,7 @@
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ VISUAL = Visual(
     seeds=[0], maps=[1, 2], demonstrations=[2], held_out=1, one_map_iterations=1, iterations=1, cloning_iterations=1,
     records=1, taken_apart=True,
 )  # fmt: skip
-WORK = [(density.result, (trial, DENSITY.targets, DENSITY)) for trial in density.TRIALS]
+WORK: list[tuple[Any, Any]] = [(density.result, (trial, DENSITY.targets, DENSITY)) for trial in density.TRIALS]
 WORK += [(visual.result, (job, VISUAL)) for job in visual.jobs(VISUAL)]
 
 
