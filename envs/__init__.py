@@ -116,7 +116,7 @@ def _physics(task: ModuleType, worlds: int, engine: str, device: torch.device, t
         return Equations(task, worlds, device)
     if engine == "native":
         return Native(model(task), worlds, task.FRAME_SKIP, task.FIELDS, threads)
-    from envs.physics.warp import Warp  # takes seconds to import, which only its users shall pay
+    from envs.physics.warp import Warp  # takes seconds to import, which only its users should pay for
 
     return Warp(model(task), worlds, task.FRAME_SKIP, task.FIELDS, device)
 

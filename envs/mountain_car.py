@@ -9,7 +9,7 @@ ID = "MountainCar-v0"
 ACTIONS = 3  # pushes to the left, none, to the right
 COORDINATES = 1  # place along the road
 FIELDS = ("qpos", "qvel")
-DT = 1.0  # s, for want of another: speeds are in places a step
+DT = 1.0  # s, chosen here: speeds are in places a step
 HORIZON = 200  # steps
 PRESET = {"success_ends": True}
 

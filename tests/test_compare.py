@@ -201,7 +201,7 @@ def test_one_seed_has_no_interval_and_no_rank(params):
     synthetic.fill(synthetic.design(params.parent, seeds=[0]))
     found = compared(params, "gail", "bc")
     assert (
-        "Overall no interval, for want of two learners somewhere, so these are not ranked: GAIL and BC." in found.notes
+        "No overall interval (fewer than two learners somewhere), so these are not ranked: GAIL and BC." in found.notes
     )
     assert not any("apart" in note or "overlap" in note for note in found.notes)
     assert not found.tables[-1].shown.map(lambda text: "nan" in text).any(axis=None)

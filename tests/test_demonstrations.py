@@ -544,7 +544,7 @@ def test_an_idle_expert_demonstrates_as_much_and_as_sparsely_as_the_tasks_own(ta
     assert torch.equal(again.obs, idle.obs)
 
 
-def test_survivors_are_the_trajectories_that_the_task_did_not_end(tmp_path):
+def test_those_that_never_terminated_are_chosen_in_order(tmp_path):
     folder = write_tiny(tmp_path / "d", every=1)
     chosen = demonstrations.survivors(folder, [1])
     assert not chosen.ended.any()
@@ -553,7 +553,7 @@ def test_survivors_are_the_trajectories_that_the_task_did_not_end(tmp_path):
     assert chosen.obs[:, 0].tolist() == [100, 101]
 
 
-def test_more_survivors_than_there_are(tmp_path):
+def test_more_that_never_terminated_than_there_are(tmp_path):
     with pytest.raises(InputError, match="card.json: trajectories: 2 that never terminated asked for, there are 1; "):
         demonstrations.survivors(write_tiny(tmp_path / "d"), [2])
 

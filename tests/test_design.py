@@ -214,7 +214,7 @@ def is_rounded(text, exact):
         ({"gail_x": VARIANT | {"tasks": [TASK, TASK]}}, "variants.gail_x.tasks: ['Inv"),
         (
             {"gail_x": VARIANT | {"expert": "none"}},
-            "variants.gail_x.expert: Input should be 'own', 'survivors' or 'idle'",
+            "variants.gail_x.expert: Input should be 'own', 'never_terminated' or 'idle'",
         ),
         ({"gail_x": VARIANT | {"confg": {}}}, "variants.gail_x.confg: no such key; did you mean 'config'?"),
         ({"gail_x": {"method": "gail"}}, "variants.gail_x.tasks: missing; add it"),
@@ -421,7 +421,7 @@ def test_demonstrations_that_a_variant_or_a_method_cannot_use(tmp_path):
     write(folder, ended, facts["every"], True, facts)
     budget = {TASK: {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [4]}}
     given = {"tasks": [TASK], "methods": ["gail"], "budget": budget}
-    variants = {"gail_x": {"method": "gail", "tasks": [TASK], "expert": "survivors"}}
+    variants = {"gail_x": {"method": "gail", "tasks": [TASK], "expert": "never_terminated"}}
     params = synthetic.design(tmp_path, **given, variants=variants)
     said = refused(params, lambda: plan.write_plan(params))
     assert said.startswith(

@@ -1,4 +1,4 @@
-"""How an expert comes about: the champion of a contest, with the same bytes whatever interrupts its training."""
+"""How an expert comes about: the best of its policies, with the same bytes whatever interrupts its training."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from threefold.base.workers import Team
 from threefold.experts import experts, training
 from threefold.experts.experts import CARD_EPISODES, CARD_SEED, bars, below, made_from, published, read_design
 from threefold.experts.policies import load
-from threefold.experts.training import HELD_OUT_SEEDS, Champion, Design, Job, best_of, bound_log_std, contest, train
+from threefold.experts.training import HELD_OUT_SEEDS, Best, Design, Job, best_of, bound_log_std, compare, train
 from threefold.store.entries import Entry, entries, is_locked, location
 
 PPO_SIZES = {"steps": 32, "epochs": 1, "minibatches": 2, "hidden": [8]}
@@ -141,51 +141,51 @@ def job(tmp_path, learners, **changes):
     return Job(TASK, Design(**DESIGN | changes), learners, tmp_path / "checkpoints", 1, "cpu")
 
 
-def test_the_champion_is_the_best_of_all_contests(tmp_path, monkeypatch):
+def test_the_best_of_all_comparisons_is_kept(tmp_path, monkeypatch):
     returns, given = iter([1.0, 5.0, 3.0, 5.0, *[2.0] * 6]), []
 
     def scripted(job, policies, env_steps):
         given.append(env_steps)
-        return Champion(next(returns), b"", 0, env_steps)
+        return Best(next(returns), b"", 0, env_steps)
 
-    monkeypatch.setattr(training, "contest", scripted)
+    monkeypatch.setattr(training, "compare", scripted)
     asked = job(tmp_path, {0: 0}, env_steps=640)
     assert train(asked, lambda step: None).env_steps == 128  # the first of equals
     assert given == [64 * k for k in range(1, 11)]
 
 
 @pytest.mark.parametrize("steady", [False, True])
-def test_a_contest_is_won_on_held_out_episodes(tmp_path, steady):
+def test_policies_are_compared_on_held_out_episodes(tmp_path, steady):
     env, seeds, size = envs.make(TASK, [0, 3], 1), [HELD_OUT_SEEDS, HELD_OUT_SEEDS + 3], DESIGN["held_out"]
     policies = GaussianPolicy(env.obs_size, torch.tensor([3.0]), (8,), Generators([0, 3], "weights"))
     bounded = deepcopy(policies)
     bound_log_std(bounded, -0.5)
-    arena, noise = envs.make(TASK, seeds, size), Generators(seeds, "contest")
-    deterministic = play(arena, bounded).episode_return
-    stochastic = play(arena, lambda obs: bounded.act(obs, noise.normal(size, 1))).episode_return
+    held_out, noise = envs.make(TASK, seeds, size), Generators(seeds, "contest")
+    deterministic = play(held_out, bounded).episode_return
+    stochastic = play(held_out, lambda obs: bounded.act(obs, noise.normal(size, 1))).episode_return
     reliable = [returns.mean(1) - returns.std(1) for returns in (deterministic, stochastic)]
     assert (reliable[1] < reliable[0]).any()
-    merit = torch.minimum(*reliable) if steady else deterministic.mean(1)
-    best = int(merit.argmax())
-    found = contest(job(tmp_path, {0: 0, 1: 3}, play_log_std=-0.5, steady=steady), policies, 64)
-    assert (found.merit, found.seed, found.env_steps) == (float(merit[best]), [0, 3][best], 64)
+    value = torch.minimum(*reliable) if steady else deterministic.mean(1)
+    best = int(value.argmax())
+    found = compare(job(tmp_path, {0: 0, 1: 3}, play_log_std=-0.5, steady=steady), policies, 64)
+    assert (found.value, found.seed, found.env_steps) == (float(value[best]), [0, 3][best], 64)
     assert safetensors.torch.load(found.weights)["log_std"].flatten().tolist() == [-0.5]
     assert policies.log_std.flatten().tolist() == [0.0, 0.0]  # those in training keep their std
     tensors = safetensors.torch.load(found.weights)
     assert torch.equal(tensors["mean.0.weight"][0], policies.state_dict()["mean.0.weight"][best])
 
 
-def test_one_who_has_diverged_is_never_the_champion(tmp_path):
+def test_one_who_has_diverged_is_never_the_best(tmp_path):
     env = envs.make(TASK, [0, 3], 1)
     policies = GaussianPolicy(env.obs_size, torch.tensor([3.0]), (8,), Generators([0, 3], "weights"))
     with torch.no_grad():
         policies.state_dict()["mean.0.weight"][0] = torch.nan
-    assert contest(job(tmp_path, {0: 0, 1: 3}), policies, 64).seed == 3
+    assert compare(job(tmp_path, {0: 0, 1: 3}), policies, 64).seed == 3
 
 
 def test_the_best_of_the_groups():
-    champions = [Champion(held_out, b"", seed, 1) for seed, held_out in enumerate([1.0, 4.0, -float("inf"), 4.0])]
-    assert best_of(champions).seed == 1
+    found = [Best(held_out, b"", seed, 1) for seed, held_out in enumerate([1.0, 4.0, -float("inf"), 4.0])]
+    assert best_of(found).seed == 1
 
 
 def test_the_tasks_preset_comes_before_the_designs_own_constants(tmp_path, monkeypatch):
@@ -212,10 +212,10 @@ def test_the_bound_on_the_std_falls_linearly_in_its_logarithm(tmp_path, monkeypa
 
     def watched(job, policies, env_steps):
         found.append(policies.log_std.detach().clone())
-        return Champion(0.0, b"", 0, env_steps)
+        return Best(0.0, b"", 0, env_steps)
 
     monkeypatch.setattr(PPO, "collect", widened)
-    monkeypatch.setattr(training, "contest", watched)
+    monkeypatch.setattr(training, "compare", watched)
     asked = job(tmp_path, {0: 0, 1: 3}, env_steps=256, ppo=PPO_SIZES | {"log_std": -0.5}, final_log_std=-2.5)
     train(asked, lambda step: None)
     assert [log_std.flatten().tolist() for log_std in found] == [[bound] * 2 for bound in (-1.0, -1.5, -2.0, -2.5)]

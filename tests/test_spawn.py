@@ -3,6 +3,7 @@
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 import torch
 
@@ -16,8 +17,8 @@ VISUAL = Visual(
     seeds=[0], maps=[1, 2], demonstrations=[2], held_out=1, one_map_iterations=1, iterations=1, cloning_iterations=1,
     records=1, taken_apart=True,
 )  # fmt: skip
-WORK = [(density.result, (trial, DENSITY.targets, DENSITY)) for trial in density.TRIALS]
-WORK += [(visual.result, (job, VISUAL)) for job in visual.jobs(VISUAL)]
+WORK: list[tuple[Any, Any]] = [(density.result, (trial, DENSITY.targets, DENSITY)) for trial in density.TRIALS]
+WORK += [(visual.result, (job, VISUAL, "cpu")) for job in visual.jobs(VISUAL)]
 
 
 def test_what_a_worker_is_given_is_the_same_on_the_other_side():
@@ -31,7 +32,7 @@ def test_a_worker_that_starts_anew_does_its_job(tmp_path, monkeypatch):
     cheapest = next(job for job in visual.jobs(VISUAL) if job.iterations == 1)
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         rows = pool.submit(density.result, *WORK[0][1])
-        learnt = pool.submit(visual.result, cheapest, VISUAL)
+        learnt = pool.submit(visual.result, cheapest, VISUAL, "cpu")
         assert set(rows.result()["training"][0]["seed"]) == {0}
         assert set(learnt.result()["learnt"]["seed"]) == {0}
     assert any(tmp_path.rglob("learnt.csv"))

@@ -47,7 +47,7 @@ ROOT = HERE.parents[1]
 TASK, SEEDS, SCORE = "Hopper-v5", [0, 1, 2, 3], 0.8
 EPISODES = 16  # in parallel, per learner of ours; with PPO's 256 steps a rollout has 4,096 steps, like the peer's
 CORES = len(os.sched_getaffinity(0))
-SLICE, SLICES = 20.0, 3  # seconds of training per slice of (1), and slices per contestant
+SLICE, SLICES = 20.0, 3  # seconds of training per slice of (1), and slices of each side
 
 
 class Bounds(NamedTuple):
@@ -114,7 +114,7 @@ def measured(
 ) -> Iterator[Point]:
     """Train some learners as one population."""
     env = Monitor(envs.make(TASK, seeds, EPISODES, threads=threads))
-    arena = envs.make(TASK, [10_000 + seed for seed in seeds], max(1, bounds.episodes), threads=threads)
+    held_out = envs.make(TASK, [10_000 + seed for seed in seeds], max(1, bounds.episodes), threads=threads)
     training = gail.train(env, demos, seeds, gail.Config())
     seconds, env_steps, arrived = 0.0, 0, set[int]()
     while env_steps < bounds.steps and seconds < bounds.seconds and len(arrived) < len(seeds):
@@ -125,7 +125,7 @@ def measured(
         seconds += time.perf_counter() - started
         env_steps = progress.env_steps
         returns = (
-            play(arena, progress.policy).episode_return.mean(1).tolist() if bounds.episodes else [None] * len(seeds)
+            play(held_out, progress.policy).episode_return.mean(1).tolist() if bounds.episodes else [None] * len(seeds)
         )
         for seed, episode_return in zip(seeds, returns, strict=True):
             yield Point(seed, seconds, env_steps, episode_return)

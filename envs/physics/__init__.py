@@ -24,7 +24,7 @@ class Physics(Protocol):
         """Advance all worlds, or those in `which`, by one environment step under `ctrl` [W, nu]."""
 
     def check(self) -> None:
-        """Raise `InputError`, with the cure, if any step so far was computed wrongly for want of memory."""
+        """Raise `InputError`, with the cure, if any step so far was computed wrongly as memory ran out."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that later steps depend on, [W, ...] each: what `load_state_dict` takes."""

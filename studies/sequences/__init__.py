@@ -1,1 +1,1 @@
-"""Short sequences of tokens, all of them enumerated: EB-SeqGAN beside its kin, and sessions with a known optimum."""
+"""Short sequences of tokens, all enumerated: EB-SeqGAN beside related methods, and sessions with a known optimum."""

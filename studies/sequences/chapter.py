@@ -1,4 +1,4 @@
-"""The chapter on sequences: the clip law of EB-SeqGAN's margin, its kin beside it, and what they recommend."""
+"""The chapter on sequences: the clip law of EB-SeqGAN's margin, related methods beside it, and what they recommend."""
 
 from functools import partial
 

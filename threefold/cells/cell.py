@@ -100,7 +100,7 @@ class Cell:
         if "expert" in card and not self.design.allow_weak_expert:  # whose returns an imported dataset does not tell
             consent = f"set allow_weak_expert: true in {self.design.params}"
             refuse_weak(folder / data.CARD, card["expert"], consent)
-        return data.survivors(folder, counts, device) if self.variant.expert == "survivors" else loaded
+        return data.survivors(folder, counts, device) if self.variant.expert == "never_terminated" else loaded
 
     def job(
         self,

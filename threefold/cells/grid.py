@@ -24,7 +24,7 @@ def grid(design: Design) -> list[Place]:
 
 
 def status(folder: Path) -> Status:
-    """Return how far the entry of a folder of the store is; `stopped`: begun, and nobody is at it."""
+    """Return how far the entry of a folder of the store is; `stopped`: begun, and no process computes it."""
     if (folder / "done").exists():
         return "done"
     if not folder.exists():

@@ -21,7 +21,7 @@ def refuse_too_many(task: str, learners: int, episodes: int, config: Any, free: 
     env = envs.make(task, [0], 1)
     each = learning_bytes(config, env.obs_size, env.action_size)
     if envs.model_files(env.task):  # a task's own equations need next to nothing
-        from envs.physics import warp  # takes seconds to import, which only its users shall pay
+        from envs.physics import warp  # takes seconds to import, which only its users should pay for
 
         each += WORLDS["cuda"] * warp.bytes_per_world(envs.model(env.task))
     if learners * episodes * each > free:

@@ -78,13 +78,13 @@ def speed(speeds: Speeds, task: str, row: str) -> float:
 
     It is the geometric mean of the parts that there are.
     """
-    kin = (
+    known = (  # the nearest first
         [found for key, found in speeds.items() if key == (task, row)],
         [found for (other, _), found in speeds.items() if other == task],
         [found for (_, other), found in speeds.items() if other == row],
         list(speeds.values()),
     )
-    return float(np.exp(np.log(np.concatenate(next(filter(None, kin)))).mean()))
+    return float(np.exp(np.log(np.concatenate(next(filter(None, known)))).mean()))
 
 
 def hours(left: Iterable[Place], speeds: Speeds, device: str) -> float:

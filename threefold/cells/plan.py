@@ -81,7 +81,7 @@ def _refuse_unfit_demonstrations(design: Design) -> None:
         shown = _shown(Cell(design, task, design.methods[0]))
         for row in design.rows(task):
             cell = Cell(design, task, row)
-            if cell.variant.expert == "survivors":
+            if cell.variant.expert == "never_terminated":
                 _shown(cell)
             if cell.variant.expert == "own" and hasattr(cell.config, "loop") and cell.config.loop.trajectories:
                 try:

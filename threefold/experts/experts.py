@@ -28,7 +28,7 @@ from threefold.base.messages import inform
 from threefold.base.progress import Ticker
 from threefold.base.workers import Team, default_threads
 from threefold.experts.policies import CARD, WEIGHTS, deterministic, load, stochastic, uniform
-from threefold.experts.training import Champion, Design, Job, best_of, train
+from threefold.experts.training import Best, Design, Job, best_of, train
 from threefold.profile.constants import replaced
 from threefold.profile.keys import explain
 from threefold.profile.tasks import check_task
@@ -40,7 +40,7 @@ from threefold.store.origin import origin
 
 ROW = "expert"  # in the store
 CARD_EPISODES = 200  # of each play
-CARD_SEED = 90_000  # apart from those of training, of its contests and of demonstrations
+CARD_SEED = 90_000  # apart from those of training, of what compares its policies and of demonstrations
 PUBLISHED = code.ROOT / "threefold" / "report" / "published" / "gail_table1.csv"
 
 
@@ -120,8 +120,8 @@ def published(task: str) -> dict[str, Any] | None:
     return None
 
 
-def describe(task: str, design: Design, champion: Champion, policy: Policy, device: str) -> dict[str, Any]:
-    """Measure a champion; return its card."""
+def describe(task: str, design: Design, best: Best, policy: Policy, device: str) -> dict[str, Any]:
+    """Measure the best policy of a training; return its card."""
     returns = measure(policy, task)
     reached = bars(design, returns)
     return {
@@ -132,8 +132,8 @@ def describe(task: str, design: Design, champion: Champion, policy: Policy, devi
         "reached": all(bar["reached"] for bar in reached.values()),
         "entropy": entropy(policy, task),  # nats, of an action in units of half its range, as is
         "std": policy.log_std.detach().exp().flatten().tolist() if isinstance(policy, GaussianPolicy) else None,
-        "seed": champion.seed,
-        "env_steps": champion.env_steps,
+        "seed": best.seed,
+        "env_steps": best.env_steps,
         "design": asdict(design),
         "ppo": asdict(design.config(task)),
         "versions": devices.versions(devices.ENGINES[device]),
@@ -208,9 +208,9 @@ def compute(entry: Entry, task: str, design: Design, device: str) -> None:
     from torch import _dynamo  # noqa: F401 - any optimiser does: once here, or for seconds in each of the processes
 
     with Team(train, jobs, workers) as team, Ticker(title, design.env_steps, design.seeds) as ticker:
-        champion = best_of(team.outcomes(ticker.advance))
-    policy = Policy.from_tensors(safetensors.torch.load(champion.weights))
-    save(entry.result, policy, describe(task, design, champion, policy, device))
+        best = best_of(team.outcomes(ticker.advance))
+    policy = Policy.from_tensors(safetensors.torch.load(best.weights))
+    save(entry.result, policy, describe(task, design, best, policy, device))
     entry.finish(origin(device))
 
 

@@ -1,4 +1,4 @@
-"""The training of an expert: PPO on the true reward, and a contest of its policies on held-out episodes."""
+"""The training of an expert: PPO on the true reward, and a choice among its policies on held-out episodes."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -42,8 +42,8 @@ class Design:
     allowed_falls: Real = 0.02  # share of the episodes of either play that the task may end,
     allowed_spread: Real | None = None  # std of the deterministic return over its mean
     final_log_std: Real | None = None  # the bound on log std in training falls linearly from `ppo.log_std` to it
-    play_log_std: Real | None = None  # the bound with which a policy competes and is kept
-    contests: Count = 20  # times during training that the policies compete
+    play_log_std: Real | None = None  # the bound with which a policy is compared and kept
+    contests: Count = 20  # times during training that the policies are compared
     held_out: Count = 20  # episodes that choose the policy, the same ones each time
     steady: bool = False  # they choose the most reliable policy, not the best mean action
 
@@ -66,19 +66,19 @@ class Job:
     device: str
 
 
-class Champion(NamedTuple):
+class Best(NamedTuple):
     """The best policy so far."""
 
-    merit: float  # on the held-out episodes
+    value: float  # on the held-out episodes, by which policies are compared
     weights: bytes  # a population of one, as safetensors
     seed: int
     env_steps: int  # that it had had
 
 
-def train(job: Job, watch: Callable[[Step], None]) -> Champion:
-    """Train on the job's device, from the last checkpoint on, and return the champion.
+def train(job: Job, watch: Callable[[Step], None]) -> Best:
+    """Train on the job's device, from the last checkpoint on, and return the best policy.
 
-    The contests are held on the native engine, whichever trains.
+    Policies are compared on the native engine, whichever trains.
     """
     design, seeds, places = job.design, list(job.learners.values()), list(job.learners)
     config = design.config(job.task)
@@ -88,10 +88,10 @@ def train(job: Job, watch: Callable[[Step], None]) -> Champion:
     iterations = -(-design.env_steps // per_iteration)
     between = max(1, iterations // design.contests)
     checkpoints = Checkpoints(job.checkpoints, f"{job.task}/expert")
-    champion, done = Champion(-float("inf"), weights(ppo.policy, 0), seeds[0], 0), 0
+    best, done = Best(-float("inf"), weights(ppo.policy, 0), seeds[0], 0), 0
     if saved := checkpoints.restore({"ppo": ppo.state, "env": env}):
-        best = saved["champion"]
-        champion, done = Champion(**best | {"weights": safetensors.torch.save(best["weights"])}), saved["iteration"]
+        tensors = safetensors.torch.save(saved["best"]["weights"])
+        best, done = Best(**saved["best"] | {"weights": tensors}), saved["iteration"]
         watch(Step(done * per_iteration, learners=len(seeds), resumed=True))
     for iteration in range(done, iterations):
         ppo.optimizer.param_groups[0]["lr"] = config.rate * (1 - (1 - FINAL_RATE) * iteration / iterations)
@@ -104,9 +104,9 @@ def train(job: Job, watch: Callable[[Step], None]) -> Champion:
         watch(Step(experience.steps, ended, learners=len(seeds)))
         iteration += 1
         if iteration % between == 0 or iteration == iterations:
-            champion = max(champion, contest(job, ppo.policy, iteration * per_iteration), key=_merit)
-        checkpoints.offer(iteration, partial(state, ppo, env, champion, iteration))
-    return champion
+            best = best_of([best, compare(job, ppo.policy, iteration * per_iteration)])
+        checkpoints.offer(iteration, partial(state, ppo, env, best, iteration))
+    return best
 
 
 @torch.no_grad()
@@ -116,36 +116,32 @@ def bound_log_std(policies: Policy, bound: float) -> None:
     policies.log_std.clamp_(max=bound)
 
 
-def contest(job: Job, policies: Policy, env_steps: int) -> Champion:
+def compare(job: Job, policies: Policy, env_steps: int) -> Best:
     """Return the best of a population on the held-out episodes; one that has diverged is the worst.
 
-    They compete and are kept with the std that `play_log_std` allows; those in training keep theirs. Merit is the mean
-    return of the mean action. With `steady` it is mean minus std, and the smaller one of the deterministic and the
+    They are compared and kept with the std that `play_log_std` allows; those in training keep theirs. The value is the
+    mean return of the mean action. With `steady` it is mean minus std, and the smaller one of the deterministic and the
     stochastic play: a mean hardly shows that one episode in fifty fails.
     """
     design, seeds, policies = job.design, list(job.learners.values()), deepcopy(policies.on_cpu())
     if design.play_log_std is not None:
         bound_log_std(policies, design.play_log_std)
     episodes, start_seeds = design.held_out, [HELD_OUT_SEEDS + seed for seed in seeds]
-    arena = envs.make(job.task, start_seeds, episodes, threads=job.threads)
-    returns = play(arena, policies).episode_return
-    merit = returns.mean(1)
+    env = envs.make(job.task, start_seeds, episodes, threads=job.threads)
+    returns = play(env, policies).episode_return
+    value = returns.mean(1)
     if design.steady:
-        noise = Generators(start_seeds, "contest")
-        drawn = play(arena, lambda obs: policies.act(obs, noise.normal(episodes, arena.action_size))).episode_return
-        merit = torch.minimum(merit - returns.std(1), drawn.mean(1) - drawn.std(1))
-    merit = merit.masked_fill(~finite(policies), -float("inf"))  # its actions, not finite, act as 0
-    best = int(merit.argmax())
-    return Champion(float(merit[best]), weights(policies, best), seeds[best], env_steps)
+        noise = Generators(start_seeds, "contest")  # the name decides the numbers
+        drawn = play(env, lambda obs: policies.act(obs, noise.normal(episodes, env.action_size))).episode_return
+        value = torch.minimum(value - returns.std(1), drawn.mean(1) - drawn.std(1))
+    value = value.masked_fill(~finite(policies), -float("inf"))  # its actions, not finite, act as 0
+    best = int(value.argmax())
+    return Best(float(value[best]), weights(policies, best), seeds[best], env_steps)
 
 
-def best_of(champions: list[Champion]) -> Champion:
-    """Return the best of several groups' champions; of equals, the first."""
-    return max(champions, key=_merit)
-
-
-def _merit(champion: Champion) -> float:
-    return champion.merit
+def best_of(found: list[Best]) -> Best:
+    """Return the best of several groups' best; of equals, the first."""
+    return max(found, key=lambda best: best.value)
 
 
 def weights(policies: Policy, learner: int) -> bytes:
@@ -155,7 +151,7 @@ def weights(policies: Policy, learner: int) -> bytes:
     )
 
 
-def state(ppo: PPO, env: Monitor, champion: Champion, iteration: int) -> dict[str, Any]:
+def state(ppo: PPO, env: Monitor, best: Best, iteration: int) -> dict[str, Any]:
     """Return all that the rest of a training depends on."""
-    best = champion._asdict() | {"weights": safetensors.torch.load(champion.weights)}
-    return {"ppo": ppo.state.state_dict(), "env": env.state_dict(), "champion": best, "iteration": iteration}
+    kept = best._asdict() | {"weights": safetensors.torch.load(best.weights)}
+    return {"ppo": ppo.state.state_dict(), "env": env.state_dict(), "best": kept, "iteration": iteration}

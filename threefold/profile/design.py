@@ -46,7 +46,7 @@ class Variant(Strict):
     demonstrations: Annotated[list[Count], Field(min_length=1)] | None = None
     config: dict[str, Any] = {}  # constants of the method's Config that differ, by dotted name
     # Who demonstrates: the task's expert, as it is or where it never terminated, or one that always outputs 0.
-    expert: Literal["own", "survivors", "idle"] = "own"
+    expert: Literal["own", "never_terminated", "idle"] = "own"
 
 
 # The size of each study that the profile has.

@@ -257,7 +257,7 @@ def _ranking(given: Inputs, lines: pd.DataFrame) -> Iterator[str]:
     if alike:
         yield f"Overall, intervals overlap, so these are not ranked: {'; '.join(alike)}."
     if unknown:
-        yield f"Overall no interval, for want of two learners somewhere, so these are not ranked: {'; '.join(unknown)}."
+        yield f"No overall interval (fewer than two learners somewhere), so these are not ranked: {'; '.join(unknown)}."
 
 
 def _short(given: Inputs) -> Iterator[str]:

@@ -83,7 +83,7 @@ def _ours(given: Inputs, paper: Any) -> dict[str, Any]:
 
 
 def table(given: Inputs) -> dict[str, Table]:
-    """Return the table under its name; nothing if nobody published anything of our tasks."""
+    """Return the table under its name; nothing if there are no published numbers of our tasks."""
     data = cells(given)
     if data.empty or not data["ours"].notna().any():
         return {}
