@@ -60,12 +60,12 @@ def clone(tmp_path_factory):
     return folder
 
 
-def run(folder, *command):
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=test_dvc.environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def run_tests(arguments):
+    """Run pytest, in a process that is there for nothing else, on the tests of its folder."""
+    for name in [name for name in sys.modules if re.match(r"(tests\b|conftest$|test_)", name)]:
+        del sys.modules[name]
+    sys.path = [path for path in sys.path if Path(path).resolve() not in (ROOT, ROOT / "tests")]
+    return fresh.command(arguments, "pytest")
 
 
 REPORT = {  # as `dvc repro` makes it; what it does not link stays
@@ -332,7 +332,9 @@ def test_continuous_integration_runs_the_readmes_command_with_pinned_actions():
 @pytest.mark.slow
 def test_the_tutorials_method_obeys_the_laws_and_its_task_equals_gymnasiums(clone):
     files = [f"tests/test_{name}.py" for name in ("laws", "envs", "envs_gymnasium")]
-    said = run(clone, "pytest", "-q", "-rA", *files, "-k", "example or HumanoidStandup")
+    arguments = ("-q", "-rA", *files, "-k", "example or HumanoidStandup")
+    exit_code, said, wrong = fresh.fresh(clone, run_tests, arguments)
+    assert exit_code == 0, said + wrong
     passed = re.findall(r"^PASSED (\S+)", said, re.MULTILINE)
     assert all(any(file in one for one in passed) for file in files)
 
