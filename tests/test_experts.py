@@ -334,8 +334,6 @@ def test_on_a_gpu_all_learners_train_together(tmp_path, monkeypatch, where, grou
         ({"required_return": float("nan")}, r"required_return: .* \(found nan\); correct it"),
         ({"final_log_std": float("-inf")}, r"final_log_std: .* \(found -inf\); correct it"),
         ({"ppo": {"steps": 0}}, r"ppo.steps: .* greater than 0 \(found 0, default 256\); correct it"),
-        ({"ppo": {"steps": 32, "minibatches": 65}}, "ppo.minibatches: 65, .* has 64 transitions; write fewer, or "),
-        ({"ppo": {"steps": 1}, "parallel_episodes": 1}, "ppo.steps: 1, .* needs 2 transitions; write more steps"),
         ({"ppo": {"discount": 5}}, r"ppo.discount: .* less than 1 \(found 5, default 0.99\); correct it"),
         ({"ppo": {"rate": -1.0}}, r"ppo.rate: .* greater than 0 \(found -1.0, default 0.0003\); correct it"),
         ({"ppo": {"hidden": [64, 0]}}, r"ppo.hidden.1: .* greater than 0 \(found 0, "),
@@ -348,6 +346,20 @@ def test_a_wrong_design_is_one_line(tmp_path, changes, said):
     made = folder(tmp_path, **changes)
     with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}.{said}"):
         read_design(made / "params.yaml", TASK)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ppo": {"steps": 32, "minibatches": 65}}, "ppo.minibatches: 65, .* has 64 transitions; write fewer, or "),
+        ({"ppo": {"steps": 1}, "parallel_episodes": 1}, "ppo.steps: 1, .* needs 2 transitions; write more steps"),
+    ],
+)
+def test_constants_that_do_not_fit_together_are_refused_before_anything_trains(tmp_path, monkeypatch, changes, said):
+    made = folder(tmp_path, **changes)
+    monkeypatch.setattr(experts, "compute", None)
+    with pytest.raises(InputError, match=rf"params.yaml: experts.{TASK}.{said}"):
+        experts.make(TASK, made / "params.yaml", made / "experts" / TASK, "cpu")
 
 
 @pytest.mark.parametrize("strangers", ["thesis.txt", None])

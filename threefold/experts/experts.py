@@ -161,8 +161,6 @@ def read_design(path: Path, task: str) -> Design:
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, Design, 'experts', task)}") from None
     replaced(PPOConfig(), design.ppo, f"{path}: experts.{task}.ppo")
-    if found := misfit(design.config(task), design.parallel_episodes):
-        raise InputError(f"{path}: experts.{task}.ppo.{found[0]}: {found[1]}")
     for name in ("final_log_std", "play_log_std"):
         if getattr(design, name) is not None and hasattr(envs.load(task), "ACTIONS"):
             raise InputError(
@@ -218,6 +216,8 @@ def make(task: str, params: Path, out: Path, wanted: str) -> None:
     """Make one expert, unless the store has it, and put it into `out`; `wanted` is the device: auto, cpu or cuda."""
     torch.set_num_threads(1)  # see threefold.base.workers
     design, device = read_design(params, task), devices.choose(wanted)
+    if found := misfit(design.config(task), design.parallel_episodes):
+        raise InputError(f"{params}: experts.{task}.ppo.{found[0]}: {found[1]}")
     refuse_strangers(out, (WEIGHTS, CARD), f"the expert of {task}")
     check_writable(out.parent)
     inputs = made_from(task, design, device)
