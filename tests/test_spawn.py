@@ -10,13 +10,14 @@ import torch
 from studies.density import study as density
 from studies.density.schema import Size as Density
 from studies.visual import study as visual
+from studies.visual.schema import Pool
 from studies.visual.schema import Size as Visual
 
 DENSITY = Density(targets=["ring"], seeds=[0], steps=2, batch=8, records=1, points=[8], repeats=2)
+POOLS = [Pool(maps=maps, iterations=1, cloning_iterations=1) for maps in (1, 2)]
 VISUAL = Visual(
-    seeds=[0], maps=[1, 2], demonstrations=[2], held_out=1, one_map_iterations=1, iterations=1, cloning_iterations=1,
-    records=1, taken_apart=True,
-)  # fmt: skip
+    seeds=[0], pools=POOLS, demonstrations=[2], held_out=1, one_map_iterations=1, records=1, taken_apart=True
+)
 WORK: list[tuple[Any, Any]] = [(density.result, (trial, DENSITY.targets, DENSITY)) for trial in density.TRIALS]
 WORK += [(visual.result, (job, VISUAL, "cpu")) for job in visual.jobs(VISUAL)]
 

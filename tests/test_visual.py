@@ -26,12 +26,10 @@ from threefold.tables.schema import read_csv, write_csv
 
 SIZE: dict[str, Any] = {
     "seeds": [0, 1],
-    "maps": [1, 2],
+    "pools": [{"maps": maps, "iterations": 1, "cloning_iterations": 6} for maps in (1, 2)],
     "demonstrations": [2],
     "held_out": 2,
-    "iterations": 1,
     "one_map_iterations": 1,
-    "cloning_iterations": 6,
     "records": 1,
     "taken_apart": False,
 }
@@ -537,7 +535,8 @@ def test_the_same_size_gives_the_same_bytes(found, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["gail", "dagger", "table"])
 def test_an_interrupted_row_goes_on_exactly(name, monkeypatch):
     hurry(monkeypatch)
-    size = Size(**SIZE | {"iterations": 2, "one_map_iterations": 2, "cloning_iterations": 10, "records": 2})
+    pools = [{"maps": maps, "iterations": 2, "cloning_iterations": 10} for maps in (1, 2)]
+    size = Size(**SIZE | {"pools": pools, "one_map_iterations": 2, "records": 2})
     job = next(job for job in study.jobs(size) if job.name == name)
     memory = Memory()
     whole = study.learn(job, size, "cpu", memory)
@@ -641,10 +640,13 @@ def test_a_gap_closes_by_what_rises_off_the_path(found, where, low, on_path, cur
             {"demonstrations": [3]},
             "studies.visual.demonstrations: 3 are not spread evenly over 2 maps; write a multiple",
         ),
-        ({"maps": []}, "studies.visual.maps: List should have at least 1 item"),
-        ({"iteration": 3}, "studies.visual.iteration: no such key; did you mean 'iterations'?"),
+        (
+            {"pools": [*SIZE["pools"], SIZE["pools"][0] | {"iterations": 9}]},
+            "studies.visual.pools: two of them have as many maps; leave one of [1, 2, 1] out",
+        ),
+        ({"pools": []}, "studies.visual.pools: List should have at least 1 item"),
+        ({"record": 3}, "studies.visual.record: no such key; did you mean 'records'?"),
         ({"records": 0}, "studies.visual.records: Input should be greater than 0"),
-        ({"maps": [2, 2]}, "studies.visual.maps: [2, 2] names one twice"),
     ],
 )
 def test_a_wrong_size_is_one_line(tmp_path, change, said):

@@ -16,7 +16,6 @@ from torch.distributions import Normal
 from algorithms.core.population import Generators, mlp
 from studies.connection import schema
 from studies.connection.schema import Size
-from studies.core.command import Tables
 from studies.core.discriminator import (
     Points,
     cost_loss,
@@ -28,6 +27,7 @@ from studies.core.discriminator import (
 )
 from studies.core.generators import Mixture
 from studies.core.gradients import gradient, relative
+from studies.core.tables import Tables
 
 SAMPLES = ("alike", "apart", "optimal")  # p near the generator, far from it, or drawn from p_theta itself
 NUDGES = 2.0 ** torch.arange(-5, 2, dtype=torch.float64)

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from studies.core.command import Tables
 from studies.core.measures import Measures, energy_log_densities, generator_log_densities
+from studies.core.tables import Tables
 from studies.core.targets import TARGETS
 from studies.core.training import Data, Learners, Trial, train
 from studies.density import schema

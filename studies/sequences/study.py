@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 
 from algorithms.core.population import Generators
-from studies.core.command import Tables
 from studies.core.parts import Frames, compute
+from studies.core.tables import Tables
 from studies.sequences import claims, clip, gradients, schema, sessions, tree
 from studies.sequences.measures import Measures, mean
 from studies.sequences.oracles import Oracle, entropy, oracle, sharpened

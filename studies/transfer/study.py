@@ -4,8 +4,8 @@ Its parts are modules: `tabular` (section 7.1), where all is exact, and `moved` 
 disabled legs. Their files begin with their names, or with that of the pair of tasks.
 """
 
-from studies.core.command import Tables
 from studies.core.parts import compute
+from studies.core.tables import Tables
 from studies.transfer import moved, schema, tabular
 from studies.transfer.schema import Size
 

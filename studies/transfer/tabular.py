@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, logsumexp
 
-from studies.core.command import Tables
+from studies.core.tables import Tables
 from studies.transfer import schema
 from studies.transfer.schema import Tabular
 

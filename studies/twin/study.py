@@ -32,8 +32,8 @@ from torch.distributions import Normal
 from algorithms import gcl
 from algorithms.core.partition import effective_size
 from algorithms.core.population import Generators
-from studies.core.command import Tables
 from studies.core.discriminator import Points, log_z_mixture
+from studies.core.tables import Tables
 from studies.twin import schema
 from studies.twin.lqr import ACTIONS, STEP, Cost, Moments, Policy, divergence, expected, sample, second_moments, solve
 from studies.twin.schema import Size

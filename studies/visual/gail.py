@@ -89,8 +89,9 @@ def lesson(learners: Learners, walked: Walks, reward: Tensor, value: Tensor, log
 
 def improve(learners: Learners, seen: Views, known: Lesson) -> None:
     """Take PPO's steps, each on some of the worlds."""
-    config = learners.config
-    for order in learners.noise.permutations(config.epochs, known.often.shape[1]).unbind(1):
+    config, maps = learners.config, known.often.shape[1]
+    epochs = min(config.epochs, config.steps * config.minibatch // maps)
+    for order in learners.noise.permutations(epochs, maps).unbind(1):
         for part in order.split(config.minibatch, 1):
             logits, value = learners.policy(seen.take(part))
             some = Lesson(*(take(x, part) for x in known))

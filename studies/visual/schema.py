@@ -8,19 +8,30 @@ from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
 
 
+class Pool(Strict):
+    """Training maps of a learner, and how long it learns on them."""
+
+    maps: Count
+    iterations: Count  # of GAIL
+    cloning_iterations: Count  # of behavioural cloning and DAgger
+
+
 class Size(Strict):
     """How much is measured."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]  # learners of a row, each in worlds of its own
-    maps: Annotated[list[Count], Field(min_length=1)]  # training maps of a learner
+    pools: Annotated[list[Pool], Field(min_length=1)]
     demonstrations: Annotated[list[Count], Field(min_length=1)]  # trajectories, spread evenly over the maps
     held_out: Count  # maps that nobody has trained on
     one_map_iterations: Count  # of GAIL on one map
-    iterations: Count  # of GAIL on more
-    cloning_iterations: Count  # of behavioural cloning and DAgger
     records: Count  # measurements of a learner while it learns
     taken_apart: bool  # also the rows that take cures and networks apart
     device: Literal["auto", "cpu", "cuda"] = "cpu"  # of learning and measuring
+
+    @property
+    def maps(self) -> list[int]:
+        """Return the numbers of training maps."""
+        return [pool.maps for pool in self.pools]
 
 
 ROW: Schema = {"row": "str", "maps": "int64", "demonstrations": "int64"}

@@ -41,10 +41,10 @@ from torch import Tensor
 from algorithms.core.population import Generators
 from algorithms.core.state import State
 from envs import device as devices
-from studies.core.command import Tables
+from studies.core.tables import Tables
 from studies.visual import exact, gail, schema, worlds
 from studies.visual.rollouts import SLIPS
-from studies.visual.schema import Size
+from studies.visual.schema import Pool, Size
 from studies.visual.training import ROUNDS, Learners, Row
 from studies.visual.worlds import ACTIONS, Worlds
 from threefold.base.errors import InputError
@@ -96,8 +96,10 @@ class Job(NamedTuple):
 
 
 def jobs(size: Size) -> list[Job]:
-    """Return all jobs, the longest first; raises `InputError` if the demonstrations do not fit the maps."""
-    most, fewest_maps, of_cloning = max(size.demonstrations), min(size.maps), size.cloning_iterations
+    """Return all jobs, the longest first; raises `InputError` if pools or demonstrations do not fit each other."""
+    most = max(size.demonstrations)
+    if len(set(size.maps)) < len(size.maps):
+        raise InputError(f"studies.visual.pools: two of them have as many maps; leave one of {size.maps} out")
     for maps in size.maps:
         if most % maps:
             raise InputError(
@@ -105,16 +107,18 @@ def jobs(size: Size) -> list[Job]:
             )
     found = []
 
-    def add(rows: Mapping[str, Row], maps: int, demonstrations: int, of_gail: int = size.iterations) -> None:
+    def add(rows: Mapping[str, Row], pool: Pool, demonstrations: int) -> None:
         for name, row in rows.items():
-            found.append(Job(name, row, maps, demonstrations, of_gail if row.method == "gail" else of_cloning))
+            iterations = pool.iterations if row.method == "gail" else pool.cloning_iterations
+            found.append(Job(name, row, pool.maps, demonstrations, iterations))
 
-    for maps in sorted(size.maps, reverse=True):
+    pools = sorted(size.pools, key=lambda pool: pool.maps, reverse=True)
+    for pool in pools:
         for demonstrations in sorted(size.demonstrations, reverse=True):
-            if demonstrations % maps == 0:  # fewer of them would leave maps without any
-                add(POOLS, maps, demonstrations)
-    add(SMALLEST_POOL | TAKEN_APART if size.taken_apart else SMALLEST_POOL, fewest_maps, most)
-    add(ONE_MAP, 1, most, size.one_map_iterations)
+            if demonstrations % pool.maps == 0:  # fewer of them would leave maps without any
+                add(POOLS, pool, demonstrations)
+    add(SMALLEST_POOL | TAKEN_APART if size.taken_apart else SMALLEST_POOL, pools[-1], most)
+    found += [Job(name, row, 1, most, size.one_map_iterations) for name, row in ONE_MAP.items()]
     return found
 
 
