@@ -1,8 +1,8 @@
 """The pages that the documentation writes itself, from code, cards, profiles and measured results.
 
 They are a page per method, task and study, and those of `SINGLE`. Git ignores them: they are made at every build, so
-they cannot differ from what they describe. What people write about a method beside its file is in
-notes/methods/<name>.md.
+they cannot differ from what they describe. What people write about a method or a study beside its
+files is in notes/methods/<name>.md or notes/studies/<name>.md.
 """
 
 import inspect
@@ -65,12 +65,11 @@ def write(out: Path) -> None:
 def method(name: str) -> str:
     """Return the page of a method."""
     module, label = algorithms.load(name), style.label(name)
-    notes = HERE / "notes" / "methods" / f"{name}.md"
     return render(
         "method",
         name=name,
         label=label,
-        notes=notes.read_text() if notes.exists() else "",
+        notes=notes("methods", name),
         said=inspect.getdoc(module.Config),
         constants=grouped(source.of_config(module.Config())),
         metrics=explained(name),
@@ -185,7 +184,13 @@ def study(name: str) -> str:
     """Return the page of a study."""
     sizes = {design.profile: source.excerpt(design.params, "studies", name) for design in designs()}
     sizes = {profile: text for profile, text in sizes.items() if text}
-    return render("study", name=name, sizes=sizes, chapters=chapters(measured(), name))
+    return render("study", name=name, sizes=sizes, notes=notes("studies", name), chapters=chapters(measured(), name))
+
+
+def notes(folder: str, name: str) -> str:
+    """Return what people wrote beside a method's or a study's files; nothing where nobody did."""
+    path = HERE / "notes" / folder / f"{name}.md"
+    return path.read_text() if path.exists() else ""
 
 
 def chapters(shown: dict[str, Any], name: str) -> list[tuple[str, Any]]:

@@ -1,5 +1,7 @@
 """Every test starts from the same seeds and computes on one thread, so none depends on its neighbours."""
 
+import gc
+import os
 import random
 
 import numpy
@@ -7,6 +9,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# What other tests left may need threads to end it, and a process that is forked has none of them: it ended by SIGSEGV.
+os.register_at_fork(after_in_child=gc.freeze)
 
 
 @pytest.fixture(autouse=True)

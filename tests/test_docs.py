@@ -235,7 +235,10 @@ def test_results_are_taken_and_shown(project):
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert [row.split(" | ")[0] for row in rows] == ["| Method", "| ---", "| BC", "| GAIL"]
     assert "whose budget on Hopper-v5 is too short for a verdict" in page
-    gail, hopper, results = pages.method("gail"), pages.task("Hopper-v5"), pages.render("results")
+    assert "## Equations" in pages.method("airl")  # of docs/notes
+    assert "## From a camera" in pages.study("visual")
+    assert "## From a camera" not in pages.study("twin")
+    gail, hopper, results = pages.method("gail"), pages.task("Hopper-v5"), pages.render("results", reports=[])
     assert "training_gail.png" in gail
     assert "| Hopper-v5 (short budget) | 4 | GAIL |" in gail
     assert "| Hopper-v5 (short budget) | 4 | BC |" not in gail

@@ -151,7 +151,7 @@ def test_every_state_is_represented_as_its_own_picture_is(shift):
     for found_one, one in zip(
         gradients, torch.autograd.grad((expected * slope).sum(), list(body.parameters())), strict=True
     ):
-        assert torch.allclose(found_one, one, atol=1e-4 * one.abs().max())
+        assert torch.allclose(found_one, one, atol=1e-4 * one.abs().max().item())
 
 
 # What is exact
@@ -294,9 +294,15 @@ def test_a_learner_learns_the_same_whoever_is_beside_it(row, monkeypatch):
 
 def test_a_step_on_demonstrations_sees_some_worlds_moved_by_up_to_two_pixels(monkeypatch):
     learners = Learners(Row(), [0, 1], some(6), 1, 1)
-    moved = []
-    monkeypatch.setattr(training, "views", lambda worlds, shift: moved.append(shift) or worlds)
+    moved: list[torch.Tensor] = []
+
+    def unseen(worlds, shift):
+        moved.append(shift)
+        return worlds
+
+    monkeypatch.setattr(training, "views", unseen)
     for _ in range(200):
+        seen: Any
         index, seen = learners.glance(learners.worlds)
         assert seen.start.equal(learners.worlds.start.gather(1, index))
         assert [len(set(of.tolist())) for of in index] == [4, 4]
@@ -646,6 +652,7 @@ def test_a_gap_closes_by_what_rises_off_the_path(found, where, low, on_path, cur
         ),
         ({"pools": []}, "studies.visual.pools: List should have at least 1 item"),
         ({"record": 3}, "studies.visual.record: no such key; did you mean 'records'?"),
+        ({"device": "gpu"}, "studies.visual.device: Input should be 'auto', 'cpu' or 'cuda'"),
         ({"records": 0}, "studies.visual.records: Input should be greater than 0"),
     ],
 )
@@ -655,6 +662,25 @@ def test_a_wrong_size_is_one_line(tmp_path, change, said):
         run("visual", path)
     assert str(caught.value).startswith(f"{path}: {said}")
     assert "\n" not in str(caught.value)
+
+
+def test_without_a_gpu_asking_for_one_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    path = synthetic.design(tmp_path, studies={"visual": SIZE | {"device": "cuda"}})
+    with pytest.raises(InputError, match=r"device: cuda: torch finds no CUDA device; write auto or cpu"):
+        run("visual", path)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["gail", "dagger", "table"])
+def test_a_row_is_learnt_on_a_gpu(name, monkeypatch):
+    hurry(monkeypatch)
+    size = Size(**SIZE)
+    job = next(job for job in study.jobs(size) if job.name == name)
+    there, here = (study.learn(job, size, device, Memory())["learnt"] for device in ("cuda", "cpu"))
+    key = ["row", "seed", "iteration", "split"]
+    assert there[key].equals(here[key])
+    assert there["success"].between(0, 1.000001).all()
 
 
 def test_constants_stand_in_one_place():

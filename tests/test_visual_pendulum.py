@@ -11,6 +11,8 @@ from studies.visual import frames, pendulum
 from studies.visual.frames import Eyes, Pairs, Scale
 from studies.visual.pendulum import Learner, Size
 from threefold.base.errors import InputError
+from threefold.experts import policies
+from threefold.store import code
 from threefold.store.checkpoints import Checkpoints
 
 TINY = Size(
@@ -27,10 +29,11 @@ TINY = Size(
 PLAIN = Scale(torch.zeros(32, 32), torch.ones(2))
 
 
-class Drawn:
+class Drawn(frames.Camera):
     """A camera that needs no OpenGL: a picture's columns are the numbers of a state."""
 
-    frames = 0
+    def __init__(self):
+        self.frames = 0
 
     def __call__(self, obs):
         self.frames += obs.shape[:-1].numel()
@@ -64,6 +67,25 @@ def test_a_difference_is_from_the_frame_before_and_none_where_an_episode_begins(
         ends += int(terminal.sum())
         assert not truncated.any()
     assert ends
+
+
+def test_two_frames_do_not_show_what_the_expert_acts_on():
+    """Of its actions a linear function of positions explains nearly nothing with two steps, nearly all with three."""
+    expert, _ = policies.load(frames.TASK, code.ROOT / "data" / "experts" / frames.TASK)
+    env, act, rows = envs.make(frames.TASK, [0], 4, threads=1), policies.stochastic(expert, 0), []
+    with torch.no_grad():
+        for _ in range(200):
+            rows.append((env.obs[0, :, :2], expert(env.obs.float())[0].double()))
+            env.step(act(env.obs.float()))
+    position, action = (torch.stack(column) for column in zip(*rows, strict=True))
+    explained = []
+    for steps in (2, 3):
+        seen = torch.cat([position[2 - back : 200 - back] for back in range(steps)], -1).flatten(0, 1)
+        seen, wanted = seen - seen.mean(0), (action[2:] - action[2:].mean()).flatten()[:, None]
+        rest = wanted - seen @ torch.linalg.lstsq(seen, wanted).solution
+        explained.append(1 - (rest.var() / wanted.var()).item())
+    assert explained[0] < 0.2
+    assert explained[1] > 0.99
 
 
 def test_frames_are_in_units_of_the_experts():

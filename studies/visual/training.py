@@ -47,11 +47,11 @@ class Config:
     reward_rate: float
     entropy_weight: float
     cloning_rate: float = 2e-3
-    worlds: int = 32  # of an iteration, at most; of 1,000, each twice as often in as long as with 16 and 8 epochs
+    worlds: int = 32  # of an iteration, at most; new ones teach more than epochs on few
     walks: int = 512  # of an iteration, in all of its worlds
     minibatch: int = 1  # worlds; with 4, five maps take more than twice the iterations
     epochs: int = 8  # at most
-    steps: int = 128  # of an iteration, at most
+    steps: int = 128  # of PPO in an iteration, at most: 32 worlds have 4 epochs
     clip: float = 0.2
     gae: float = 0.95
     max_norm: float = 0.5
