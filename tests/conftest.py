@@ -23,6 +23,11 @@ def _seeds():
 LONG = ("warp", "sequences", "reports", "studies", "adopt", "run", "other_device", "page", "envs_gymnasium")
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One process more than there are cores: some tests wait, for Ray, the disk, or a process to be killed."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
+
+
 def pytest_collection_modifyitems(items):
     """Files with slow tests come first, and then long ones: a worker that took one last would go on alone."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
