@@ -114,7 +114,7 @@ def test_what_a_training_loads_counts(tmp_path, method, task):
 
 @pytest.mark.parametrize("name", studies.names())
 def test_a_studys_fingerprint_is_of_what_computes_it_and_not_of_who_asks(name):
-    found = set(study_made_from(name, SimpleNamespace(model_dump=dict))["code"])
+    found = set(study_made_from(name, SimpleNamespace(model_dump=dict, point_maze=None, ant=None))["code"])
     assert {f"studies/{name}/study.py", f"studies/{name}/schema.py", "threefold/tables/schema.py"} <= found
     assert not found & {f"studies/{name}/chapter.py", "threefold/cells/study.py", "threefold/profile/design.py"}
 

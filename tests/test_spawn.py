@@ -3,10 +3,12 @@
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from studies.core.parts import kept
 from studies.density import study as density
 from studies.density.schema import Size as Density
 from studies.visual import study as visual
@@ -18,8 +20,9 @@ POOLS = [Pool(maps=maps, iterations=1, cloning_iterations=1) for maps in (1, 2)]
 VISUAL = Visual(
     seeds=[0], pools=POOLS, demonstrations=[2], held_out=1, one_map_iterations=1, records=1, taken_apart=True
 )
-WORK: list[tuple[Any, Any]] = [(density.result, (trial, DENSITY.targets, DENSITY)) for trial in density.TRIALS]
-WORK += [(visual.result, (job, VISUAL, "cpu")) for job in visual.jobs(VISUAL)]
+UNUSED = Path()
+WORK: list[tuple[Any, Any]] = [(density.part, (name, DENSITY, UNUSED)) for name in density.trials(DENSITY)]
+WORK += [(visual.part, (name, VISUAL, UNUSED)) for name in visual.parts(VISUAL)]
 
 
 def test_what_a_worker_is_given_is_the_same_on_the_other_side():
@@ -30,10 +33,10 @@ def test_what_a_worker_is_given_is_the_same_on_the_other_side():
 
 def test_a_worker_that_starts_anew_does_its_job(tmp_path, monkeypatch):
     monkeypatch.setenv("THREEFOLD_STORE", str(tmp_path))
-    cheapest = next(job for job in visual.jobs(VISUAL) if job.iterations == 1)
+    cheapest = next(name for name, job in visual.parts(VISUAL).items() if job.iterations == 1)
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        rows = pool.submit(density.result, *WORK[0][1])
-        learnt = pool.submit(visual.result, cheapest, VISUAL, "cpu")
-        assert set(rows.result()["training"][0]["seed"]) == {0}
+        rows = pool.submit(density.part, *WORK[0][1])
+        learnt = pool.submit(kept, "visual", cheapest, VISUAL, visual.FILES, visual.part)
+        assert set(rows.result()["training"]["seed"]) == {0}
         assert set(learnt.result()["learnt"]["seed"]) == {0}
     assert any(tmp_path.rglob("learnt.csv"))

@@ -19,7 +19,7 @@ from studies.connection import schema as claims_schema
 from studies.connection import study as connection
 from studies.connection.schema import Size as Connection
 from studies.connection.study import CLAIMS, SAMPLES, Case
-from studies.core import measures
+from studies.core import measures, parts
 from studies.core.discriminator import (
     Points,
     cost_loss,
@@ -470,7 +470,8 @@ def params(tmp_path_factory):
     collect(load(path))
     with pytest.MonkeyPatch.context() as patch:
         coarse(patch)
-        patch.setattr(density, "get_context", lambda _: fresh.CONTEXT)  # such a worker is coarse too, and is loaded
+        patch.setenv("THREEFOLD_STORE", str(path.parent / "store"))
+        patch.setattr(parts, "get_context", lambda _: fresh.CONTEXT)  # such a worker is coarse too, and is loaded
         assert threefold("study", "density", "--params", path) == 0
     # In a process of its own, which hashes otherwise than the one that computes it again.
     subprocess.run([sys.executable, "-m", "threefold", "study", "connection", "--params", path], cwd=ROOT, check=True)

@@ -1,5 +1,6 @@
 """Rewards taken to another task: what is frozen, whose motors are permuted, and how scores are read."""
 
+import json
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,10 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from algorithms.core.progress import Progress
 from studies.transfer import chapter_moved, moved, schema
+from studies.transfer.inputs import DATA, data
 from studies.transfer.schema import Moved, Size, Tabular
+from threefold.base.errors import InputError
+from threefold.cells.plan import study_made_from
 
 SIZE = Moved(seeds=[0, 1], trajectories=4, imitation_steps=8192, transfer_steps=4096)
 SCALE = torch.tensor([2.0, 0.5])
@@ -120,9 +124,54 @@ def test_every_reward_meets_the_same_motors_and_the_last_one_the_other_order(mon
 
 def test_parts_are_those_of_the_tasks_that_a_profile_has():
     size = Size(tabular=Tabular(draws=1, moves=1), point_maze=SIZE)
-    rows = ["references", "airl_state", "airl", "gcl", "gail"]
-    assert moved.parts(size) == [f"point_maze-{row}" for row in rows]
-    assert moved.parts(Size(tabular=Tabular(draws=1, moves=1))) == []
+    rows = ["airl_state", "airl", "gcl", "gail", "references"]
+    found = moved.parts(size)
+    assert list(found) == [f"point_maze-{row}-{seed}" for row in rows for seed in SIZE.seeds]
+    assert [part.seeds for part in found.values()] == 5 * [[0], [1]]
+    assert moved.parts(Size(tabular=Tabular(draws=1, moves=1))) == {}
+
+
+def test_a_seed_more_leaves_the_others_parts_alone():
+    more = SIZE.model_copy(update={"seeds": [0, 1, 2]})
+    before, after = (
+        moved.parts(Size(tabular=Tabular(draws=k, moves=1), point_maze=m)) for k, m in ((1, SIZE), (2, more))
+    )
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 15
+
+
+def test_what_a_part_trains_and_reads_counts():
+    """Its methods and tasks by their code, the experts, demonstrations and MJCF files by their bytes."""
+    size = Size(tabular=Tabular(draws=1, moves=1), point_maze=SIZE)
+    made_from = study_made_from("transfer", size)
+    methods, tasks = ("airl", "gail", "gcl"), ("point_maze_left", "point_maze_right", "disabled_ant", "custom_ant")
+    assert {f"algorithms/{name}.py" for name in methods} | {f"envs/{name}.py" for name in tasks} <= set(
+        made_from["code"]
+    )
+    read = {f"envs/assets/point_maze_{side}.xml" for side in ("left", "right")}
+    read |= {f"data/demonstrations/PointMazeRight-v0/{name}" for name in ("card.json", "trajectories.safetensors")}
+    assert set(made_from["data"]) == read | {"data/experts/PointMazeRight-v0/policy.safetensors"}
+    assert "data" not in study_made_from("transfer", Size(tabular=Tabular(draws=1, moves=1)))
+
+
+def test_demonstrations_that_there_are_not_are_refused_before_anything_is_computed():
+    many = Size(tabular=Tabular(draws=1, moves=1), point_maze=SIZE.model_copy(update={"trajectories": 99}))
+    with pytest.raises(InputError, match=r"studies\.transfer\.point_maze: .*99 asked for, there are 25"):
+        data(many)
+
+
+def test_a_part_has_its_rows(tmp_path):
+    tiny = Moved(seeds=[1], trajectories=2, imitation_steps=2048, transfer_steps=2048)
+    rows = moved.work("point_maze-airl_state-1", tiny, tmp_path)["point_maze_moved"]
+    assert list(rows["kind"]) == ["imitator", "imitator", *4 * ["reward"]]
+    assert list(rows["share"]) == [1.0, 1.0, 0.25, 0.5, 0.75, 1.0]
+    references = moved.work("point_maze-references-1", tiny, tmp_path)["point_maze_moved"].set_index(["row", "where"])[
+        "episode_return"
+    ]
+    assert references["still", "same"] == pytest.approx(-50, abs=0.1)
+    assert references["stuck", "same"] == pytest.approx(-26.3, abs=0.1)
+    card = json.loads((DATA / "experts" / "PointMazeRight-v0" / "card.json").read_text())
+    assert references["expert", "source"] == pytest.approx(card["return_deterministic"]["mean"], abs=0.1)
 
 
 def frame():
@@ -161,3 +210,40 @@ def test_the_table_has_the_last_reward_and_says_what_was_published():
     assert line["Return"] == "−30.0 [−30.0, −30.0]"
     assert (line["Score"], line["Published return"]) == ("0.50", "−31.2")
     assert shown.loc[("AIRL, g(s, a)", chapter_moved.KINDS["imitator"]), "Published return"] == "–"
+
+
+def maze(stuck=-26.0, oracle=-8.0):
+    """Rows of which AIRL's g(s) passes the barrier with one of two learners, and the others stay before it."""
+    lines = [
+        ("oracle", "reference", "same", 1.0, 0, oracle),
+        ("still", "reference", "same", 1.0, 0, -50.0),
+        ("stuck", "reference", "same", 1.0, 0, stuck),
+        ("airl_state", "reward", "same", 1.0, 0, -9.0),
+        ("airl_state", "reward", "same", 1.0, 1, -26.5),
+        ("airl_state", "reward", "same", 0.5, 1, -9.0),
+        ("airl", "reward", "same", 1.0, 0, -9.0),
+        ("gcl", "reward", "same", 1.0, 0, -40.0),
+        ("gail", "reward", "same", 1.0, 0, -9.0),
+        ("gail", "imitator", "same", 1.0, 0, -26.0),
+    ]
+    return pd.DataFrame(lines, columns=list(schema.MOVED))
+
+
+def test_a_claim_holds_where_every_learner_is_on_the_papers_side_of_the_level():
+    """Published: g(s) -8.82, g(s, a) -31.2, GCL -40.2, GAIL's policy -29.9, and -26 is where straight on ends."""
+    holds = chapter_moved.claims(maze(), "point_maze").shown.set_index("Row")["Holds"]
+    assert dict(holds) == {
+        "AIRL, g(s)": "of 50 % of the learners",
+        "AIRL, g(s, a)": "no",
+        "GCL, c(s, a)": "yes",
+        "GAIL": "yes",
+        "PPO on the true reward": "yes",
+    }
+
+
+def test_an_oracle_before_the_barrier_is_no_unit():
+    size = Size(tabular=Tabular(draws=1, moves=1), point_maze=SIZE)
+    assert chapter_moved.with_score(maze())["score"].notna().all()
+    assert chapter_moved.with_score(maze(oracle=-25.5))["score"].isna().all()
+    assert "there are no scores" in chapter_moved.table(maze(oracle=-25.5), "point_maze", size).caption
+    assert "there are no scores" not in chapter_moved.table(maze(), "point_maze", size).caption

@@ -10,12 +10,13 @@ from scipy.optimize import brentq
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from algorithms.core.population import Generators
+from studies.core import parts
 from studies.twin import schema, study
 from studies.twin.chapter import claims, horizon_table, learnt_table, weights_table
 from studies.twin.lqr import DYNAMICS, INPUT, Cost, divergence, expected, sample, second_moments, solve
 from studies.twin.schema import Size
 from studies.twin.study import EXPERT, ROWS, STARTS, Learners, Row, learn, share
-from tests import synthetic
+from tests import fresh, synthetic
 from threefold.base.errors import InputError
 from threefold.cells.study import run
 
@@ -181,15 +182,20 @@ SIZE = Size(seeds=[0, 1], steps=60, trajectories=[5, 20], horizon=8, learnt_hori
 
 
 @pytest.fixture(scope="module")
-def found():
-    return {name: rows for name, (rows, _) in study.study(SIZE).items()}
+def found(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THREEFOLD_STORE", str(tmp_path_factory.mktemp("store")))
+        patch.setattr(parts, "get_context", lambda _: fresh.CONTEXT)  # whose workers have loaded torch
+        return {name: rows for name, (rows, _) in study.study(SIZE).items()}
 
 
 def test_files_have_every_learner(found):
-    assert len(found["learnt"]) == 6 * 2 * 2
+    assert len(found["learnt"]) == 7 * 2 * 2
     assert len(found["horizons"]) == 2 * 2 * 2
     assert list(found["learnt"]) == list(schema.LEARNT)
-    assert found["learnt"]["row"].nunique() == 6
+    assert found["learnt"]["row"].nunique() == 7
+    assert found["learnt"]["trajectories"].is_monotonic_increasing
+    assert found["horizons"]["horizon"].is_monotonic_increasing
     assert len(found["paths"]) == 7 * 9
     assert len(found["weights"]) == 3 * 2
 
@@ -201,6 +207,8 @@ def test_weights_learn_the_distribution_and_the_others_its_mean_or_nothing(found
     assert of.loc["unweighted", "variance"] > 2
     assert of.loc["unweighted", "kl"] > 3
     assert of.loc["no_entropy", "variance"] < 0.05
+    assert of.loc["cooled", "variance"] < 0.05
+    assert of.loc["cooled", "mean_error"] == pytest.approx(of.loc["weights", "mean_error"], rel=1e-6)
 
 
 def test_the_effective_size_of_a_fresh_sampler_is_all(found):
@@ -226,9 +234,15 @@ def test_verdicts_follow_the_numbers(found):
     assert turned["no entropy", "the variance is 0"] == "no"
     before = measured["true density", "nearer than with one Gaussian"]
     assert turned["true density", "nearer than with one Gaussian"] != before
-    assert len(learnt_table(found["learnt"], SIZE).shown) == 12
+    assert len(learnt_table(found["learnt"], SIZE).shown) == 14
     assert len(weights_table(found["weights"]).shown) == 2
     assert horizon_table(found["horizons"]).shown["Horizon"].to_list() == ["1", "4"]
+
+
+def test_what_was_published_stands_beside_as_many_trajectories_alone(found):
+    rows = found["learnt"].assign(trajectories=found["learnt"]["trajectories"].replace(20, 10))
+    shown = learnt_table(rows, SIZE).shown.set_index(["Learnt with", "Trajectories"])["Published KL"]
+    assert dict(shown[shown != "–"]) == {("true density", "10"): "230.66", ("one Gaussian", "10"): "272.71"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch.nn.functional import conv2d
 
 from algorithms.core.population import Generators
 from algorithms.core.state import pack
+from studies.core import parts
 from studies.visual import chapter, exact, gail, networks, rollouts, schema, study, training, views, worlds
 from studies.visual.schema import Size
 from studies.visual.training import Learners, Row
@@ -490,7 +491,7 @@ def store(tmp_path_factory):
 def found(store):
     with pytest.MonkeyPatch.context() as patch:
         hurry(patch)
-        patch.setattr(study, "get_context", lambda _: fresh.CONTEXT)  # such a worker hurries too, and is loaded
+        patch.setattr(parts, "get_context", lambda _: fresh.CONTEXT)  # such a worker hurries too, and is loaded
         return {name: rows for name, (rows, _) in study.study(Size(**SIZE)).items()}
 
 
@@ -499,6 +500,7 @@ def test_files_have_every_row_and_learner(found, tmp_path):
     for name, rows in found.items():
         write_csv(rows, tmp_path / f"{name}.csv", study.FILES[name])
     names = [(name, maps) for name in study.POOLS for maps in (1, 2)]
+    names += [(name, maps) for name in study.ANY_POOL for maps in (1, 2)]
     names += [(name, 1) for name in study.SMALLEST_POOL | study.ONE_MAP]
     assert set(zip(learnt["row"], learnt["maps"], strict=True)) == set(names)
     assert not learnt.duplicated(["row", "maps", "demonstrations", "seed", "iteration", "split"]).any()
@@ -556,7 +558,7 @@ def test_a_finished_row_is_not_computed_again(found, monkeypatch):
     monkeypatch.setattr(study, "learn", lambda *_: pytest.fail("computed again"))
     size = Size(**SIZE)
     job = study.jobs(size)[0]
-    again = study.result(job, size, "cpu")["learnt"]
+    again = parts.kept("visual", next(iter(study.parts(size))), size, study.FILES, study.part)["learnt"]
     mine = found["learnt"][(found["learnt"]["row"] == job.name) & (found["learnt"]["maps"] == job.maps)]
     pd.testing.assert_frame_equal(again, mine.reset_index(drop=True))
 
@@ -608,6 +610,16 @@ def test_verdicts_follow_the_numbers(found):
     assert bad[first] == "no"
     assert bad["success on training maps is at least that on new ones"] == "no"
     assert bad["GAIL: the action is right far less often off the expert's path"] == "no"
+    nearer = "GAIL is nearer to the expert than a reward of −1, which knows nothing of it"
+    more, minus_one = "and reaches the goal more often", ("gail_minus_one", "training")
+    cure = "GAIL, from anywhere: right more often off the path than a reward of −1 with such walks"
+    alike = {(*train, 0): 0.5, (*minus_one, 0): 0.5}
+    one_pool = {(*train, 0): 0.5, (*minus_one, 1): 0.6, (*minus_one, 2): 0.4}
+    assert [holds(js=x)[nearer] for x in (alike, one_pool, alike | {(*minus_one, 0): 0.6})] == ["no", "no", "yes"]
+    assert [holds(success=x)[more] for x in (alike, one_pool, alike | {(*minus_one, 0): 0.4})] == ["no", "no", "yes"]
+    walks = ("gail_minus_one_anywhere", "training", 0)
+    for off, verdict in ((0.7, "yes"), (0.6, "no")):
+        assert holds(off={("gail_anywhere", "training", 0): off, walks: 0.65})[cure] == verdict
     no_action = ("table_no_action", "training", 0)
     second = "one map: and a table whose discriminator sees no action: success 1, divergence to 0"
     for success, js, verdict in ((1.0, 0.001, "yes"), (0.9, 0.001, "no"), (1.0, 0.1, "no")):
@@ -644,11 +656,15 @@ def test_a_gap_closes_by_what_rises_off_the_path(found, where, low, on_path, cur
     [
         (
             {"demonstrations": [3]},
-            "studies.visual.demonstrations: 3 are not spread evenly over 2 maps; write a multiple",
+            "studies.visual: demonstrations: 3 are not spread evenly over 2 maps; write a multiple of 2",
+        ),
+        (
+            {"pools": [pool | {"maps": 2 * pool["maps"]} for pool in SIZE["pools"]], "demonstrations": [3, 4]},
+            "studies.visual: demonstrations: 3 are not spread evenly over 2 maps; write a multiple of 2",
         ),
         (
             {"pools": [*SIZE["pools"], SIZE["pools"][0] | {"iterations": 9}]},
-            "studies.visual.pools: two of them have as many maps; leave one of [1, 2, 1] out",
+            "studies.visual: pools: two of them have as many maps; leave one of [1, 2, 1] out",
         ),
         ({"pools": []}, "studies.visual.pools: List should have at least 1 item"),
         ({"record": 3}, "studies.visual.record: no such key; did you mean 'records'?"),
@@ -685,7 +701,7 @@ def test_a_row_is_learnt_on_a_gpu(name, monkeypatch):
 
 def test_constants_stand_in_one_place():
     assert training.CONFIGS.keys() == training.BODIES.keys()
-    rows = study.ONE_MAP | study.POOLS | study.SMALLEST_POOL | study.TAKEN_APART
+    rows = study.ONE_MAP | study.POOLS | study.ANY_POOL | study.SMALLEST_POOL | study.TAKEN_APART
     assert set(chapter.ROWS) == set(rows)
     assert {row.reward for row in rows.values()} == set(gail.REWARDS)
     assert {row.demonstrations for row in rows.values()} == set(rollouts.WAYS)

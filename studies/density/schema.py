@@ -35,3 +35,4 @@ SPREAD: Schema = {
     "mean": "float64",
     "std": "float64",
 }
+FILES = {"training": TRAINING, "maps": MAPS, "samples": DRAWN, "spread": SPREAD}

@@ -6,17 +6,15 @@ of points).
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import product, repeat
-from multiprocessing import get_context
+from itertools import product
+from pathlib import Path
 
 import pandas as pd
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from studies.core.measures import Measures, energy_log_densities, generator_log_densities
+from studies.core.parts import Frames, compute
 from studies.core.tables import Tables
 from studies.core.targets import TARGETS
 from studies.core.training import Data, Learners, Trial, train
@@ -24,7 +22,6 @@ from studies.density import schema
 from studies.density.schema import Size
 from studies.density.spread import spread
 from threefold.base.errors import InputError
-from threefold.base.workers import default_threads
 
 # All on the targets of the profile; then covering against seeking, on a target of two modes.
 TRIALS = (
@@ -103,37 +100,31 @@ def placed(name: str, trial: Trial, source: str, x: Tensor, **columns: Tensor) -
     return pd.DataFrame(keys | {"x": x[:, 0], "y": x[:, 1]} | columns).round(3)
 
 
-def result(trial: Trial, names: Sequence[str], size: Size) -> dict[str, list[pd.DataFrame]]:
-    """Return the rows that one trial adds to the files."""
+def trials(size: Size) -> dict[str, tuple[Trial, list[str]]]:
+    """Return trials and the names of their targets, by the names of the parts that train."""
+    found = {f"{'-'.join(trial)}-targets": (trial, size.targets) for trial in TRIALS}
+    return found | {f"{'-'.join(trial)}-two_modes": (trial, ["two_modes"]) for trial in TWO_MODES}
+
+
+def part(name: str, size: Size, _: Path) -> Frames:
+    """Return the rows of a part of the study."""
+    if name == "spread":
+        return {"spread": pd.DataFrame(spread(size))}
+    trial, names = trials(size)[name]
     rows, learners = learn(trial, names, size)
     if trial.method == "fixed":
-        return {"training": [rows]}
-    return {
-        "training": [rows],
-        "maps": list(maps(learners, names, size)),
-        "samples": list(samples(learners, names, size)),
-    }
+        return {"training": rows}
+    drawn = {"maps": list(maps(learners, names, size)), "samples": list(samples(learners, names, size))}
+    return {"training": rows} | {file: pd.concat(found) for file, found in drawn.items() if found}
 
 
 def study(size: Size) -> Tables:
-    """Return every file's rows and columns; trials run side by side, each on one core."""
+    """Return every file's rows and columns; parts run side by side, and those that are done are kept."""
     for name in size.targets:
         if name not in TARGETS:
             raise InputError(f"studies.density.targets: no {name!r}; choose from {', '.join(TARGETS)}")
-    jobs = [(trial, size.targets) for trial in TRIALS] + [(trial, ["two_modes"]) for trial in TWO_MODES]
-    frames: dict[str, list[pd.DataFrame]] = {"training": [], "maps": [], "samples": []}
-    for names in (size.targets, ["two_modes"]):
-        for file, frame in zip(("maps", "samples"), truth(names), strict=True):
-            frames[file].append(frame)
-    pool = ProcessPoolExecutor(default_threads(), get_context("spawn"), torch.set_num_threads, (1,))
-    with pool, Progress(console=Console(stderr=True)) as progress:
-        results = pool.map(result, *zip(*jobs, strict=True), repeat(size))
-        for found in progress.track(results, len(jobs), description="density"):
-            for file, more in found.items():
-                frames[file] += more
-    return {
-        "training": (pd.concat(frames["training"]), schema.TRAINING),
-        "maps": (pd.concat(frames["maps"]), schema.MAPS),
-        "samples": (pd.concat(frames["samples"]), schema.DRAWN),
-        "spread": (pd.DataFrame(spread(size)), schema.SPREAD),
-    }
+    found = compute("density", dict.fromkeys([*trials(size), "spread"], size), schema.FILES, part)
+    for names in (["two_modes"], size.targets):
+        for file, rows in zip(("maps", "samples"), truth(names), strict=True):
+            found[file] = pd.concat([rows, found[file]])
+    return {name: (rows, schema.FILES[name]) for name, rows in found.items()}

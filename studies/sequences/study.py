@@ -24,6 +24,7 @@ three routes), gradients.csv (what roll-outs cost and spare), sessions.csv.
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -174,7 +175,7 @@ def facts(seed: int, one: Oracle) -> dict[str, Any]:
     return {"seed": seed, "draw": one.draw} | {name: value.item() for name, value in (of_p | of_q).items()}
 
 
-def part(name: str, size: Size) -> Frames:
+def part(name: str, size: Size, _: Path) -> Frames:
     """Return the rows of a part of the study."""
     if name in (found := trials(size)):
         return learn(*found[name], size)
@@ -193,5 +194,5 @@ def part(name: str, size: Size) -> Frames:
 def study(size: Size) -> Tables:
     """Return every file's rows and columns; parts run side by side, and those that are done are kept."""
     parts = [*session_parts(size), *trials(size), "clip", "gradients", "claims"]  # the longest first
-    found = compute("sequences", parts, size, schema.FILES, part)
+    found = compute("sequences", dict.fromkeys(parts, size), schema.FILES, part)
     return {name: (rows, schema.FILES[name]) for name, rows in found.items()}

@@ -58,8 +58,8 @@ def chapter(read: Read, size: Size) -> Chapter:
         "Rewards under new dynamics",
         "Fu, Luo & Levine (2018) let AIRL learn a reward, freeze it, and train a new policy on it where the dynamics "
         f"are others. In finite MDPs that is exact: the best discriminator of {size.tabular.draws} random MDPs of each "
-        f"kind, and the optimal policy for its reward under {size.tabular.moves} new transitions each. On MuJoCo tasks "
-        "a barrier is open on the other side, or an ant has two weak, short legs.",
+        f"kind, and the optimal policy for its reward under {size.tabular.moves} new transitions each."
+        + chapter_moved.lead(size),
         plots | chapter_moved.plots(read, size),
         lambda: {
             "transfer_tabular_table": tabular_table(learnt(), moved()),

@@ -37,8 +37,15 @@ REFERENCES = {
 # Table 1 of the paper by our rows; its GAN-GCL is GCL on trajectories.
 TABLE = {"airl_state": ("AIRL", "yes"), "airl": ("AIRL", "no"), "gcl": ("GAN-GCL", "no")}
 TASKS = {"point_maze": "PointMaze-Shift", "ant": "Ant-Disabled"}
+ORDER_UNKNOWN = {
+    "point_maze": "",
+    "ant": " Whether it was made with the order of motors in the authors' file is not said: it stands beside both.",
+}
 UNKNOWN = (float("nan"), float("nan"))
 STILL = {"point_maze": -50.0, "ant": 0.0}  # what no action returns on the paper's tasks
+# The level that a claim of table 1 is about: on the maze the way straight into the barrier, on the ant no action.
+LEVEL = {"point_maze": "stuck", "ant": "still"}
+PASSED = 1.0  # more than it, in return: it is above
 
 
 def plots(read: Read, size: Size) -> dict[str, Plot]:
@@ -64,11 +71,31 @@ def plots(read: Read, size: Size) -> dict[str, Plot]:
     return found
 
 
+def lead(size: Size) -> str:
+    """Return what the chapter says of the pairs of tasks that the profile has."""
+    if not (names := [PAIRS[name] for name in _pairs(size)]):
+        return ""
+    return (
+        f" On MuJoCo tasks, {' and '.join(names)}, rewards are learnt by imitation of the first task's expert, frozen, "
+        "and new policies are trained on them by PPO, from nothing. The reward that counts is the last one, as was "
+        "said beforehand; those of earlier iterations show what that choice is worth."
+    )
+
+
 def tables(read: Read, size: Size) -> dict[str, Table]:
     """Return a table of each pair of tasks that the profile has."""
-    return {
-        f"transfer_{name}_table": table(read(f"{name}_moved.csv", schema.MOVED), name, size) for name in _pairs(size)
-    }
+    found = {}
+    for name in _pairs(size):
+        rows = read(f"{name}_moved.csv", schema.MOVED)
+        found[f"transfer_{name}_table"] = table(rows, name, size)
+        found[f"transfer_{name}_claims"] = claims(rows, name)
+    return found
+
+
+def _no_score(rows: pd.DataFrame) -> bool:
+    """Return whether some oracle stays where going straight ends: its return is no unit then."""
+    lowest = rows[rows["kind"] == "reference"].groupby("row")["episode_return"].min()
+    return "stuck" in lowest.index and bool(lowest["oracle"] < lowest["stuck"] + PASSED)
 
 
 def _pairs(size: Size) -> list[str]:
@@ -80,10 +107,14 @@ def _drawn(figure: Callable[..., Figure], rows: Callable[[], pd.DataFrame], name
 
 
 def with_score(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows on the second task with their score between no action and the oracle's mean."""
+    """Return rows on the second task with their score between no action and the oracle's mean.
+
+    There is none where an oracle has not passed the barrier.
+    """
     ends = rows[rows["kind"] == "reference"].groupby("row")["episode_return"].mean()
     there = rows[rows["where"] != "source"]
-    return there.assign(score=(there["episode_return"] - ends["still"]) / (ends["oracle"] - ends["still"]))
+    unit = float("nan") if _no_score(rows) else ends["oracle"] - ends["still"]
+    return there.assign(score=(there["episode_return"] - ends["still"]) / unit)
 
 
 def published(name: str) -> dict[str, tuple[float, float]]:
@@ -91,7 +122,8 @@ def published(name: str) -> dict[str, tuple[float, float]]:
     frame = pd.read_csv(PUBLISHED / "airl_table1_transfer.csv").fillna("")
     frame = frame[frame["task"] == TASKS[name]].set_index(["method", "state_only"])["mean"]
     oracle = frame["TRPO on the true reward", ""]
-    means = {row: frame[key] for row, key in TABLE.items()} | {"gail": frame["GAIL policy transfer", ""]}
+    means = {row: frame[key] for row, key in TABLE.items()}
+    means |= {"gail": frame["GAIL policy transfer", ""], "oracle": oracle}
     return {row: (mean, (mean - STILL[name]) / (oracle - STILL[name])) for row, mean in means.items()}
 
 
@@ -168,7 +200,7 @@ def table(rows: pd.DataFrame, name: str, size: Size) -> Table:
         {
             "Row": data["row"].map(ROWS | REFERENCES),
             "What plays": data["kind"].map(KINDS).fillna(NONE),
-            "Motors": data["where"].map({key: key for key in ORDERS}).replace({"authors": "the authors'"}),
+            "Motors": data["where"].map(_motors),
             "Return": [
                 f"{number_text(x.return_mean)} [{number_text(x.return_min)}, {number_text(x.return_max)}]"
                 for x in data.itertuples()
@@ -178,21 +210,66 @@ def table(rows: pd.DataFrame, name: str, size: Size) -> Table:
             "Published score": data["published_score"].map(score_text),
         }
     )
-    given = getattr(size, name)
-    imitated = "; ".join(f"{ROWS[row]} {number_text(own[row])}" for row in ROWS if row in own.index)
+    learners = f"{n} learners" if (n := len(getattr(size, name).seeds)) > 1 else "one learner"
+    imitated = "; ".join(f"{text} {number_text(own[row])}" for row, text in ROWS.items() if row in own.index)
+    expert = f" Their expert returns {number_text(own['expert'])} there." if "expert" in own.index else ""
+    unscored = (
+        " Some oracle has not passed the barrier in so few steps: there are no scores." if _no_score(rows) else ""
+    )
     return Table(
         f"Rewards on {PAIRS[name]}: numbers",
-        f"Mean true return over {len(given.seeds)} learners on the second task [smallest, largest], and its score: 0 "
-        "is no action, 1 PPO on the true reward. Published: Fu et al. (2018), table 1, with its own two levels. The "
-        f"imitators' mean returns on the first task: {imitated}.",
+        f"Mean true return over {learners} on the second task [smallest, largest], and its score: 0 is no action, 1 "
+        f"PPO on the true reward.{unscored} Published: Fu et al. (2018), table 1, with its own two levels."
+        f"{ORDER_UNKNOWN[name]} The imitators' mean returns on the first task: {imitated}.{expert}",
         data,
         shown,
     )
 
 
+def claims(rows: pd.DataFrame, name: str) -> Table:
+    """On which side of a level the paper's numbers are, and whether each of our learners is there too."""
+    level = rows.loc[rows["row"] == LEVEL[name], "episode_return"].mean()
+    lines = []
+    for row, (mean, _) in published(name).items():
+        of = rows[(rows["row"] == row) & (rows["kind"] == _told(row)) & (rows["share"] == 1.0)]
+        above = mean > level + PASSED
+        for order in (order for order in ORDERS if order in set(of["where"])):
+            found = of.loc[of["where"] == order, "episode_return"]
+            holds = (found > level + PASSED) == above
+            lines.append((row, order, "above" if above else "not above", mean, found.min(), found.max(), holds.mean()))
+    columns = ["row", "where", "side", "published", "return_min", "return_max", "share"]
+    data = pd.DataFrame(lines, columns=columns)
+    shown = pd.DataFrame(
+        {
+            "Row": data["row"].map(ROWS | REFERENCES),
+            "What plays": [KINDS.get(_told(row), NONE) for row in data["row"]],
+            "Motors": data["where"].map(_motors),
+            "Claim": [f"{x.side} the level ({number_text(x.published)})" for x in data.itertuples()],
+            "Measured": [f"{number_text(x.return_min)} to {number_text(x.return_max)}" for x in data.itertuples()],
+            "Holds": [_holds(share) for share in data["share"]],
+        }
+    )
+    return Table(
+        f"Rewards on {PAIRS[name]}: claims",
+        f"On which side of a level table 1 of Fu et al. (2018) has a row (its return in brackets), and our learners "
+        f"[smallest to largest]. The level is {REFERENCES[LEVEL[name]]}, {number_text(level)} here; above is by more "
+        f"than {PASSED:.0f}.",
+        data,
+        shown,
+    )
+
+
+def _holds(share: float) -> str:
+    return {1.0: "yes", 0.0: "no"}.get(share, f"of {share:.0%} of the learners".replace("%", " %"))
+
+
+def _motors(order: str) -> str:
+    return "the authors'" if order == "authors" else order
+
+
 def _told(row: str) -> str:
     """What of a row the paper takes to the second task: its reward, but of GAIL the policy."""
-    return "imitator" if row == "gail" else "reward"
+    return {"gail": "imitator", "oracle": "reference"}.get(row, "reward")
 
 
 def _place(order: list[str]) -> dict[str, int]:

@@ -14,15 +14,16 @@ whatever depends on actions meets permuted ones there. Both orders are measured,
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-import algorithms
 import envs
-from algorithms import gail
+from algorithms import airl, gail, gcl
 from algorithms.core.experience import Batch, Experience
 from algorithms.core.policy import Policy
 from algorithms.core.ppo import PPO, PPOConfig
@@ -32,12 +33,11 @@ from envs.episodes import play
 from envs.monitor import Monitor
 from studies.core.parts import Frames
 from studies.transfer import schema
+from studies.transfer.inputs import DATA, PAIRS, Pair
 from studies.transfer.schema import Moved, Size
 from threefold.experts import demonstrations, policies
 from threefold.profile.constants import replaced
-from threefold.store import code
 
-DATA = code.ROOT / "data"
 EPISODES = 16  # parallel ones of a learner
 EVALUATION = 20  # episodes
 EVALUATION_SEEDS = 1_000_000
@@ -46,45 +46,38 @@ Act = Callable[[Tensor], Tensor]
 FrozenReward = Callable[[Tensor, Tensor], Tensor]  # of obs [P, N, O] and action [P, N, A], in the task's units: [P, N]
 
 
-class Pair(NamedTuple):
-    """Where rewards are learnt, where they are taken to, and the orders of the motors there (`Permuted`).
+class Row(NamedTuple):
+    """How a reward is learnt, and what of it is frozen: of a model, a batch and the constants, `[P, N]`."""
 
-    shares: of the training, after which a reward is frozen. The last one, 1, counts; it alone meets other orders.
-    """
-
-    source: str
-    target: str
-    orders: dict[str, tuple[int, ...] | None]
-    shares: tuple[float, ...]
+    method: ModuleType
+    reward: Callable[[Any, Batch, Any], Tensor]
+    config: dict[str, Any] = {}
 
 
-PAIRS = {
-    "point_maze": Pair("PointMazeRight-v0", "PointMazeLeft-v0", {"same": None}, (0.25, 0.5, 0.75, 1.0)),
-    "ant": Pair("CustomAnt-v0", "DisabledAnt-v0", {"same": None, "authors": (6, 7, 0, 1, 2, 3, 4, 5)}, (0.5, 1.0)),
-}
-ROWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "airl_state": ("airl", {"state_only": True}),
-    "airl": ("airl", {}),
-    "gcl": ("gcl", {}),
-    "gail": ("gail", {}),
-}
-REWARDS: dict[str, Callable[[Any, Batch, Any], Tensor]] = {
-    "airl": lambda model, batch, config: model.g(batch.inputs()),
-    "gcl": lambda model, batch, config: -model(batch),
-    "gail": gail.reward,
+ROWS = {
+    "airl_state": Row(airl, lambda model, batch, config: model.g(batch.inputs()), {"state_only": True}),
+    "airl": Row(airl, lambda model, batch, config: model.g(batch.inputs())),
+    "gcl": Row(gcl, lambda model, batch, config: -model(batch)),
+    "gail": Row(gail, gail.reward),
 }
 REFERENCES = "references"
 
 
-def parts(size: Size) -> list[str]:
-    """Return the names of the study's parts that move rewards: a pair of tasks and a row."""
-    return [f"{name}-{row}" for name in PAIRS if getattr(size, name) for row in (REFERENCES, *ROWS)]
+def parts(size: Size) -> dict[str, Moved]:
+    """Return the sizes of the study's parts that move rewards, by name: a pair of tasks, a row and a seed each."""
+    return {
+        f"{name}-{row}-{seed}": given.model_copy(update={"seeds": [seed]})
+        for name in PAIRS
+        if (given := getattr(size, name))
+        for row in (*ROWS, REFERENCES)  # the longest first
+        for seed in given.seeds
+    }
 
 
-def work(part: str, size: Size) -> Frames:
+def work(part: str, size: Moved, _: Path) -> Frames:
     """Return a part's rows."""
-    name, row = part.split("-")
-    rows = (_references if row == REFERENCES else _moved)(PAIRS[name], row, getattr(size, name))
+    name, row = part.split("-")[:2]
+    rows = (_references if row == REFERENCES else _moved)(PAIRS[name], row, size)
     return {f"{name}_moved": pd.DataFrame(rows, columns=list(schema.MOVED))}
 
 
@@ -115,6 +108,8 @@ def _references(pair: Pair, row: str, size: Moved) -> Iterator[tuple]:
         behaviours["stuck"] = lambda obs: up
     for name, act in behaviours.items():
         yield from _lines(name, "reference", "same", 1.0, size, returns(pair.target, size.seeds, act))
+    imitated = returns(pair.source, size.seeds, behaviours["expert"])
+    yield from _lines("expert", "reference", "source", 1.0, size, imitated)
 
 
 def _lines(row: str, kind: str, where: str, share: float, size: Moved, found: Tensor) -> Iterator[tuple]:
@@ -123,33 +118,32 @@ def _lines(row: str, kind: str, where: str, share: float, size: Moved, found: Te
 
 def learn(pair: Pair, row: str, size: Moved) -> tuple[dict[float, FrozenReward], Policy]:
     """Imitate the expert of the first task; return the reward after each share of the training, and the imitator."""
-    task, (method, changes) = pair.source, ROWS[row]
-    module = algorithms.load(method)
+    task, (method, _, changes) = pair.source, ROWS[row]
     preset = {key: value for key, value in envs.preset(task).items() if key.startswith("ppo.")}
-    config = replaced(module.Config(), preset | changes, row)
+    config = replaced(method.Config(), preset | changes, row)
     env = Monitor(envs.make(task, size.seeds, EPISODES))
     counts = [size.trajectories] * len(size.seeds)
     expert = demonstrations.load(DATA / "demonstrations" / task, task, counts)
     rewards: dict[float, FrozenReward] = {}
-    for progress in module.train(env, expert, size.seeds, config):
+    for progress in method.train(env, expert, size.seeds, config):
         env.take_rewards(), env.take_episodes()  # untaken they would pile up
         for share in pair.shares[len(rewards) :]:
             if progress.env_steps >= share * size.imitation_steps:
-                rewards[share] = frozen(method, progress, config)
+                rewards[share] = frozen(row, progress, config)
         if len(rewards) == len(pair.shares):
             break
     return rewards, progress.policy
 
 
-def frozen(method: str, progress: Progress, config: Any) -> FrozenReward:
-    """Return what a method has learnt so far as a reward of its own, without the policy's entropy."""
+def frozen(row: str, progress: Progress, config: Any) -> FrozenReward:
+    """Return what a row has learnt so far as a reward of its own, without the policy's entropy."""
     model, normalizer = deepcopy(progress.models["reward"]), deepcopy(progress.policy.normalizer)
     scale = progress.policy.action_scale.clone()
 
     @torch.no_grad()
     def reward(obs: Tensor, action: Tensor) -> Tensor:
         x, zero = normalizer(obs), torch.zeros_like(obs[..., 0])
-        return REWARDS[method](model, Batch(x, action / scale, x, zero, zero, zero), config)
+        return ROWS[row].reward(model, Batch(x, action / scale, x, zero, zero, zero), config)
 
     return reward
 

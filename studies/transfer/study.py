@@ -7,13 +7,14 @@ disabled legs. Their files begin with their names, or with that of the pair of t
 from studies.core.parts import compute
 from studies.core.tables import Tables
 from studies.transfer import moved, schema, tabular
+from studies.transfer.inputs import PAIRS, data
 from studies.transfer.schema import Size
 
 
 def study(size: Size) -> Tables:
     """Return every file's rows and columns."""
-    files = {f"{name}_moved": schema.MOVED for name in moved.PAIRS if getattr(size, name)}
+    files = {f"{name}_moved": schema.MOVED for name in PAIRS if getattr(size, name)}
     if not files:
         return tabular.tables(size.tabular)
-    rows = compute("transfer", moved.parts(size), size, files, moved.work)
+    rows = compute("transfer", moved.parts(size), files, moved.work, data(size))
     return tabular.tables(size.tabular) | {name: (rows[name], schema.MOVED) for name in files}

@@ -47,3 +47,4 @@ WEIGHTS: Schema = {
     "standard_error": "float64",
     "limit": "float64",
 }
+FILES = {"learnt": LEARNT, "horizons": LEARNT, "paths": PATHS, "weights": WEIGHTS}

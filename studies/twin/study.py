@@ -10,10 +10,11 @@ Rows: how trajectories are weighed, and the entropy's weight in the sampler.
 
 - weights: as on the tasks, the demonstrations' unknown density replaced by the model's.
 - known: their true density in its place; gaussian: that of one normal distribution per start, fitted to the
-  demonstrations' actions, as in the paper.
+  demonstrations' actions (the paper fits one to all of its trajectories).
 - unweighted: every weight is 1.
 - no_entropy: as weights, of a sampler whose entropy counts a hundredth.
 - exact: the gradient in closed form: what the demonstrations allow.
+- cooled: the policy of the cost that was learnt with weights, its entropy taken away afterwards.
 
 A cost is identified up to potentials alone, so distributions of trajectories are compared. The files are learnt.csv and
 paths.csv (the rows), horizons.csv (costs learnt at several horizons, with samplers that are optimal for them or for a
@@ -22,6 +23,7 @@ larger cost), and weights.csv (effective sizes of weights against the horizon, n
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -33,6 +35,7 @@ from algorithms import gcl
 from algorithms.core.partition import effective_size
 from algorithms.core.population import Generators
 from studies.core.discriminator import Points, log_z_mixture
+from studies.core.parts import Frames, compute
 from studies.core.tables import Tables
 from studies.twin import schema
 from studies.twin.lqr import ACTIONS, STEP, Cost, Moments, Policy, divergence, expected, sample, second_moments, solve
@@ -156,9 +159,9 @@ class Learners:
         return Sample(cost(tau), log_q, log_p.expand_as(log_q), normal.expand_as(log_q))
 
     @torch.no_grad()
-    def measures(self) -> dict[str, Tensor]:
-        """Return what the policies are worth, and the costs whatever the samplers' entropy, `[rows, seeds]` each."""
-        policy, model = (solve(cost, self.horizon) for cost in (self.sampled(), self.cost()))
+    def measures(self, sampled: Cost) -> dict[str, Tensor]:
+        """Return what policies are worth that are optimal for `sampled`, and what the costs are, `[rows, seeds]`."""
+        policy, model = (solve(cost, self.horizon) for cost in (sampled, self.cost()))
         (mean, variance), (true, spread) = (positions(each) for each in (policy, self.expert))
         return {
             "kl": divergence(self.expert, policy, STARTS).mean(-1),
@@ -194,11 +197,15 @@ def learn(rows: Sequence[Row], seeds: Sequence[int], horizon: int, n: int, steps
 def learnt(rows: dict[str, Row], horizon: int, n: int, size: Size) -> tuple[list[dict[str, Any]], Learners]:
     """Return lines of learnt.csv, and the learners."""
     learners, effective = learn(list(rows.values()), size.seeds, horizon, n, size.steps)
-    measured = learners.measures() | {"effective": effective}
+    measured = [(name, i, learners.measures(learners.sampled())) for i, name in enumerate(rows)]
+    if rows is ROWS:
+        measured.append(
+            ("cooled", list(ROWS).index("weights"), learners.measures(learners.cost().times(1 / NO_ENTROPY)))
+        )
     keys = {"horizon": horizon, "trajectories": n}
     return [
-        {"row": name} | keys | {"seed": seed} | {metric: value[i, j].item() for metric, value in measured.items()}
-        for i, name in enumerate(rows)
+        {"row": name} | keys | {"seed": seed} | {metric: value[i, j].item() for metric, value in found.items()}
+        for name, i, found in ((name, i, found | {"effective": effective}) for name, i, found in measured)
         for j, seed in enumerate(size.seeds)
     ], learners
 
@@ -243,17 +250,29 @@ def share(cost: Cost, sampled: Cost, horizon: int, start: Tensor) -> float:
     return (2 * log_z - log_z_q - log_z_between).exp().item()
 
 
+def parts(size: Size) -> list[str]:
+    """Return the names of the study's parts, the longest first."""
+    horizons = (f"horizons-{horizon}" for horizon in sorted(size.learnt_horizons, reverse=True))
+    return [*horizons, *(f"learnt-{n}" for n in sorted(size.trajectories, reverse=True)), "weights"]
+
+
+def part(name: str, size: Size, _: Path) -> Frames:
+    """Return the rows of a part of the study."""
+    kind, *number = name.split("-")
+    if kind == "weights":
+        return {"weights": pd.DataFrame(weights(size))}
+    if kind == "horizons":
+        return {"horizons": pd.DataFrame(learnt(SAMPLERS, int(*number), size.trajectories[0], size)[0])}
+    lines, learners = learnt(ROWS, size.horizon, int(*number), size)
+    drawn = {"paths": pd.concat(paths(learners))} if int(*number) == max(size.trajectories) else {}
+    return {"learnt": pd.DataFrame(lines)} | drawn
+
+
 def study(size: Size) -> Tables:
-    """Return every file's rows and columns."""
-    lines, by_horizon = [], []
-    for n in size.trajectories:
-        more, learners = learnt(ROWS, size.horizon, n, size)
-        lines += more
-    for horizon in size.learnt_horizons:
-        by_horizon += learnt(SAMPLERS, horizon, size.trajectories[0], size)[0]
+    """Return every file's rows and columns; parts run side by side, and those that are done are kept."""
+    found = compute("twin", dict.fromkeys(parts(size), size), schema.FILES, part)
+    order = {"learnt": ["trajectories"], "horizons": ["horizon"]}
     return {
-        "learnt": (pd.DataFrame(lines), schema.LEARNT),
-        "horizons": (pd.DataFrame(by_horizon), schema.LEARNT),
-        "paths": (pd.concat(paths(learners)), schema.PATHS),
-        "weights": (pd.DataFrame(weights(size)), schema.WEIGHTS),
+        name: (rows.sort_values(order[name], kind="stable") if name in order else rows, schema.FILES[name])
+        for name, rows in found.items()
     }

@@ -33,7 +33,8 @@ ROWS = {
     "gail_anywhere_demonstrations": "GAIL, demonstrations from anywhere",
     "gail_anywhere_walks": "GAIL, own walks from anywhere",
     "gail_slippery_demonstrations": "GAIL, slippery demonstrations",
-    "gail_minus_one": "GAIL, reward −1",
+    "gail_minus_one": "reward −1",
+    "gail_minus_one_anywhere": "reward −1, walks from anywhere",
     "gail_no_action": "GAIL, D without actions",
     "gail_shared": "GAIL, one representation",
     "bc": "BC",
@@ -41,7 +42,7 @@ ROWS = {
     "bc_slippery": "BC, slippery",
     "dagger": "DAgger",
 }
-METHODS = ("gail", "bc", "dagger")
+METHODS = ("gail", "gail_minus_one", "bc", "dagger")
 WHERE = {"on": "on the expert's path", "slipped": "off it, where one slips to", "off": "all cells off it"}
 MEASURES = ("success", "success_slips", "js", "on", "slipped", "off")
 KEY = ["row", "maps", "demonstrations", "split"]
@@ -108,7 +109,8 @@ def chapter(read: Read, size: Size) -> Chapter:
         "that is trained with it, in the setting of Ivanovic, Zhu, Garg & Savarese (of about 2017), whose numbers are "
         "not known here. Each map can be solved, so that occupancies and successes are exact. "
         f"{max(size.demonstrations):,} demonstrations are spread over the training maps; {_seeds(size)}, each "
-        "with maps of its own.",
+        "with maps of its own. The expert takes shortest paths, so that a reward of −1 a step, which knows nothing of "
+        "it, has the same best policies: what GAIL adds is what it does better than that reward.",
         plots,
         lambda: {
             "visual_claims": claims(learnt(), size),
@@ -310,6 +312,17 @@ def claims(rows: pd.DataFrame, size: Size) -> Table:
     falls = f"{gaps[fewest]:.2f} with {fewest:,} maps, {gaps[most]:.2f} with {most:,}"
     line("the gap falls with more training maps", falls, bool(most > fewest and gaps[most] < gaps[fewest]))
     of = small.groupby("row")[list(WHERE)].mean()
+    nearer, arrives = (beside(training, measure) for measure in ("js", "success"))
+    line(
+        "GAIL is nearer to the expert than a reward of −1, which knows nothing of it",
+        "; ".join(f"{x.maps:,} maps: {x.gail:.4f} and {x.gail_minus_one:.4f} nats" for x in nearer.itertuples()),
+        bool((nearer["gail"] < nearer["gail_minus_one"]).all()),
+    )
+    line(
+        "and reaches the goal more often",
+        "; ".join(f"{x.maps:,} maps: {x.gail:.2f} and {x.gail_minus_one:.2f}" for x in arrives.itertuples()),
+        bool((arrives["gail"] > arrives["gail_minus_one"]).all()),
+    )
     for name in ("gail", "bc"):
         on, slipped, off = of.loc[name, ["on", "slipped", "off"]]
         says = f"{ROWS[name]}: the action is right far less often off the expert's path"
@@ -330,6 +343,12 @@ def claims(rows: pd.DataFrame, size: Size) -> Table:
                 f"gap {gap:.2f}; {before[where]:.2f} to {after[where]:.2f}; on the path {_from_to(before, after)}",
                 bool(rise >= CLOSED * gap) if gap > SOME else None,
             )
+    cured, idle = of.loc["gail_anywhere", "off"], of.loc["gail_minus_one_anywhere", "off"]
+    line(
+        "GAIL, from anywhere: right more often off the path than a reward of −1 with such walks",
+        f"{cured:.2f} and {idle:.2f}",
+        bool(cured > idle),
+    )
     stalls = training[training["row"].isin(["table_positive", "table_plus_one"])]["success"].max()
     line("a reward that is positive stalls (success 0)", f"best seed: {stalls:.3f}", stalls <= 1 - ALWAYS)
     minus_one, js = worst.loc["table_minus_one", ["success", "js"]]
@@ -351,6 +370,12 @@ def claims(rows: pd.DataFrame, size: Size) -> Table:
     )
 
 
+def beside(training: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """A measure of GAIL and of the reward −1 by the number of training maps, means over seeds."""
+    rows = training[training["row"].isin(["gail", "gail_minus_one"])]
+    return rows.pivot_table(measure, "maps", "row").reset_index()
+
+
 def _seeds(size: Size) -> str:
     return f"{len(size.seeds)} seeds" if len(size.seeds) > 1 else "one seed"
 
@@ -361,6 +386,10 @@ def _from_to(before: pd.Series, after: pd.Series) -> str:
 
 def _pair(success: pd.DataFrame, maps: int) -> str:
     return f"{success.loc[maps, 'training']:.2f} and {success.loc[maps, 'held-out']:.2f}"
+
+
+def _of_discriminator(name: str, value: float) -> str:
+    return f"{value:.3f}" if name.startswith(("gail", "table", "pixels")) else NONE
 
 
 def results_table(rows: pd.DataFrame) -> Table:
@@ -380,17 +409,17 @@ def results_table(rows: pd.DataFrame) -> Table:
         "Right on the path": data["on"].map("{:.3f}".format),
         "where one slips to": data["slipped"].map("{:.3f}".format),
         "off it": data["off"].map("{:.3f}".format),
-        "D's choice, off": [
-            f"{value:.3f}" if name.startswith(("gail", "table", "pixels")) else NONE
-            for name, value in zip(data["row"], data["logit_off"], strict=True)
-        ],
+        "D's choice, on": [_of_discriminator(*x) for x in zip(data["row"], data["logit_on"], strict=True)],
+        "D's choice, off": [_of_discriminator(*x) for x in zip(data["row"], data["logit_off"], strict=True)],
+        "Labels of a map": data["pairs"].map("{:,.0f}".format),
     }
     return Table(
         "Imitation from pictures: numbers",
         "Means over seeds, of the policies as they are (stochastic). Success: the probability of reaching the goal "
         "within 32 steps; slipping: where a fifth of the actions is random. Divergence (Jensen-Shannon): of discounted "
         "occupancies from the expert's, nats, at most 0.6931. Right: probability of an optimal action. D's choice: how "
-        "often the action with the highest logit is optimal, off the path.",
+        "often the action with the highest logit is optimal, on the path and off it. Labels: pairs by the expert; "
+        "DAgger asks for more.",
         data,
         pd.DataFrame(shown),
     )

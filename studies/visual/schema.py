@@ -1,8 +1,9 @@
 """Size and files of visual imitation on grid worlds."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
@@ -26,7 +27,21 @@ class Size(Strict):
     one_map_iterations: Count  # of GAIL on one map
     records: Count  # measurements of a learner while it learns
     taken_apart: bool  # also the rows that take cures and networks apart
-    device: Literal["auto", "cpu", "cuda"] = "cpu"  # of learning and measuring
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # of learning and measuring: cuda where there is one, else cpu
+
+    @model_validator(mode="after")
+    def _spread(self) -> Self:
+        maps, most = self.maps, max(self.demonstrations)
+        if len(set(maps)) < len(maps):
+            raise PydanticCustomError(
+                "pools", "pools: two of them have as many maps; leave one of {maps} out", {"maps": str(maps)}
+            )
+        uneven = "demonstrations: {number} are not spread evenly over {maps} maps; write a multiple of {maps}"
+        if wrong := [(most, n) for n in maps if most % n]:
+            raise PydanticCustomError("demonstrations", uneven, {"number": most, "maps": wrong[0][1]})
+        if idle := [number for number in self.demonstrations if all(number % n for n in maps)]:
+            raise PydanticCustomError("demonstrations", uneven, {"number": idle[0], "maps": min(maps)})
+        return self
 
     @property
     def maps(self) -> list[int]:

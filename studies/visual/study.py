@@ -19,7 +19,7 @@ Rows, on one map, then on pools of training maps, with held-out maps that nobody
 - *_anywhere: demonstrations, as many pairs, from random free cells; GAIL's own walks start there too.
 - *_slippery: demonstrations, as many pairs, in worlds that replace a fifth of the actions by random ones, each labelled
   by the optimal action; GAIL's own walks slip too.
-- gail_minus_one, gail_no_action: the controls from pictures.
+- gail_minus_one, gail_minus_one_anywhere, gail_no_action: the controls from pictures.
 - gail_anywhere_demonstrations, gail_anywhere_walks, gail_slippery_demonstrations: one half of a cure.
 - gail_shared: one representation for policy and discriminator.
 
@@ -27,32 +27,24 @@ A row that was interrupted goes on from its last checkpoint, and a finished one 
 """
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
-from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from algorithms.core.population import Generators
 from algorithms.core.state import State
 from envs import device as devices
+from studies.core.parts import Frames, compute
 from studies.core.tables import Tables
 from studies.visual import exact, gail, schema, worlds
 from studies.visual.rollouts import SLIPS
 from studies.visual.schema import Pool, Size
 from studies.visual.training import ROUNDS, Learners, Row
 from studies.visual.worlds import ACTIONS, Worlds
-from threefold.base.errors import InputError
-from threefold.base.workers import default_threads
-from threefold.store import code
 from threefold.store.checkpoints import Checkpoints
-from threefold.store.entries import Entry, location
-from threefold.tables.schema import read_csv, write_csv
 
 ONE_MAP = {
     "table": Row(sight="table"),
@@ -63,8 +55,9 @@ ONE_MAP = {
     "pixels": Row(),
 }
 POOLS = {"gail": Row(), "bc": Row(method="bc"), "dagger": Row(method="dagger")}
+ANY_POOL = {"gail_minus_one": Row(reward="minus_one")}  # demonstrations have no say
 SMALLEST_POOL = {
-    "gail_minus_one": Row(reward="minus_one"),
+    "gail_minus_one_anywhere": Row(reward="minus_one", walks="anywhere"),
     "gail_anywhere": Row(demonstrations="anywhere", walks="anywhere"),
     "gail_slippery": Row(demonstrations="slippery", walks="slippery"),
     "bc_anywhere": Row(method="bc", demonstrations="anywhere"),
@@ -96,15 +89,8 @@ class Job(NamedTuple):
 
 
 def jobs(size: Size) -> list[Job]:
-    """Return all jobs, the longest first; raises `InputError` if pools or demonstrations do not fit each other."""
+    """Return all jobs, the longest first."""
     most = max(size.demonstrations)
-    if len(set(size.maps)) < len(size.maps):
-        raise InputError(f"studies.visual.pools: two of them have as many maps; leave one of {size.maps} out")
-    for maps in size.maps:
-        if most % maps:
-            raise InputError(
-                f"studies.visual.demonstrations: {most} are not spread evenly over {maps} maps; write a multiple of it"
-            )
     found = []
 
     def add(rows: Mapping[str, Row], pool: Pool, demonstrations: int) -> None:
@@ -115,8 +101,9 @@ def jobs(size: Size) -> list[Job]:
     pools = sorted(size.pools, key=lambda pool: pool.maps, reverse=True)
     for pool in pools:
         for demonstrations in sorted(size.demonstrations, reverse=True):
-            if demonstrations % pool.maps == 0:  # fewer of them would leave maps without any
+            if demonstrations % pool.maps == 0:  # the others are not spread evenly
                 add(POOLS, pool, demonstrations)
+        add(ANY_POOL, pool, most)
     add(SMALLEST_POOL | TAKEN_APART if size.taken_apart else SMALLEST_POOL, pools[-1], most)
     found += [Job(name, row, 1, most, size.one_map_iterations) for name, row in ONE_MAP.items()]
     return found
@@ -242,34 +229,24 @@ def cells(job: Job, learners: Learners, split: str, one: Worlds) -> pd.DataFrame
 FILES = {"learnt": schema.LEARNT, "cells": schema.CELLS}
 
 
-def result(job: Job, size: Size, device: str) -> dict[str, pd.DataFrame]:
-    """Return what one job adds to the files: computed under its lock, or found as it was finished before."""
-    facts = size.model_dump() | {"device": device}
-    made_from = {"job": job.key(), "size": facts, "code": code.checksums("studies.visual.study")}
-    name = f"{job.name}-{job.maps}-{job.demonstrations}"
-    entry = Entry(location(code.ROOT), f"studies/visual/{name}", made_from)
-    with entry.locked():
-        if not entry.finished():
-            for file, rows in learn(job, size, device, Checkpoints(entry.checkpoints / device, entry.name)).items():
-                write_csv(rows, entry.result / f"{file}.csv", FILES[file])
-            entry.finish({})
-        # rounded again: a number read is not always the one nearest to its digits
-        return {file: read_csv(entry.result / f"{file}.csv", columns).round(DIGITS) for file, columns in FILES.items()}
+def parts(size: Size) -> dict[str, Job]:
+    """Return the jobs by the names of the study's parts."""
+    return {f"{job.name}-{job.maps}-{job.demonstrations}": job for job in jobs(size)}
+
+
+def part(name: str, size: Size, checkpoints: Path) -> Frames:
+    """Return the rows of a part of the study, computed from where it was interrupted."""
+    job, device = parts(size)[name], devices.choose(size.device)
+    found = learn(job, size, device, Checkpoints(checkpoints / device, name))
+    return found if in_cells(job, size) else {"learnt": found["learnt"]}
 
 
 def study(size: Size) -> Tables:
     """Return every file's rows and columns; rows are learnt side by side, each on one core, or in turn on a GPU."""
-    asked, device = jobs(size), devices.choose(size.device)
-    workers = default_threads() if device == "cpu" else 1
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,))
-    with pool, Progress(console=Console(stderr=True)) as progress:
-        results = pool.map(result, asked, repeat(size), repeat(device))
-        found = list(progress.track(results, len(asked), description="visual"))
-    shown = [part["cells"] for job, part in zip(asked, found, strict=True) if in_cells(job, size)]
-    return {
-        "learnt": (pd.concat(part["learnt"] for part in found), schema.LEARNT),
-        "cells": (pd.concat(shown), schema.CELLS),
-    }
+    workers = None if devices.choose(size.device) == "cpu" else 1
+    found = compute("visual", dict.fromkeys(parts(size), size), FILES, part, workers=workers)
+    # rounded again: a number read is not always the one nearest to its digits
+    return {name: (rows.round(DIGITS), FILES[name]) for name, rows in found.items()}
 
 
 def in_cells(job: Job, size: Size) -> bool:

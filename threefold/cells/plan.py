@@ -47,8 +47,13 @@ def plan(design: Design) -> dict[str, Any]:
         "cells": {task: {} for task in design.tasks},
         "variants": {name: {} for name in design.variants},
         "references": {},
-        "studies": {name: fingerprint(study_made_from(name, size)) for name, size in design.sizes.items()},
+        "studies": {},
     }
+    for name, size in design.sizes.items():
+        try:
+            found["studies"][name] = fingerprint(study_made_from(name, size))
+        except InputError as error:
+            raise InputError(f"{design.params}: {error}") from None
     for task in design.tasks:
         found["references"][task] = fingerprint(reference_made_from(design, task))
         for row, reason in design.left_out.get(task, {}).items():
@@ -105,7 +110,8 @@ def _refuse_no_variant(design: Design, name: str) -> None:
 
 def study_made_from(name: str, size: Any) -> dict[str, Any]:
     """Return all that decides the bytes of a study's files."""
-    return {"study": name, "size": size.model_dump(), "code": code.checksums(studies.study(name).__name__)}
+    made_from = {"study": name, "size": size.model_dump(), "code": code.checksums(studies.module_name(name))}
+    return made_from | ({"data": read} if (read := studies.data(name, size)) else {})
 
 
 def refuse_other_plan(cell: Cell, entries: Sequence[Entry]) -> None:

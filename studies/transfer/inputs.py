@@ -1,0 +1,52 @@
+"""What the study of transfer needs: the pairs of tasks that rewards are taken between, and the files of these tasks."""
+
+from typing import NamedTuple
+
+import envs
+from envs import custom_ant, disabled_ant, point_maze_left, point_maze_right
+from studies.transfer.schema import Size
+from threefold.base.errors import InputError
+from threefold.base.files import checksum
+from threefold.experts import demonstrations, policies
+from threefold.store import code
+
+DATA = code.ROOT / "data"
+
+
+class Pair(NamedTuple):
+    """Where rewards are learnt, where they are taken to, and the orders of the motors there (`moved.Permuted`).
+
+    shares: of the training, after which a reward is frozen. The last one, 1, counts; it alone meets other orders.
+    """
+
+    source: str
+    target: str
+    orders: dict[str, tuple[int, ...] | None]
+    shares: tuple[float, ...]
+
+
+PAIRS = {
+    "point_maze": Pair(point_maze_right.ID, point_maze_left.ID, {"same": None}, (0.25, 0.5, 0.75, 1.0)),
+    "ant": Pair(custom_ant.ID, disabled_ant.ID, {"same": None, "authors": (6, 7, 0, 1, 2, 3, 4, 5)}, (0.5, 1.0)),
+}
+
+
+def data(size: Size) -> dict[str, str]:
+    """Return the checksums of the files that the study reads, by their names.
+
+    Raises `InputError` where an expert or its demonstrations are missing, or fewer than asked for.
+    """
+    found: dict[str, str] = {}
+    for name, pair in PAIRS.items():
+        if (given := getattr(size, name)) is None:
+            continue
+        shown, expert = (DATA / kind / pair.source for kind in ("demonstrations", "experts"))
+        try:
+            policies.load(pair.source, expert)
+            demonstrations.load(shown, pair.source, [given.trajectories])
+        except InputError as error:
+            raise InputError(f"studies.transfer.{name}: {error}") from None
+        files = [shown / demonstrations.CARD, shown / demonstrations.ARRAYS, expert / policies.WEIGHTS]
+        files += [file for task in (pair.source, pair.target) for file in envs.model_files(envs.load(task))]
+        found |= {file.relative_to(code.ROOT).as_posix(): checksum(file) for file in files}
+    return found
