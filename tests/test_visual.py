@@ -669,6 +669,7 @@ def test_a_gap_closes_by_what_rises_off_the_path(found, where, low, on_path, cur
         ({"pools": []}, "studies.visual.pools: List should have at least 1 item"),
         ({"record": 3}, "studies.visual.record: no such key; did you mean 'records'?"),
         ({"device": "gpu"}, "studies.visual.device: Input should be 'auto', 'cpu' or 'cuda'"),
+        ({"held_out": 10**9}, "studies.visual.held_out: Input should be less than or equal to 100000"),
         ({"records": 0}, "studies.visual.records: Input should be greater than 0"),
     ],
 )

@@ -15,13 +15,15 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 STEPS = 10_000
+ROUNDING = 1e-9  # by which even densities may miss the sum 1
 
 
 def law(log_p: Tensor, margin: float) -> Tensor:
     """Return log q, `[P, S]`, of the fixed point for densities `[P, S]`."""
     found = []
     for each in log_p:
-        floor = brentq(lambda f, x=each: x.clamp(f, f + margin).logsumexp(0).item(), each.min() - margin, each.max())
+        ends = each.min() - margin - ROUNDING, each.max() + ROUNDING
+        floor = brentq(lambda f, x=each: x.clamp(f, f + margin).logsumexp(0).item(), *ends)
         found.append(each.clamp(floor, floor + margin))
     return torch.stack(found)
 

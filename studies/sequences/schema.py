@@ -2,23 +2,24 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
 
 MOST = 10**6  # sequences on a tree
-Many = Annotated[int, Field(ge=2)]
+MANY = 10**7  # sequences at a time: more than any memory holds
+Many = Annotated[int, Field(ge=2, le=MANY)]
 
 
 class Sessions(Strict):
     """How much is measured on sessions of items."""
 
-    items: Annotated[int, Field(ge=20)]
-    length: Many
+    items: Annotated[int, Field(ge=20, le=1000)]
+    length: Annotated[int, Field(ge=2, le=1000)]
     train: Many  # sessions, and a quarter as many for validation
-    test: Count
+    test: Many
     steps: Count
 
 
@@ -29,10 +30,10 @@ class Size(Strict):
     tokens: Many
     length: Many
     steps: Count
-    batch: Count  # sequences of each source in a step on an energy
+    batch: Many  # sequences of each source in a step on an energy
     records: Count  # looks at the learners during training, the last included
-    margins: Annotated[list[PositiveFloat], Field(min_length=1)]
-    data: Annotated[list[Annotated[int, Field(ge=10)]], Field(min_length=1)]  # sizes of finite data sets
+    margins: Annotated[list[Annotated[float, Field(gt=0, le=1000)]], Field(min_length=1)]
+    data: Annotated[list[Annotated[int, Field(ge=10, le=MANY)]], Field(min_length=1)]  # sizes of finite data sets
     repeats: Many  # gradients that an estimator's error is averaged over
     sessions: Sessions
 

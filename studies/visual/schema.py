@@ -8,11 +8,13 @@ from pydantic_core import PydanticCustomError
 from threefold.base.strict import Count, Seed, Strict
 from threefold.tables.schema import Schema
 
+Maps = Annotated[int, Field(gt=0, le=100_000)]
+
 
 class Pool(Strict):
     """Training maps of a learner, and how long it learns on them."""
 
-    maps: Count
+    maps: Maps
     iterations: Count  # of GAIL
     cloning_iterations: Count  # of behavioural cloning and DAgger
 
@@ -22,8 +24,10 @@ class Size(Strict):
 
     seeds: Annotated[list[Seed], Field(min_length=1)]  # learners of a row, each in worlds of its own
     pools: Annotated[list[Pool], Field(min_length=1)]
-    demonstrations: Annotated[list[Count], Field(min_length=1)]  # trajectories, spread evenly over the maps
-    held_out: Count  # maps that nobody has trained on
+    demonstrations: Annotated[
+        list[Annotated[int, Field(gt=0, le=10**6)]], Field(min_length=1)
+    ]  # trajectories, spread evenly over the maps
+    held_out: Maps  # maps that nobody has trained on
     one_map_iterations: Count  # of GAIL on one map
     records: Count  # measurements of a learner while it learns
     taken_apart: bool  # also the rows that take cures and networks apart
