@@ -194,7 +194,7 @@ def test_the_law_by_hand():
     """With a margin of log 4 the last two of 0.8, 0.15, 0.05 lie at the floor, and f = 1/6."""
     found = clip.law(torch.tensor([[0.8, 0.15, 0.05]]).double().log(), math.log(4)).exp()
     assert found[0].tolist() == pytest.approx([4 / 6, 1 / 6, 1 / 6])
-    even = torch.full((1, 7), 1 / 7).double()
+    even = torch.full((1, 7), 1 / 7, dtype=torch.float64)
     torch.testing.assert_close(clip.law(even.log(), 3.0).exp(), even)
 
 
