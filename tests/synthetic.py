@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from threefold.base.files import checksums, write_json
+from threefold.cells.plan import study_made_from
 from threefold.profile.design import Design, Part, load
 from threefold.store.inputs import fingerprint
 from threefold.tables import planned, schema
@@ -70,7 +71,8 @@ def fill(params_file: Path, model: str = "") -> Path:
         for row in asked.rows(task):
             write = partial(_copy, model=model) if model and row in set(asked.variants) - {model} else _part
             planned.put(plan, asked, task, row, {p.name: write(asked, task, row, p) for p in asked.parts(task, row)})
-    write_json(plan | {"studies": {}}, asked.plan)
+    studies = {name: fingerprint(study_made_from(name, size)) for name, size in asked.sizes.items()}
+    write_json(plan | {"studies": studies}, asked.plan)
     return asked.results
 
 

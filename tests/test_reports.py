@@ -284,12 +284,12 @@ def test_a_report_of_what_is_there_lies_beside_the_other_and_says_at_its_top_how
     assert path == partly.root / "reports" / "made-up" / "available" / "report.html"
     assert note == (
         "1 of 14 parts of the profile are there; the others are marked as missing. "
-        "Studies that are not computed yet: connection."
+        "Studies that are not there as planned: connection."
     )
     page = Page(path.read_text())
     assert page.text.index(note) < page.text.index("Scores at a glance")
     assert "39 of 42 learners have no result" in page.text
-    assert page.text.count("not computed yet") == 1 + 7  # the note, and each cell
+    assert page.text.count("not computed yet") == 7  # each cell
     assert "threefold report --available --params params.yaml" in page.text
     assert "threefold figures" not in page.text
     assert [link for link in page.links if link[0] != "#" and not (path.parent / link).is_file()] == []
@@ -320,6 +320,30 @@ def test_a_report_of_what_is_there_names_what_is_damaged_or_made_from_other_code
     text = Page(path.read_text()).text
     assert "evaluations.csv.gz: missing, cut or altered" in text
     assert "made from other code, settings or data than planned" in text
+
+
+def test_a_study_of_other_code_or_size_is_not_shown(partly):
+    plan = planned.read(partly) | {"studies": {"connection": "now"}}
+    (partly.results / "studies" / "connection").mkdir(parents=True)
+    for made_from in ({}, {"fingerprint": "before"}, {"fingerprint": "now"}):
+        write_json(made_from, planned.study_sidecar(partly, "connection"))
+        assert planned.is_study_there(partly, plan, "connection") == (made_from == {"fingerprint": "now"})
+    shutil.rmtree(partly.results / "studies")
+    assert not planned.is_study_there(partly, plan, "connection")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_the_profile_leaves_out_is_no_gap(tmp_path):
+    why = {"InvertedPendulum-v5": {"gail": "it is too easy"}}
+    path = synthetic.design(tmp_path, left_out=why)
+    synthetic.fill(path)
+    collect(load(path))
+    made = contents.every_table(inputs.read(path))
+    for name in ("summary", "cost"):
+        column = made[name].shown[style.label("gail")]
+        assert set(column[made[name].shown["Task"].str.startswith("Inverted")]) == {"n/a"}
+        assert "n/a" not in set(column[made[name].shown["Task"].str.startswith("Hopper")])
+    assert f"Not run (n/a): {style.label('gail')} on InvertedPendulum-v5: it is too easy." in made["summary"].caption
 
 
 def test_a_report_of_nothing_is_one_line(partly):

@@ -1,6 +1,7 @@
 """The studies' mathematics by other routes: closed forms, scipy's quadrature and root finder, numpy, chi-square."""
 
 import itertools
+import json
 import math
 import shutil
 import subprocess
@@ -45,6 +46,7 @@ from tests import fresh, synthetic
 from tests.blank import blank
 from tests.command import threefold
 from threefold.base.errors import InputError
+from threefold.base.files import write_json
 from threefold.cells.study import run
 from threefold.profile.design import load
 from threefold.report import build, inputs
@@ -624,3 +626,17 @@ def test_the_ring_lies_on_its_circle():
     assert on_ring().norm(dim=1).tolist() == pytest.approx([2.0] * 8)
     x = TARGETS["ring"].sample(4000, torch.Generator().manual_seed(0))
     assert x.norm(dim=1).mean().item() == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_study_of_another_plan_is_refused(tmp_path):
+    path = synthetic.design(tmp_path, studies={"connection": {"energies": 1, "points": [8], "repeats": 2}})
+    run("connection", path)
+    made_from = json.loads(
+        (tmp_path / "results" / "made-up" / "provenance" / "studies" / "connection.json").read_text()
+    )
+    plan = {"cells": {}, "variants": {}, "references": {}, "studies": {"connection": made_from["fingerprint"]}}
+    write_json(plan, tmp_path / "plan.json")
+    run("connection", path)
+    write_json(plan | {"studies": {"connection": "other"}}, tmp_path / "plan.json")
+    with pytest.raises(InputError, match=r"plan\.json: studies\.connection: made before the last change of code or"):
+        run("connection", path)

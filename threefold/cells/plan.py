@@ -70,7 +70,9 @@ def _shown(cell: Cell) -> Demonstrations:
     design, task = cell.design, cell.task
     numbers = design.numbers(task, cell.row)
     try:
-        return cell.demonstrations([(number, 0) for number in numbers], "cpu")
+        shown = cell.demonstrations([(number, 0) for number in numbers], "cpu")
+        shown.require(2)  # as BC does: one to learn from, one to choose by
+        return shown
     except InputError as error:
         key = f"budget.{task}.demonstrations"
         if task in design.demonstrations_from:

@@ -11,9 +11,12 @@ import torch
 import studies
 from threefold.base.errors import InputError
 from threefold.base.files import replacing, write_json
-from threefold.profile.design import load
+from threefold.cells.plan import study_made_from
+from threefold.profile.design import Design, load
+from threefold.store import code
+from threefold.store.inputs import differences, fingerprint
 from threefold.store.origin import origin
-from threefold.tables import schema
+from threefold.tables import planned, schema
 
 
 def run(name: str, params: Path) -> None:
@@ -23,6 +26,7 @@ def run(name: str, params: Path) -> None:
     design = load(params)
     if name not in design.sizes:
         raise InputError(f"{params}: studies.{name}: missing; add the size of the study")
+    made_from = _made_from(design, name)
     study: Callable[[Any], dict[str, Any]] = studies.study(name).study
     torch.set_num_threads(1)  # so that neither speed nor bytes depend on the cores
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -30,11 +34,29 @@ def run(name: str, params: Path) -> None:
         tables = study(design.sizes[name])
     except InputError as error:
         raise InputError(f"{params}: {error}") from None
+    code.forget()
+    if edited := differences(made_from, study_made_from(name, design.sizes[name])):
+        raise InputError(f"{edited[0]}: changed while the study {name} was computed; start it again")
     with replacing(design.results / "studies" / name) as folder:
         for file, (rows, columns) in tables.items():
             schema.write_csv(rows, folder / f"{file}.csv", columns)
     sidecar = origin() | {
+        "fingerprint": fingerprint(made_from),
         "wall_s": round(time.perf_counter() - clock, 1),
         "started": started.isoformat(timespec="seconds"),
     }
-    write_json(sidecar, design.results / "provenance" / "studies" / f"{name}.json")
+    write_json(sidecar, planned.study_sidecar(design, name))
+
+
+def _made_from(design: Design, name: str) -> dict[str, Any]:
+    """Return what a study is made from; raises InputError if the profile's plan says otherwise."""
+    try:
+        made_from = study_made_from(name, design.sizes[name])
+    except InputError as error:
+        raise InputError(f"{design.params}: {error}") from None
+    if design.plan.exists() and planned.read(design)["studies"].get(name, "") != fingerprint(made_from):
+        raise InputError(
+            f"{design.plan}: studies.{name}: made before the last change of code or settings; "
+            f"run `threefold plan --params {design.params}`"
+        )
+    return made_from

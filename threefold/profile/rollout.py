@@ -17,7 +17,7 @@ WORLDS = {"cuda": 4}  # times as many as params.yaml says, each for as many time
 
 
 def on_device(design: Design, task: str, config: Any, device: str) -> tuple[Design, Any]:
-    """Return a design and a method's Config as a cell of `task` uses them on a device, and as cell.json records them.
+    """Return a design and a method's Config as a cell of `task` uses them on a device, and as part.json records them.
 
     The steps of a rollout are divided by a divisor of theirs, so that its transitions stay as many. A method that draws
     whole trajectories keeps as many more rollouts, so that its window stays as long.

@@ -9,6 +9,7 @@ from typing import Any
 from threefold.profile.design import Design
 from threefold.report.build import Edition, build, params_from_root
 from threefold.report.inputs import derive
+from threefold.tables import planned
 from threefold.tables.collect import gather, write
 
 FOLDER = "available"
@@ -21,8 +22,7 @@ def available(design: Design, plan: dict[str, Any]) -> tuple[Path, str]:
     Return its path, and a line on how many parts it shows. Raises InputError as `gather` does with `keep_going`, so
     also if no part is there.
     """
-    there = [name for name in design.sizes if (design.results / "studies" / name).is_dir()]
-    lacking = [name for name in design.sizes if name not in there]
+    lacking = [name for name in design.sizes if not planned.is_study_there(design, plan, name)]
     design = design.model_copy(
         update={"keep_going": True, "studies": design.studies.model_copy(update=dict.fromkeys(lacking))}  # type: ignore[attr-defined] # a pydantic model, made from what is found
     )
@@ -31,7 +31,7 @@ def available(design: Design, plan: dict[str, Any]) -> tuple[Path, str]:
     write(found, folder / TABLES)
     note = _note(found.parts, sum(len(design.parts(task, row)) for task in design.tasks for row in design.rows(task)))
     if lacking:
-        note += f" Studies that are not computed yet: {', '.join(lacking)}."
+        note += f" Studies that are not there as planned: {', '.join(lacking)}."
     command = f"threefold report --available --params {params_from_root(design)}"
     edition = Edition(folder, folder / TABLES, lambda _: command, note)
     return build(derive(design, found.tables, found.cells), edition), note

@@ -9,7 +9,7 @@ import pandas as pd
 from threefold.report import style
 from threefold.report.compare import seconds_of, sidecars_of
 from threefold.report.inputs import Inputs
-from threefold.report.tables import Table, budget_mark, number_text
+from threefold.report.tables import NONE, NOT_RUN, Table, budget_mark, number_text
 from threefold.tables import schema
 
 BAR = 0.9  # of the expert, in score
@@ -56,7 +56,8 @@ def table(given: Inputs) -> Table:
             text = {"Task": task + budget_mark(given, task), "Trajectories": str(number)}
             for method in given.design.methods:
                 here = (task, number, method) in by_key.index
-                text[style.label(method)] = _text(by_key.loc[(task, number, method)]) if here else "–"
+                lacking = NOT_RUN if method in given.design.left_out.get(task, {}) else NONE
+                text[style.label(method)] = _text(by_key.loc[(task, number, method)]) if here else lacking
             shown.append(text)
             opens.append(task)
     return Table(

@@ -19,6 +19,7 @@ from threefold.tables import schema, statistics
 MARGIN = 0.05  # declared margin of non-inferiority to a published score, in units of score
 SHORT = "short budget"
 NONE = "–"
+NOT_RUN = "n/a"  # a pair of task and row that the profile leaves out
 
 PICKS: dict[str, Callable[[list[int]], list[int]]] = {
     "fewest": lambda numbers: numbers[:1],
@@ -76,6 +77,9 @@ def summary(given: Inputs) -> Table:
         ends = list(dict.fromkeys((numbers[0], numbers[-1])))
         text = {"Task": task + budget_mark(given, task), "Trajectories": " → ".join(map(str, ends))}
         for method in given.design.methods:
+            if method in given.design.left_out.get(task, {}):
+                text[style.label(method)] = NOT_RUN
+                continue
             scores = [float(given.stratum(task, method, number)["score"].mean()) for number in ends]
             text[style.label(method)] = " → ".join(map(score_text, scores))
             data += [(task, method, number, value) for number, value in zip(ends, scores, strict=True)]
@@ -88,7 +92,7 @@ def summary(given: Inputs) -> Table:
         "Scores at a glance",
         "Mean score over learners, from the fewest to the most expert trajectories (0 = random, 1 = deterministic "
         "expert, both measured). Last row: interquartile mean over all learners, tasks and numbers of trajectories, "
-        f"with its 95 % interval.{unlike(given)}{given.incomplete}",
+        f"with its 95 % interval.{_left_out(given)}{unlike(given)}{given.incomplete}",
         pd.DataFrame(data, columns=["task", "row", "demonstrations", "score_mean"]),
         pd.DataFrame([*shown, last]),
         {
@@ -96,6 +100,16 @@ def summary(given: Inputs) -> Table:
             for method in given.design.methods
         },
     )
+
+
+def _left_out(given: Inputs) -> str:
+    """A sentence for captions: which methods are not run where, and why; empty if there are none."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for task, rows in given.design.left_out.items():
+        for row, reason in rows.items():
+            where.setdefault((row, reason), []).append(task)
+    said = [f"{given.label(row)} on {', '.join(tasks)}: {reason}" for (row, reason), tasks in where.items()]
+    return f" Not run ({NOT_RUN}): {'; '.join(said)}." if said else ""
 
 
 def aggregate(given: Inputs) -> Table:

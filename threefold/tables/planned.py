@@ -1,6 +1,7 @@
 """Reading a profile's plan.json: which parts its cells have, and their fingerprints."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -9,7 +10,8 @@ from threefold.base.errors import InputError
 from threefold.profile.design import Design
 
 CELLS = TypeAdapter(dict[str, dict[str, dict[str, str]]])  # by task and row, or by variant and task: parts
-KINDS: dict[str, TypeAdapter[Any]] = {"cells": CELLS, "variants": CELLS, "references": TypeAdapter(dict[str, str])}
+PRINTS = TypeAdapter(dict[str, str])  # of tasks' references, and of studies
+KINDS: dict[str, TypeAdapter[Any]] = {"cells": CELLS, "variants": CELLS, "references": PRINTS, "studies": PRINTS}
 
 
 def read(design: Design) -> dict[str, Any]:
@@ -39,3 +41,17 @@ def parts(plan: dict[str, Any], design: Design, task: str, row: str) -> dict[str
     if row in design.variants:
         return plan["variants"].get(row, {}).get(task, {})
     return plan["cells"].get(task, {}).get(row, {})
+
+
+def study_sidecar(design: Design, name: str) -> Path:
+    """Return the file that says what a study was made from, when and how fast."""
+    return design.results / "provenance" / "studies" / f"{name}.json"
+
+
+def is_study_there(design: Design, plan: dict[str, Any], name: str) -> bool:
+    """Return whether a study's files are made from what the plan says."""
+    try:
+        made_from = json.loads(study_sidecar(design, name).read_text())["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return made_from == plan["studies"].get(name) and (design.results / "studies" / name).is_dir()
