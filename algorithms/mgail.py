@@ -25,6 +25,11 @@ Departures from the paper and its code, of which only a part was at hand:
 - 64-64 tanh networks without dropout instead of 100-50 and 200-100 ReLU.
 - f adds to the state what a perceptron says; the authors' gated network is a variant.
 - A gradient penalty (Gulrajani et al. 2017) keeps the discriminator smooth: its slope is what the policy follows.
+- D and f learn from the last 5 rollouts; the code's buffer has 50,000 steps, and nothing leaves it before that.
+- Both and the policy step in every iteration; the code prepares D and f for 1,000 iterations, then D and the policy
+  alternate in blocks of 100, with 0.8 as the weight of the expert's half of D's loss.
+- A step of the policy is on 32 segments, its gradient's norm clipped; the code averages 7, clipped to 2 by element.
+- No cloning of the expert beforehand, which one of the authors' two codes has, and no discrete actions.
 - Every env step is counted.
 """
 
