@@ -1,6 +1,7 @@
 """Rewards taken to another task: what is frozen, whose motors are permuted, and how scores are read."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from algorithms.core.progress import Progress
 from studies.transfer import chapter_moved, moved, schema
-from studies.transfer.inputs import DATA, data
+from studies.transfer.inputs import DATA, PAIRS, data
 from studies.transfer.schema import Moved, Size, Tabular
 from threefold.base.errors import InputError
 from threefold.cells.plan import study_made_from
@@ -158,6 +159,38 @@ def test_demonstrations_that_there_are_not_are_refused_before_anything_is_comput
     many = Size(tabular=Tabular(draws=1, moves=1), point_maze=SIZE.model_copy(update={"trajectories": 99}))
     with pytest.raises(InputError, match=r"studies\.transfer\.point_maze: .*99 asked for, there are 25"):
         data(many)
+
+
+def test_constants_of_a_pair_reach_the_method(monkeypatch):
+    given = {}
+    config = moved.ROWS["airl_state"].method.Config
+
+    def train(env, expert, seeds, config):
+        given[env.P] = config
+        raise InterruptedError
+
+    row = moved.ROWS["airl_state"]
+    method: Any = SimpleNamespace(__name__="algorithms.airl", Config=config, train=train)
+    monkeypatch.setitem(moved.ROWS, "airl_state", row._replace(method=method))
+    with pytest.raises(InterruptedError):
+        moved.learn(PAIRS["point_maze"], "airl_state", SIZE)
+    found = given[2]
+    assert (found.noise, found.entropy_weight, found.loop.reward_steps, found.loop.recent) == (1.0, 1.0, 50, 20)
+    assert found.state_only
+    with pytest.raises(InterruptedError):
+        moved.learn(PAIRS["ant"], "airl_state", SIZE)
+    assert given[2].noise == config().noise
+    assert given[2].ppo.discount == 0.98  # the task's preset
+
+
+def test_the_same_reward_plus_a_constant_trains_the_same_policy():
+    """To rounding: where no episode ends, a constant is no reason to do anything."""
+
+    def trained(constant):
+        return moved.optimise("PointMazeLeft-v0", [0], 4096, lambda obs, action: obs[..., 0] + constant)
+
+    low, high = (trained(constant)(torch.ones(1, 1, 3)) for constant in (0.0, -64.0))
+    torch.testing.assert_close(low, high, rtol=0, atol=1e-3)
 
 
 def test_a_part_has_its_rows(tmp_path):

@@ -120,7 +120,8 @@ def learn(pair: Pair, row: str, size: Moved) -> tuple[dict[float, FrozenReward],
     """Imitate the expert of the first task; return the reward after each share of the training, and the imitator."""
     task, (method, _, changes) = pair.source, ROWS[row]
     preset = {key: value for key, value in envs.preset(task).items() if key.startswith("ppo.")}
-    config = replaced(method.Config(), preset | changes, row)
+    own = pair.constants.get(method.__name__.removeprefix("algorithms."), {})
+    config = replaced(method.Config(), preset | own | changes, row)
     env = Monitor(envs.make(task, size.seeds, EPISODES))
     counts = [size.trajectories] * len(size.seeds)
     expert = demonstrations.load(DATA / "demonstrations" / task, task, counts)
@@ -155,17 +156,20 @@ def optimise(
     reward: FrozenReward | None = None,
     order: tuple[int, ...] | None = None,
 ) -> Policy:
-    """Train new policies by PPO on a frozen reward, or on the true one; `order` permutes the motors."""
+    """Train new policies by PPO on a frozen reward, or on the true one; `order` permutes the motors.
+
+    Rewards are centred, as in learning: no episode ends here, so a constant changes nothing but what values must reach.
+    """
     env = Monitor(_made(task, seeds, EPISODES, order))
     preset = {key.removeprefix("ppo."): value for key, value in envs.preset(task).items() if key.startswith("ppo.")}
     ppo = PPO(env, seeds, replaced(PPOConfig(), preset, "ppo"))
 
     def learnt(experience: Experience) -> Tensor:
-        true = env.take_rewards().transpose(0, 1).float()
-        if reward is None:
-            return true
-        rows = experience.transitions()
-        return reward(rows.obs.float(), rows.action).view_as(true)
+        found = env.take_rewards().transpose(0, 1).float()
+        if reward is not None:
+            rows = experience.transitions()
+            found = reward(rows.obs.float(), rows.action).view_as(found)
+        return found - found.flatten(1).mean(1).view(-1, *[1] * (found.dim() - 1))
 
     taken = 0
     while taken < env_steps:
