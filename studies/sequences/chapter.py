@@ -69,7 +69,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "densities of the first seed's sequences by rank. Dashed: the oracle's; lines: the law; points: the "
             "networks with the best generator. A small margin flattens both ends. At a small margin networks beat the "
             "law: where data are rare their energies stay beyond the margin, and come back as rarely as data do. At a "
-            "large one the hinge is Kim and Bengio's difference of means, and what is left is noise.",
+            "large one the hinge is Kim and Bengio's difference of means.",
             ("studies/sequences/clip.csv", "studies/sequences/densities.csv", *of_training),
         ),
         "sequences_scores": Plot(
