@@ -252,6 +252,19 @@ def test_methods_are_compared_where_both_have_results(given):
     assert said not in contents.every_table(given)["summary"].caption
 
 
+def test_a_variant_is_compared_where_its_method_is_not_left_out(tmp_path):
+    variants = {"gail_slow": {"method": "gail", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]}}
+    path = synthetic.design(tmp_path, variants=variants, left_out={"Hopper-v5": {"gail": "as a test"}})
+    synthetic.fill(path)
+    collect(load(path))
+    given = inputs.read(path)
+    said = [one.text for one in takeaways(given, contents.every_table(given)) if "lie apart" in one.text]
+    assert len(said) == 1
+    assert said[0].startswith("GAIL, slow and GAIL lie apart: ")
+    assert "on InvertedPendulum-v5 from 1" in said[0]
+    assert "Hopper-v5" not in said[0]
+
+
 def test_a_profile_with_little_says_little(tmp_path, monkeypatch):
     blank(monkeypatch)
     given = alone(tmp_path)
