@@ -293,6 +293,10 @@ def test_details_hold_every_learner_and_end_no_script(given):
     assert names == ["The expert", "The worst learner: GCL, 4 trajectories, seed 2"]
 
 
+def test_the_learner_of_a_video_is_told_whatever_its_rows_name(given):
+    assert details._of(given, "best-my-own-method-11-2") == "The best learner: MY-OWN-METHOD, 11 trajectories, seed 2"
+
+
 def test_long_curves_are_thinned_but_keep_their_ends():
     rows = pd.DataFrame({"iteration": np.arange(1000), "value": np.arange(1000.0)})
     kept = details._thin(rows)
