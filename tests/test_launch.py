@@ -147,6 +147,13 @@ def test_a_process_that_is_killed_is_started_again(scripted):
     assert environment["THREEFOLD_THREADS"] == "3"
 
 
+def test_the_cores_of_a_part_are_those_that_launch_gives_it(scripted, monkeypatch):
+    """THREEFOLD_THREADS, as a user has it, is of the machine."""
+    monkeypatch.setenv("THREEFOLD_THREADS", "8")
+    _, script, _ = scripted((0, "done"))
+    assert [environment["THREEFOLD_THREADS"] for _, environment in script.commands] == ["3"]
+
+
 def test_a_process_that_is_killed_again_and_again_is_given_up(scripted):
     outcome, script, _ = scripted(*[(-9, "")] * engines.TRIES)
     assert (outcome.files, outcome.reason) == ({}, "killed by SIGKILL")

@@ -102,7 +102,7 @@ def compute(root: Path, order: Order, cpus: int, gpu: int | None = None) -> Outc
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "threefold", "run", "--params", order.params]
     command += ["--task", order.task, "--row", order.row, "--part", order.part]
-    environment = {"THREEFOLD_THREADS": str(cpus), **os.environ}
+    environment = os.environ | {"THREEFOLD_THREADS": str(cpus)}
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as expected, open(folder / LOG, "a+") as log:
