@@ -25,6 +25,7 @@ from tests.command import threefold
 from tests.fresh import CONTEXT
 from threefold.base import files
 from threefold.cells import record, run
+from threefold.cells.cell import Cell
 from threefold.cells.grid import grid
 from threefold.experts import demonstrations as data
 from threefold.profile.design import load
@@ -217,6 +218,17 @@ def test_metrics_are_kept_at_a_hundred_points_and_no_episode_is_lost(finished, t
     assert sorted(set(kept["env_steps"])) == [192, 384]
     assert kept.equals(loss[loss["env_steps"].isin([192, 384])].reset_index(drop=True).set_axis(kept.index))
     assert (some["metric"] == "episode_return").sum() == len(LEARNERS) * 2
+
+
+def test_a_link_in_the_folder_of_a_cell_goes_and_what_it_leads_to_stays(tmp_path):
+    wanted = Cell(load(project(tmp_path)), TASK, "bc")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.txt").write_text("kept\n")
+    wanted.folder.mkdir(parents=True)
+    (wanted.folder / "1_0").symlink_to(tmp_path / "elsewhere")
+    assert run.deliver(wanted) == wanted.parts  # of which none is computed yet
+    assert list(wanted.folder.iterdir()) == []
+    assert (tmp_path / "elsewhere" / "mine.txt").read_text() == "kept\n"
 
 
 def test_a_stale_plan_is_refused_and_a_part_that_is_there_is_not_computed_again(finished, tmp_path, capsys):

@@ -164,7 +164,7 @@ def deliver(cell: Cell, again: bool = False) -> list[Part]:
                 missing.append(part)
         for other in cell.folder.iterdir() if cell.folder.is_dir() else ():
             if other.name not in wanted:
-                shutil.rmtree(other) if other.is_dir() else other.unlink()
+                shutil.rmtree(other) if other.is_dir() and not other.is_symlink() else other.unlink()
     return missing
 
 
