@@ -167,7 +167,7 @@ def test_a_process_that_is_killed_again_and_again_is_given_up(scripted):
     [
         (1, "Traceback\nerror: it is wrong", "it is wrong"),
         (2, "Traceback\nIndexError: too many indices\n\n  ", "IndexError: too many indices"),
-        (2, "", "it ended with 2 and said nothing"),
+        (2, "", "exited with 2 without output"),
     ],
 )
 def test_an_error_is_not_tried_again_and_said(scripted, code, said, reason):

@@ -243,7 +243,7 @@ def test_a_stale_plan_is_refused_and_a_part_that_is_there_is_not_computed_again(
     said = f"error: {params.parent / 'plan.json'}: {TASK}/gail: made before the last change of code or settings; "
     assert capsys.readouterr().err.splitlines()[-1].startswith(said)
     assert threefold("plan", "--params", more) == 0
-    assert f"{params.parent / 'plan.json'}: parts that are there: 2 of 8; to be computed: 6" in capsys.readouterr().out
+    assert f"{params.parent / 'plan.json'}: 2 of 8 parts are there, 6 to compute" in capsys.readouterr().out
     assert train(more, "gail") == 0
     assert sorted(path.name for path in entries(location(params.parent))[0].parent.parent.iterdir()) == ["1_3", "2_3"]
     assert sorted(path.name for path in cell(more, "gail").iterdir()) == ["1_0-1", "1_3", "2_0-1", "2_3"]

@@ -118,4 +118,4 @@ def compute(root: Path, order: Order, cpus: int, gpu: int | None = None) -> Outc
     if code < 0:
         return Outcome({}, f"killed by {signal.Signals(-code).name}")
     said = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line.strip()]
-    return Outcome({}, said[-1].removeprefix("error: ") if said else f"it ended with {code} and said nothing")
+    return Outcome({}, said[-1].removeprefix("error: ") if said else f"exited with {code} without output")
