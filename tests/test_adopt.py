@@ -284,6 +284,14 @@ def test_another_project_than_the_one_that_runs_is_refused(copy):
         module.adopt(copy[0], "HEAD", "3", None)
 
 
+def test_a_tree_that_cannot_compute_its_parts_is_one_line(tmp_path, monkeypatch):
+    failed = SimpleNamespace(wait=lambda: 3, kill=lambda: None, returncode=3)
+    monkeypatch.setattr(module, "subprocess", SimpleNamespace(Popen=lambda *arguments, **options: failed))
+    line = rf"^{tmp_path}: {module.DRIVER} failed \(exit 3\), see above; nothing is adopted$"
+    with pytest.raises(InputError, match=line):
+        module._drive([tmp_path], Path("params.yaml"), [tmp_path / "out"], [])
+
+
 @pytest.mark.parametrize(("text", "found"), [("all", None), ("1", 1), ("12", 12)])
 def test_numbers_of_iterations(text, found):
     assert number(text) == found

@@ -267,6 +267,20 @@ def test_stages_have_the_name_that_dvc_takes_in_the_projects_folder():
     assert paper.results == ROOT / "results" / "paper"  # without "paper/.."
 
 
+def test_the_cure_of_a_profile_in_a_folder_is_its_own_chain(tmp_path):
+    """`dvc repro` alone, in the project's folder, computes the root's profile."""
+    params = synthetic.design(tmp_path / "mine", root="..", folder="mine")
+    results = synthetic.fill(params)
+    gail, bc = results / "cells" / "Hopper-v5" / "gail", results / "cells" / "Hopper-v5" / "bc"
+    drop(gail / "11_0-1-2" / "learners.csv", schema.LEARNERS, seed=1)
+    synthetic.edit(gail / "4_0-1-2", made_from={})
+    shutil.rmtree(bc / "4_0-1-2")
+    (bc / "11_0-1-2" / "learners.csv").unlink()
+    lines = missing(params)
+    assert len(lines) == 4
+    assert [line for line in lines if "`dvc repro mine/dvc.yaml`" not in line] == []
+
+
 @pytest.mark.parametrize("program", ["gymnasium", "mujoco"])
 def test_mixed_versions_of_a_task_are_refused(params, gail, program):
     synthetic.edit(gail / "11_0-1-2", versions={**synthetic.VERSIONS, program: "0.1"})

@@ -11,6 +11,7 @@ import envs
 from algorithms.core.policy import GaussianPolicy
 from algorithms.core.population import Generators
 from envs import device
+from tests import synthetic
 from tests.test_run import PARAMS, TASK, cell, evaluations, project, train
 from threefold.base.errors import InputError
 from threefold.base.workers import Team
@@ -161,19 +162,25 @@ def test_a_policy_elsewhere_comes_to_the_cpu():
     assert torch.equal(elsewhere.on_cpu()(obs), policy(obs))
 
 
-def test_what_does_not_fit_is_one_line_with_the_number_that_does():
+def test_what_does_not_fit_is_one_line_with_the_number_that_does(tmp_path):
+    def refuse(episodes):
+        budget = synthetic.BUDGET | {"Hopper-v5": synthetic.BUDGET["Hopper-v5"] | {"parallel_episodes": episodes}}
+        design = load(synthetic.design(tmp_path, budget=budget))
+        memory.refuse_too_many(design, "Hopper-v5", 40, config, free=80 * 10**9)
+
     config = algorithms.load("gail").Config()
     each = memory.learning_bytes(config, 11, 3)
     with pytest.raises(InputError) as error:
-        memory.refuse_too_many("Hopper-v5", 40, 4096, config, free=80 * 10**9)
+        refuse(4096)
     found = str(error.value)
-    assert found.startswith("budget.Hopper-v5.parallel_episodes: 4096 episodes of 40 learners need about ")
+    key = f"{tmp_path / 'params.yaml'}: budget.Hopper-v5.parallel_episodes"
+    assert found.startswith(f"{key}: 4096 episodes of 40 learners need about ")
     assert "\n" not in found
     fits = int(found.split()[-2])
     assert 0 < fits * 40 * each < 80 * 10**9
-    memory.refuse_too_many("Hopper-v5", 40, fits, config, free=80 * 10**9)
+    refuse(fits)
     with pytest.raises(InputError):
-        memory.refuse_too_many("Hopper-v5", 40, fits + 1, config, free=80 * 10**9)
+        refuse(fits + 1)
 
 
 @pytest.mark.parametrize(("changes", "learners"), [(ONE_PART, 2), ({}, 4)])
@@ -182,8 +189,9 @@ def test_memory_that_is_full_all_the_same_is_one_line(tmp_path, capsys, monkeypa
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(run, "train", full)
-    assert train(project(tmp_path, **changes), "gail") == 2
-    said = "error: budget.InvertedPendulum-v5.parallel_episodes: 2 episodes of "
+    params = project(tmp_path, **changes)
+    assert train(params, "gail") == 2
+    said = f"error: {params}: budget.InvertedPendulum-v5.parallel_episodes: 2 episodes of "
     said += f"{learners} learners fill the GPU's memory; "
     assert capsys.readouterr().err.startswith(said)
 

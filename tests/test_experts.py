@@ -269,6 +269,15 @@ def test_an_expert_has_reached_its_bars_when_it_has_reached_them_all(determinist
     assert below({"bars": bars(design, returns)}) == missed
 
 
+def test_a_mean_return_of_0_has_a_spread_that_only_no_spread_at_all_passes():
+    design = Design(**DESIGN | {"required_return": 0, "allowed_spread": 0.05})
+    for std, reached in ((0.0, True), (0.01, False)):
+        returns = dict.fromkeys(("return_deterministic", "return_stochastic"), summary(0.0, std=std))
+        spread = bars(design, returns | {"random": summary(-10.0)})["spread"]
+        assert spread["reached"] == reached
+        json.dumps(spread, allow_nan=False)
+
+
 def test_a_bar_that_is_not_set_is_none():
     returns = dict.fromkeys(("return_deterministic", "return_stochastic", "random"), summary(1000.0, std=600.0))
     assert set(bars(Design(**DESIGN), returns)) == {"return", "stochastic_score", "fallen"}

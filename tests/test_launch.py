@@ -1,5 +1,6 @@
 """Many parts of cells at a time: planning, the board, retries, what a worker refuses, and what comes back from one."""
 
+import errno
 import heapq
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 from tests import synthetic, test_run
 from tests.command import threefold
 from tests.test_run import ROOT, TASK, cell, contents, project
+from threefold.base.errors import CURES, one_line
 from threefold.cells import run
 from threefold.cells.grid import grid, status
 from threefold.cells.plan import expectation
@@ -147,6 +149,13 @@ def test_a_process_that_is_killed_is_started_again(scripted):
     assert environment["THREEFOLD_THREADS"] == "3"
 
 
+def test_the_cores_of_a_part_are_those_that_launch_gives_it(scripted, monkeypatch):
+    """THREEFOLD_THREADS, as a user has it, is of the machine."""
+    monkeypatch.setenv("THREEFOLD_THREADS", "8")
+    _, script, _ = scripted((0, "done"))
+    assert [environment["THREEFOLD_THREADS"] for _, environment in script.commands] == ["3"]
+
+
 def test_a_process_that_is_killed_again_and_again_is_given_up(scripted):
     outcome, script, _ = scripted(*[(-9, "")] * engines.TRIES)
     assert (outcome.files, outcome.reason) == ({}, "killed by SIGKILL")
@@ -158,7 +167,7 @@ def test_a_process_that_is_killed_again_and_again_is_given_up(scripted):
     [
         (1, "Traceback\nerror: it is wrong", "it is wrong"),
         (2, "Traceback\nIndexError: too many indices\n\n  ", "IndexError: too many indices"),
-        (2, "", "it ended with 2 and said nothing"),
+        (2, "", "exited with 2 without output"),
     ],
 )
 def test_an_error_is_not_tried_again_and_said(scripted, code, said, reason):
@@ -239,6 +248,30 @@ def test_a_result_that_is_not_sound_is_refused_and_written_nowhere_else(sent, he
     assert status(here.folder) == "stopped"
     assert before == sorted(path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "here"))
     assert not list(tmp_path.rglob("evil*"))
+
+
+def settled(entry, files):
+    """What is said of a worker's files."""
+    future: Future[Outcome] = Future()
+    future.set_result(Outcome(files))
+    return launch.settle(entry, future)
+
+
+def test_a_result_that_is_not_sound_is_its_own_parts_failure(sent, here):
+    assert settled(here, sent | {"done": b"{}"}).startswith("ValueError: ")
+    assert settled(here, sent) == ""
+
+
+def test_a_full_disk_of_this_machine_is_no_parts_failure_and_keeps_its_cure(sent, here, monkeypatch, capsys):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(SystemExit), one_line():
+        settled(here, sent)
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.endswith(f"/learners.csv: {os.strerror(errno.ENOSPC)}; {CURES[errno.ENOSPC]}\n")
 
 
 class Simulated:

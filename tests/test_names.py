@@ -1,6 +1,7 @@
 """Names become folders, stages of DVC and words of a shell: letters, digits, `_` and `-`, and none that tables use."""
 
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 import algorithms
+import envs
 import studies
 from tests import synthetic
 from tests.command import threefold
@@ -17,6 +19,7 @@ from threefold.base import names
 from threefold.base.errors import InputError
 from threefold.experts import demonstrate, experts
 from threefold.profile.design import load
+from threefold.profile.tasks import check_task
 from threefold.tables import schema
 
 TASK = "InvertedPendulum-v5"
@@ -161,6 +164,20 @@ def test_a_method_file_that_is_no_name_is_refused_when_it_is_loaded(planted, nam
 def test_files_of_an_editor_and_private_ones_are_no_methods(planted, name):
     planted(name)
     assert algorithms.names() == []
+
+
+def test_an_id_that_two_task_files_have_is_refused_with_both_named(tmp_path, monkeypatch, capsys):
+    envs.names()  # which are kept from then on
+    shutil.copy(ROOT / "envs" / "hopper.py", tmp_path / "hopper.py")
+    monkeypatch.setattr(envs, "__file__", str(tmp_path / "__init__.py"))
+    check_task("Hopper-v5")
+    shutil.copy(ROOT / "envs" / "hopper.py", tmp_path / "jumper.py")
+    params = synthetic.design(tmp_path, tasks=["Hopper-v5"], budget={"Hopper-v5": synthetic.BUDGET["Hopper-v5"]})
+    assert threefold("run", "--params", params, "--row", "bc") == 2
+    assert capsys.readouterr().err == (
+        f"error: {params}: tasks: task 'Hopper-v5': envs/hopper.py and envs/jumper.py have the same ID; "
+        "give each its own\n"
+    )
 
 
 def test_a_study_folder_that_is_no_name(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The commit that is recorded is that of the code which runs, or none; `git` here is real."""
+"""The commit that is recorded is that of the code which runs, or none, and the tree of another; `git` here is real."""
 
 import json
 import os
@@ -8,8 +8,10 @@ import subprocess
 import pytest
 
 from tests import test_run
+from threefold.base.errors import InputError
 from threefold.profile.design import load
 from threefold.store.origin import commit
+from threefold.store.worktree import worktree
 
 UNKNOWN = {"commit": None, "dirty": None}
 
@@ -57,6 +59,28 @@ def test_by_a_link_and_as_a_second_working_tree(checkout, tmp_path):
     git(checkout, "worktree", "add", "--quiet", tmp_path / "tree")
     head = {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
     assert commit(tmp_path / "link") == commit(tmp_path / "tree") == head
+
+
+def test_the_tree_of_a_commit_does_not_depend_on_where_the_command_runs(checkout, tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", str(repository(tmp_path / "other") / ".git"))
+    with worktree(checkout, "HEAD") as (_, tree):
+        assert (tree / "code.py").read_text() == "x = 1\n"
+    assert not tree.exists()
+
+
+def test_a_tree_that_git_cannot_make_is_one_line_with_what_git_says(checkout):
+    """A filter that is asked for and fails, as git-lfs does without a network."""
+    (checkout / ".gitattributes").write_text("code.py filter=large\n")
+    git(checkout, "add", ".gitattributes")
+    git(checkout, "commit", "--quiet", "-m", "a filter")
+    for key, value in {"smudge": "false", "required": "true"}.items():
+        git(checkout, "config", f"filter.large.{key}", value)
+    line = (
+        r"/tree: git cannot make a working tree of HEAD there: [^\n]*smudge filter large failed; mend that, or [^\n]+$"
+    )
+    with pytest.raises(InputError, match=line), worktree(checkout, "HEAD"):
+        raise AssertionError("there is no tree")
+    assert git(checkout, "worktree", "list").count("\n") == 0
 
 
 @pytest.mark.parametrize("tracked", [False, True])

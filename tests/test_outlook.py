@@ -27,8 +27,8 @@ def record(root, place, speed, **more):
 def test_before_anything_was_computed_the_time_is_not_known(params, capsys):
     assert threefold("plan", "--params", params) == 0
     assert capsys.readouterr().out == (
-        f"{params.parent / 'plan.json'}: parts that are there: 0 of 4; to be computed: 4, 1,400 environment steps; how "
-        f"long they take is not known yet (`threefold estimate --params {params}` measures it). `threefold launch "
+        f"{params.parent / 'plan.json'}: 0 of 4 parts are there, 4 to compute: 1,400 environment steps; how long they "
+        f"take is not known yet (`threefold estimate --params {params}` measures it). `threefold launch "
         f"--profile tiny` computes several parts at a time; `threefold report --available --params {params}` shows "
         "those that are there.\n"
     )
@@ -43,7 +43,7 @@ def test_what_takes_more_than_an_hour_is_announced(params, monkeypatch, speed, t
     record(params.parent, f"{TASK}/gail/1_0-1", speed)
     record(params.parent, f"{TASK}/bc/1_0-1", 0.0)
     line = outlook.outlook(load(params))
-    assert f"to be computed: 4, 1,400 environment steps, roughly {hours} hours at the speed of parts" in line
+    assert f"4 to compute: 1,400 environment steps, roughly {hours} hours at the speed of parts" in line
     assert "`threefold launch --profile tiny`" in line
     assert f"`threefold report --available --params {params}`" in line
 
@@ -57,7 +57,12 @@ def test_what_takes_less_is_not(params):
 def test_methods_that_use_no_environment_step_take_no_time_to_speak_of(params):
     project(params.parent, methods=["bc"])
     line = outlook.outlook(load(params))
-    assert line.endswith("to be computed: 2, which learn from demonstrations alone, in minutes")
+    assert line.endswith("0 of 2 parts are there, 2 to compute, which learn from demonstrations alone, in minutes")
+
+
+def test_where_all_parts_are_there_nothing_is_left(params, monkeypatch):
+    monkeypatch.setattr(outlook, "is_delivered", lambda cell, part: True)
+    assert outlook.outlook(load(params)) == f"{params.parent / 'plan.json'}: 4 of 4 parts are there, nothing to compute"
 
 
 def test_a_device_that_is_not_here_is_no_error(params):

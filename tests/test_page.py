@@ -252,6 +252,19 @@ def test_methods_are_compared_where_both_have_results(given):
     assert said not in contents.every_table(given)["summary"].caption
 
 
+def test_a_variant_is_compared_where_its_method_is_not_left_out(tmp_path):
+    variants = {"gail_slow": {"method": "gail", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]}}
+    path = synthetic.design(tmp_path, variants=variants, left_out={"Hopper-v5": {"gail": "as a test"}})
+    synthetic.fill(path)
+    collect(load(path))
+    given = inputs.read(path)
+    said = [one.text for one in takeaways(given, contents.every_table(given)) if "lie apart" in one.text]
+    assert len(said) == 1
+    assert said[0].startswith("GAIL, slow and GAIL lie apart: ")
+    assert "on InvertedPendulum-v5 from 1" in said[0]
+    assert "Hopper-v5" not in said[0]
+
+
 def test_a_profile_with_little_says_little(tmp_path, monkeypatch):
     blank(monkeypatch)
     given = alone(tmp_path)
@@ -278,6 +291,10 @@ def test_details_hold_every_learner_and_end_no_script(given):
     assert all(len(one["curve"]) == 3 for one in variant["learners"])
     names = [one["name"] for one in found["videos"]["Hopper-v5"]]
     assert names == ["The expert", "The worst learner: GCL, 4 trajectories, seed 2"]
+
+
+def test_the_learner_of_a_video_is_told_whatever_its_rows_name(given):
+    assert details._of(given, "best-my-own-method-11-2") == "The best learner: MY-OWN-METHOD, 11 trajectories, seed 2"
 
 
 def test_long_curves_are_thinned_but_keep_their_ends():

@@ -346,6 +346,15 @@ def test_what_the_profile_leaves_out_is_no_gap(tmp_path):
     assert f"Not run (n/a): {style.label('gail')} on InvertedPendulum-v5: it is too easy." in made["summary"].caption
 
 
+def test_the_cure_of_a_damaged_sidecar_of_a_study_is_its_stage_in_the_profiles_own_chain(tmp_path):
+    design = load(synthetic.design(tmp_path / "mine", root="..", folder="mine"))
+    path = design.results / "provenance" / "studies" / "twin.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(InputError, match="`dvc repro -f -s mine/dvc.yaml:study@twin`"):
+        inputs.provenance(design, Path("studies") / "twin")
+
+
 def test_a_report_of_nothing_is_one_line(partly):
     shutil.rmtree(partly.results / "cells" / "Hopper-v5" / "gail")
     with pytest.raises(InputError) as caught:

@@ -25,6 +25,7 @@ from tests.command import threefold
 from tests.fresh import CONTEXT
 from threefold.base import files
 from threefold.cells import record, run
+from threefold.cells.cell import Cell
 from threefold.cells.grid import grid
 from threefold.experts import demonstrations as data
 from threefold.profile.design import load
@@ -219,6 +220,17 @@ def test_metrics_are_kept_at_a_hundred_points_and_no_episode_is_lost(finished, t
     assert (some["metric"] == "episode_return").sum() == len(LEARNERS) * 2
 
 
+def test_a_link_in_the_folder_of_a_cell_goes_and_what_it_leads_to_stays(tmp_path):
+    wanted = Cell(load(project(tmp_path)), TASK, "bc")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.txt").write_text("kept\n")
+    wanted.folder.mkdir(parents=True)
+    (wanted.folder / "1_0").symlink_to(tmp_path / "elsewhere")
+    assert run.deliver(wanted) == wanted.parts  # of which none is computed yet
+    assert list(wanted.folder.iterdir()) == []
+    assert (tmp_path / "elsewhere" / "mine.txt").read_text() == "kept\n"
+
+
 def test_a_stale_plan_is_refused_and_a_part_that_is_there_is_not_computed_again(finished, tmp_path, capsys):
     params = project(tmp_path)
     (params.parent / "plan.json").write_bytes((finished.parent / "plan.json").read_bytes())
@@ -231,7 +243,7 @@ def test_a_stale_plan_is_refused_and_a_part_that_is_there_is_not_computed_again(
     said = f"error: {params.parent / 'plan.json'}: {TASK}/gail: made before the last change of code or settings; "
     assert capsys.readouterr().err.splitlines()[-1].startswith(said)
     assert threefold("plan", "--params", more) == 0
-    assert f"{params.parent / 'plan.json'}: parts that are there: 2 of 8; to be computed: 6" in capsys.readouterr().out
+    assert f"{params.parent / 'plan.json'}: 2 of 8 parts are there, 6 to compute" in capsys.readouterr().out
     assert train(more, "gail") == 0
     assert sorted(path.name for path in entries(location(params.parent))[0].parent.parent.iterdir()) == ["1_3", "2_3"]
     assert sorted(path.name for path in cell(more, "gail").iterdir()) == ["1_0-1", "1_3", "2_0-1", "2_3"]

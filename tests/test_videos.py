@@ -102,6 +102,24 @@ def test_a_policy_moves_what_is_seen_in_real_time(monkeypatch):
     assert len(frames) == 6
 
 
+def test_a_fault_of_a_policy_is_not_taken_for_one_of_drawing(monkeypatch):
+    class Env:
+        metadata = {"render_fps": 125}
+
+        def reset(self, seed):
+            return [0.0] * 11, {}
+
+        def render(self):
+            return torch.zeros(3, 4, 3, dtype=torch.uint8).numpy()
+
+    def act(obs):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(videos.gymnasium, "make", lambda *args, **options: Env())
+    with pytest.raises(RuntimeError, match="^shapes cannot be multiplied"):
+        list(videos._frames(TASK, act))
+
+
 def test_where_nothing_can_be_drawn_one_line_says_so(params, monkeypatch, capsys):
     def make(*args, **options):
         raise RuntimeError("no OpenGL")
@@ -124,3 +142,21 @@ def test_without_collected_tables_it_says_what_to_do(tmp_path, capsys):
 def test_a_task_without_a_model_is_one_line(params):
     with pytest.raises(videos.InputError, match=r"^CartPole-v1: has no MuJoCo model to draw; choose"):
         videos.videos(load(params), "CartPole-v1")
+
+
+@pytest.mark.parametrize("task", ["PointMazeRight-v0", "CustomAnt-v0"])
+def test_a_task_that_gymnasium_does_not_have_is_one_line(params, task):
+    with pytest.raises(videos.InputError, match=rf"^{task}: has no env of Gymnasium's to draw; choose[^\n]+$"):
+        videos.videos(load(params), task)
+
+
+def test_without_a_task_those_that_can_be_drawn_are_and_the_others_are_said_once(tmp_path, monkeypatch, capsys):
+    tasks = ["CartPole-v1", TASK, "PointMazeRight-v0"]
+    path = synthetic.design(tmp_path, tasks=tasks, budget=dict.fromkeys(tasks, synthetic.BUDGET[TASK]))
+    monkeypatch.setattr(videos, "videos", lambda design, task: f"drawn: {task}")
+    assert threefold("videos", "--params", path) == 0
+    out, err = capsys.readouterr()
+    assert out == f"drawn: {TASK}\n"
+    assert [line for line in err.splitlines() if "left out" in line] == [
+        "left out, as they have no MuJoCo model or no env of Gymnasium's to draw: CartPole-v1, PointMazeRight-v0"
+    ]

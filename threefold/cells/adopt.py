@@ -177,7 +177,7 @@ def _drive(trees: Sequence[Path], params: Path, outs: Sequence[Path], options: S
             processes.append(subprocess.Popen(command, cwd=tree, env=environment))
         for tree, process in zip(trees, processes, strict=True):
             if process.wait():
-                raise InputError(f"{tree}: {DRIVER} ended with {process.returncode}, as said above; nothing is adopted")
+                raise InputError(f"{tree}: {DRIVER} failed (exit {process.returncode}), see above; nothing is adopted")
     finally:
         for process in processes:
             process.kill()

@@ -79,11 +79,11 @@ def cells(design: Design, device: str) -> pd.DataFrame:
 
     def seconds(task: str, row: str) -> float:
         """Of one environment step of one learner, of a cell that is computed by all its processes."""
-        parts, episodes = design.parts(task, row), design.budget[task].parallel_episodes
+        parts = design.parts(task, row)
         together = parts[0].learners if device == "cpu" else design.learners(task, row)
         config, seeds = configs[task, row], [seed for _, seed in together]
         if device == "cuda":
-            memory.refuse_too_many(task, len(seeds), episodes, config, torch.cuda.mem_get_info()[0])
+            memory.refuse_too_many(design, task, len(seeds), config, torch.cuda.mem_get_info()[0])
         shaped, config = on_device(design, task, config, device)
         episodes = shaped.budget[task].parallel_episodes
         took = iteration_seconds(task, design.variant(row).method, config, seeds, episodes, device)

@@ -29,24 +29,22 @@ def outlook(design: Design) -> str:
     places = grid(design)
     left = [place for place in places if not (is_delivered(place.cell, place.part) or place.entry.finished())]
     if not left:
-        return f"{design.plan}: nothing to compute; parts that are there: {len(places)} of {len(places)}"
+        return f"{design.plan}: {len(places)} of {len(places)} parts are there, nothing to compute"
     there = len(places) - len(left)
-    line = f"{design.plan}: parts that are there: {there} of {len(places)}; to be computed: {len(left)}, "
+    line = f"{design.plan}: {there} of {len(places)} parts are there, {len(left)} to compute"
     device = devices.choose("auto") if design.device == "auto" else design.device
     steps, speeds = sum(map(_steps, left)), measured(design.root, device)
     if not steps:
-        return f"{line}which learn from demonstrations alone, in minutes"
+        return f"{line}, which learn from demonstrations alone, in minutes"
+    line += f": {steps:,} environment steps"
     if speeds:
         time = hours(left, speeds, device)
         long = f"roughly {time:,.1f} hours" if time >= 0.1 else "some minutes"
-        line += f"{steps:,} environment steps, {long} at the speed of parts computed earlier"
+        line += f", {long} at the speed of parts computed earlier"
         if time <= LONG:
             return line
     else:
-        line += (
-            f"{steps:,} environment steps; how long they take is not known yet "
-            f"(`threefold estimate --params {design.params}` measures it)"
-        )
+        line += f"; how long they take is not known yet (`threefold estimate --params {design.params}` measures it)"
     return (
         f"{line}. `threefold launch --profile {design.profile}` computes several parts at a time; "
         f"`threefold report --available --params {design.params}` shows those that are there."

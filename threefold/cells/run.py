@@ -85,7 +85,7 @@ def run_part(params: Path, row: str, task: str, part: str, expect: Path) -> None
 
 def compute(cell: Cell, parts: Sequence[Part], again: bool = False) -> None:
     """Train, evaluate and write the given parts into the store: those that it lacks, or `again` those delivered too."""
-    device, budget = devices.choose(cell.design.device), cell.budget
+    device = devices.choose(cell.design.device)
     there = [] if again else [part for part in parts if is_delivered(cell, part)]
     missing = [part for part in parts if not (part in there or cell.entry(part).finished())]
     learners = [learner for part in missing for learner in part.learners]
@@ -93,9 +93,7 @@ def compute(cell: Cell, parts: Sequence[Part], again: bool = False) -> None:
         inform(f"{cell.name}: nothing to compute")
         return
     if device == "cuda":
-        memory.refuse_too_many(
-            cell.task, len(learners), budget.parallel_episodes, cell.config, torch.cuda.mem_get_info()[0]
-        )
+        memory.refuse_too_many(cell.design, cell.task, len(learners), cell.config, torch.cuda.mem_get_info()[0])
     groups = [[part] for part in missing] if device == "cpu" else [missing]  # all at once on a GPU
     workers = min(len(groups), default_threads())
     # Read before anyone trains: what is wrong with the demonstrations shows at once.
@@ -106,9 +104,9 @@ def compute(cell: Cell, parts: Sequence[Part], again: bool = False) -> None:
     from torch import _dynamo  # noqa: F401 - any optimiser does: once here, or for seconds in each of the processes
 
     with (
-        memory.explained(cell.task, len(learners), budget.parallel_episodes),
+        memory.explained(cell.design, cell.task, len(learners)),
         Team(compute_group, work, workers, apart=cell.design.keep_going and device == "cpu") as team,
-        Ticker(f"{cell.row} {cell.task} on {devices.describe(device)}", budget.env_steps, learners) as ticker,
+        Ticker(f"{cell.row} {cell.task} on {devices.describe(device)}", cell.budget.env_steps, learners) as ticker,
     ):
         failures = team.outcomes(ticker.advance)
     for line in (line for lines in failures for line in lines):
@@ -166,7 +164,7 @@ def deliver(cell: Cell, again: bool = False) -> list[Part]:
                 missing.append(part)
         for other in cell.folder.iterdir() if cell.folder.is_dir() else ():
             if other.name not in wanted:
-                shutil.rmtree(other) if other.is_dir() else other.unlink()
+                shutil.rmtree(other) if other.is_dir() and not other.is_symlink() else other.unlink()
     return missing
 
 

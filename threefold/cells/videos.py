@@ -19,6 +19,7 @@ import envs
 from algorithms.core.policy import Policy
 from threefold.base.errors import InputError
 from threefold.base.files import replacing
+from threefold.base.messages import inform
 from threefold.experts import policies
 from threefold.profile.design import Design
 from threefold.tables import schema, statistics
@@ -32,14 +33,22 @@ SEED = 1_000_000  # the start state: that of an evaluation's first episode
 Act = Callable[[torch.Tensor], torch.Tensor]
 
 
+def drawable(design: Design) -> list[str]:
+    """Return the tasks of a profile that can be drawn; say of the others, once, that they are left out."""
+    found = [task for task in design.tasks if not _lacks(task)]
+    if left := [task for task in design.tasks if task not in found]:
+        inform(f"left out, as they have no MuJoCo model or no env of Gymnasium's to draw: {', '.join(left)}")
+    return found
+
+
 def videos(design: Design, task: str) -> Path:
     """Write results/<profile>/videos/<task>/*.webp anew; return the folder.
 
-    Raises `InputError` for a task that is not MuJoCo's, without collected results, without the policies of the learners
-    shown, or where MuJoCo finds no way to draw.
+    Raises `InputError` for a task that is not MuJoCo's or not Gymnasium's, without collected results, without the
+    policies of the learners shown, or where MuJoCo finds no way to draw.
     """
-    if not envs.model_files(envs.load(task)):
-        raise InputError(f"{task}: has no MuJoCo model to draw; choose a task that has one")
+    if lacking := _lacks(task):
+        raise InputError(f"{task}: has no {lacking} to draw; choose a task that has one")
     shown = {"expert": policies.load(task, design.root / "data" / "experts" / task)[0]}
     for which, learner in _ends(design, task).items():
         shown["-".join(map(str, (which, *learner)))] = _policy(design, task, *learner)
@@ -48,6 +57,13 @@ def videos(design: Design, task: str) -> Path:
         for name, policy in shown.items():
             _write(list(_frames(task, policies.deterministic(policy))), fresh / f"{name}.webp")
     return folder
+
+
+def _lacks(task: str) -> str:
+    """Return what a task would need in order to be drawn, or nothing."""
+    if not envs.model_files(envs.load(task)):
+        return "MuJoCo model"
+    return "" if task in gymnasium.registry else "env of Gymnasium's"
 
 
 def _ends(design: Design, task: str) -> dict[str, tuple[str, int, int]]:
@@ -74,19 +90,26 @@ def _policy(design: Design, task: str, row: str, demonstrations: int, seed: int)
 @torch.no_grad()
 def _frames(task: str, act: Act) -> Iterator[Image.Image]:
     """Play one episode, and yield a frame for each 1/RATE s of it."""
+    env, obs, first = _begin(task)
+    yield first
+    every = env.metadata["render_fps"] / RATE
+    for step in range(round(SECONDS * env.metadata["render_fps"])):
+        if step and step // every > (step - 1) // every:
+            yield Image.fromarray(env.render())
+        action = act(torch.as_tensor(obs, dtype=torch.float32)[None, None])[0, 0].double().numpy()
+        obs, _, terminated, truncated, _ = env.step(np.clip(action, env.action_space.low, env.action_space.high))
+        if terminated or truncated:
+            break
+    yield Image.fromarray(env.render())
+    env.close()
+
+
+def _begin(task: str) -> tuple[Any, np.ndarray, Image.Image]:
+    """Return a task's env, its first observation and its first frame: if nothing can be drawn here, it shows now."""
     try:
         env: Any = gymnasium.make(task, render_mode="rgb_array", width=SIZE[0], height=SIZE[1])
         obs, _ = env.reset(seed=SEED)
-        every = env.metadata["render_fps"] / RATE
-        for step in range(round(SECONDS * env.metadata["render_fps"])):
-            if step // every > (step - 1) // every:
-                yield Image.fromarray(env.render())
-            action = act(torch.as_tensor(obs, dtype=torch.float32)[None, None])[0, 0].double().numpy()
-            obs, _, terminated, truncated, _ = env.step(np.clip(action, env.action_space.low, env.action_space.high))
-            if terminated or truncated:
-                break
-        yield Image.fromarray(env.render())
-        env.close()
+        return env, obs, Image.fromarray(env.render())
     except (AttributeError, ImportError, RuntimeError, mujoco.FatalError) as error:  # of OpenGL and its loaders
         raise InputError(
             f"{task}: MuJoCo cannot draw here ({error}); set MUJOCO_GL=egl or MUJOCO_GL=osmesa and install what that "

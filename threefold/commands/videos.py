@@ -12,7 +12,8 @@ GROUP = RESULTS
 
 def command(
     task: Annotated[
-        list[str] | None, typer.Option(help="A task; again for another. All, without.", metavar="TASK")
+        list[str] | None,
+        typer.Option(help="A task; again for another. All that can be drawn, without.", metavar="TASK"),
     ] = None,
     params: Params = PARAMS,
 ) -> None:
@@ -26,12 +27,13 @@ def command(
     from rich.console import Console
     from rich.progress import track
 
-    from threefold.cells.videos import videos
+    from threefold.cells.videos import drawable, videos
     from threefold.profile.design import load
     from threefold.profile.names import check_names
 
     design = load(params)
-    tasks = task or design.tasks
+    check_names(design)
+    tasks = task or drawable(design)
     for name in tasks:
         check_names(design, name)
     for name in track(tasks, description="videos", console=Console(stderr=True)):

@@ -39,6 +39,7 @@ from threefold.store.inputs import differences, plain
 from threefold.store.origin import origin
 
 ROW = "expert"  # in the store
+NO_RETURN = 1e-9  # a mean of 0 has a spread all the same, and a finite one: JSON has no other
 CARD_EPISODES = 200  # of each play
 CARD_SEED = 90_000  # apart from those of training, of what compares its policies and of demonstrations
 PUBLISHED = code.ROOT / "threefold" / "report" / "published" / "gail_table1.csv"
@@ -91,7 +92,7 @@ def bars(design: Design, returns: dict[str, dict[str, float]]) -> dict[str, dict
         "return": (deterministic, "least", design.required_return),
         "stochastic_score": ((stochastic - random) / gain if gain > 0 else 0.0, "least", design.required_score),
         "fallen": (max(play["terminated"] / play["episodes"] for play in plays), "most", design.allowed_falls),
-        "spread": (plays[0]["std"] / abs(deterministic), "most", design.allowed_spread),
+        "spread": (plays[0]["std"] / max(abs(deterministic), NO_RETURN), "most", design.allowed_spread),
     }
     return {
         name: {"found": value, side: bar, "reached": value >= bar if side == "least" else value <= bar}

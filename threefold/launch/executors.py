@@ -102,7 +102,7 @@ def compute(root: Path, order: Order, cpus: int, gpu: int | None = None) -> Outc
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "threefold", "run", "--params", order.params]
     command += ["--task", order.task, "--row", order.row, "--part", order.part]
-    environment = {"THREEFOLD_THREADS": str(cpus), **os.environ}
+    environment = os.environ | {"THREEFOLD_THREADS": str(cpus)}
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as expected, open(folder / LOG, "a+") as log:
@@ -118,4 +118,4 @@ def compute(root: Path, order: Order, cpus: int, gpu: int | None = None) -> Outc
     if code < 0:
         return Outcome({}, f"killed by {signal.Signals(-code).name}")
     said = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line.strip()]
-    return Outcome({}, said[-1].removeprefix("error: ") if said else f"it ended with {code} and said nothing")
+    return Outcome({}, said[-1].removeprefix("error: ") if said else f"exited with {code} without output")

@@ -153,14 +153,24 @@ def order(entry: Entry, params: str, store: Path) -> Order:
 
 
 def settle(entry: Entry, future: "Future[Outcome]") -> str:
-    """Take in a result; return why there is none, or nothing."""
+    """Take in a result; return why there is none, or nothing.
+
+    An `OSError` of this machine, as of a full disk, is raised: every result that is still to come would meet it.
+    """
     try:
         outcome = future.result()
+    except Exception as error:  # a worker that is lost for good
+        return _line(error)
+    try:
         if not outcome.reason:
             entry.receive(outcome.files)
-        return outcome.reason
-    except Exception as error:  # a worker that is lost for good, or what it sent
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    except ValueError as error:  # what it sent
+        return _line(error)
+    return outcome.reason
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def executor_of(name: str, root: Path, cpus: int, gpus: float | None, address: str, device: str) -> Executor:

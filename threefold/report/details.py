@@ -136,7 +136,8 @@ def _of(given: Inputs, name: str) -> str:
     """Who is seen: `worst-gail-4-0` is the worst learner, GAIL's seed 0 from 4 trajectories."""
     if name == "expert":
         return "The expert"
-    which, row, number, seed = name.split("-")
+    which, learner = name.split("-", 1)
+    row, number, seed = learner.rsplit("-", 2)  # a row's name may have a - too
     return f"The {which} learner: {given.label(row)}, {number} trajectories, seed {seed}"
 
 

@@ -14,7 +14,7 @@ from threefold.base.errors import InputError
 from threefold.profile.design import Design, load
 from threefold.report import style
 from threefold.tables import schema, statistics
-from threefold.tables.collect import stage
+from threefold.tables.collect import chain, stage
 
 PUBLISHED = Path(__file__).parent / "published"
 # Which of our rows GAIL's several rows of one method, on Reacher, are held against: the one trained as ours is.
@@ -148,7 +148,7 @@ def provenance(design: Design, place: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         first, second, *_ = place.parts
-        makes_it = f"study@{second}" if first == "studies" else stage(design, first, second)
+        makes_it = f"{chain(design)}study@{second}" if first == "studies" else stage(design, first, second)
         raise InputError(f"{path}: truncated or altered; make it again with `dvc repro -f -s {makes_it}`") from None
 
 

@@ -122,18 +122,16 @@ def _controls(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
 
 def _variants(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
     """Where a change of a method moves its score by more than both intervals."""
-    key = ["task", "demonstrations"]
     for row, variant in given.design.variants.items():
         if variant.method not in given.design.methods or variant.expert == "idle":
             continue
-        own = returns[returns["row"] == variant.method].set_index(key)
-        told = []
-        for x in returns[returns["row"] == row].dropna(subset=["score_low"]).itertuples():
-            base = own.loc[(x.task, x.demonstrations)]
-            if x.score_low > base["score_high"] or x.score_high < base["score_low"]:
-                told.append(
-                    f"{score_text(x.score_mean)} against {score_text(base['score_mean'])} on {_where(given, x)}"
-                )
+        own = returns[returns["row"] == variant.method]  # which lacks the tasks where the method is left out
+        both = returns[returns["row"] == row].merge(own, on=["task", "demonstrations"], suffixes=("", "_own"))
+        told = [
+            f"{score_text(x.score_mean)} against {score_text(x.score_mean_own)} on {_where(given, x)}"
+            for x in both.itertuples()
+            if x.score_low > x.score_high_own or x.score_high < x.score_low_own
+        ]
         if told:
             yield f"{given.label(row)} and {given.label(variant.method)} lie apart: {_list(told)}."
 

@@ -1,5 +1,7 @@
 """The tree of another commit of the project, beside this one."""
 
+import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +32,11 @@ def worktree(root: Path, revision: str) -> Iterator[tuple[str, Path]]:
     with tempfile.TemporaryDirectory(prefix="threefold-") as folder:
         tree = Path(folder) / "tree"
         git(root, "worktree", "prune")  # of those whose folder a killed run left to be cleared away
-        if git(root, "worktree", "add", "--quiet", "--detach", str(tree), found) is None:
-            raise InputError(f"{tree}: git cannot make a working tree of {revision} there; free space in {folder}")
+        if reason := _add(root, tree, found):
+            raise InputError(
+                f"{tree}: git cannot make a working tree of {revision} there: {reason}; mend that, or let TMPDIR name "
+                "another folder"
+            )
         try:
             for name in filter(None, (git(root, "ls-files", "-z", "--others", "--", "data") or "").split("\0")):
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -39,3 +44,11 @@ def worktree(root: Path, revision: str) -> Iterator[tuple[str, Path]]:
             yield found, tree
         finally:
             git(root, "worktree", "remove", "--force", str(tree))
+
+
+def _add(root: Path, tree: Path, found: str) -> str:
+    """Make the tree of a commit; return why git could not, in a line, or nothing."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    command = ["git", "-C", str(root), "worktree", "add", "--quiet", "--detach", str(tree), found]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else " ".join(done.stderr.split()) or f"exit {done.returncode}"

@@ -20,8 +20,6 @@ from threefold.tables import delivered, planned, schema, statistics
 
 REFERENCE = "reference"
 RETURNS_DEPEND_ON = ("gymnasium", "mujoco")  # versions: one of each per task, or returns do not compare
-CURE = "run `dvc repro`"
-RESTORE = "put it back with `git restore` or `threefold store deliver`, or make it again with `dvc repro`"
 
 
 class Missing(NamedTuple):
@@ -76,14 +74,14 @@ def gather(design: Design, plan: dict[str, Any]) -> Collected:
     tables = {name: _table(name, parts) for name in schema.TABLES}
     evaluations, training, learners = tables.values()
     expected = _expected(design, parts, learners)
-    missing += _unfinished(expected, learners, evaluations, design.evaluation.episodes)
+    missing += _unfinished(design, expected, learners, evaluations)
     faults = [
-        *_doubles(learners, [*schema.LEARNER], "learners.csv"),
-        *_doubles(evaluations, [*schema.LEARNER, "env_steps", "episode"], "evaluations.csv"),
+        *_doubles(design, learners, [*schema.LEARNER], "learners.csv"),
+        *_doubles(design, evaluations, [*schema.LEARNER, "env_steps", "episode"], "evaluations.csv"),
         *_mixtures(design, parts),
     ]
     if not any(part.row != REFERENCE for part in parts):
-        missing.append(Missing("", REFERENCE, "", f"{design.results}: no cell has a result; {CURE}", []))
+        missing.append(Missing("", REFERENCE, "", f"{design.results}: no cell has a result; run {_repro(design)}", []))
     fatal = list(
         dict.fromkeys(m.line for m in missing if not design.keep_going or m.row in (REFERENCE, *schema.REFERENCES))
     )
@@ -118,7 +116,7 @@ def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missi
             names = {part.name: part.learners for part in design.parts(task, row)} if row != REFERENCE else {"all": []}
             for name, learners in names.items():
                 try:
-                    card = _card(folder, name, prints.get(name), stage(design, task, row), design.params)
+                    card = _card(design, folder, name, prints.get(name), stage(design, task, row))
                     found.append(Found(task, row, folder / name, card))
                 except InputError as error:
                     line = str(error)
@@ -129,25 +127,37 @@ def _find(design: Design, plan: dict[str, Any]) -> tuple[list[Found], list[Missi
 
 def stage(design: Design, task: str, row: str) -> str:
     """Return what DVC calls the stage that computes a cell, in the project's folder."""
-    folder, root = design.folder.resolve(), design.root.resolve()
-    chain = "" if folder == root or root not in folder.parents else f"{folder.relative_to(root) / 'dvc.yaml'}:"
     if row in design.variants:
-        return f"{chain}variant@{row}"
-    return f"{chain}{REFERENCE}@{task}" if row == REFERENCE else f"{chain}run@{task}-{row}"
+        return f"{chain(design)}variant@{row}"
+    return chain(design) + (f"{REFERENCE}@{task}" if row == REFERENCE else f"run@{task}-{row}")
 
 
-def _card(folder: Path, name: str, planned_as: str | None, makes_it: str, params: Path) -> dict[str, Any]:
+def chain(design: Design) -> str:
+    """Return what stands before the names of a profile's stages in the project's folder; nothing in its own."""
+    folder, root = design.folder.resolve(), design.root.resolve()
+    return "" if folder == root or root not in folder.parents else f"{folder.relative_to(root) / 'dvc.yaml'}:"
+
+
+def _repro(design: Design) -> str:
+    """Return the command that makes a profile's results, in the project's folder; the root's need no name."""
+    command = f"dvc repro {chain(design)}".rstrip(" :")
+    return f"`{command}`"
+
+
+def _card(design: Design, folder: Path, name: str, planned_as: str | None, makes_it: str) -> dict[str, Any]:
     if (folder / schema.CRASH).exists():
         reason = schema.read_reason(folder / schema.CRASH)
         raise InputError(f"{folder}: crashed: {reason}; for another try: `dvc repro -f -s {makes_it}`")
     if not (folder / name).is_dir():
-        raise InputError(f"{folder / name}: not computed yet; {CURE}, or for it alone `dvc repro {makes_it}`")
+        cure = f"run {_repro(design)}, or for it alone `dvc repro {makes_it}`"
+        raise InputError(f"{folder / name}: not computed yet; {cure}")
     card = schema.read_part(folder / name / schema.PART)
     if fingerprint(card["made_from"]) != planned_as:
-        cure = f"{CURE} (or `threefold plan --params {params}`)"
+        cure = f"run {_repro(design)} (or `threefold plan --params {design.params}`)"
         raise InputError(f"{folder / name}: made from other code, settings or data than planned; {cure}")
     if damages := delivered.damages(folder / name, card):
-        raise InputError(f"{damages[0]}; {RESTORE}")
+        cure = f"put it back with `git restore` or `threefold store deliver`, or make it again with {_repro(design)}"
+        raise InputError(f"{damages[0]}; {cure}")
     return card
 
 
@@ -187,10 +197,10 @@ def _expected(design: Design, parts: list[Found], learners: pd.DataFrame) -> pd.
 
 
 def _unfinished(
-    expected: pd.DataFrame, learners: pd.DataFrame, evaluations: pd.DataFrame, episodes: int
+    design: Design, expected: pd.DataFrame, learners: pd.DataFrame, evaluations: pd.DataFrame
 ) -> Iterator[Missing]:
     """Each learner that is absent or, unless it failed, not evaluated as the design asks."""
-    final = statistics.final_episodes(evaluations)
+    final, episodes = statistics.final_episodes(evaluations), design.evaluation.episodes
     final = final[final["episode_return"].abs() < float("inf")]
     counts = final.groupby(list(schema.LEARNER)).size().rename("finite").reset_index()
     rows = expected.merge(learners, on=list(schema.LEARNER), how="left").merge(
@@ -203,7 +213,7 @@ def _unfinished(
         reason = f"{row.finite:.0f} finite final episodes of {episodes} in evaluations.csv"
         if row.status != "ok":
             reason = "not in learners.csv with status ok or failed"
-        line = f"{_name(row)}: {reason}; {CURE}"
+        line = f"{_name(row)}: {reason}; run {_repro(design)}"
         yield Missing(row.task, row.row, reason, line, [(row.demonstrations, row.seed)])
 
 
@@ -224,10 +234,10 @@ def _frame(rows: list[tuple[Any, ...]], columns: schema.Schema) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
-def _doubles(frame: pd.DataFrame, key: list[str], file: str) -> Iterator[str]:
+def _doubles(design: Design, frame: pd.DataFrame, key: list[str], file: str) -> Iterator[str]:
     doubles = frame[frame.duplicated(key)].drop_duplicates(list(schema.LEARNER))
     for row in doubles.itertuples():
-        yield f"{_name(row)}: stands twice in {file} of the task's cells; {CURE}"
+        yield f"{_name(row)}: stands twice in {file} of the task's cells; run {_repro(design)}"
 
 
 def _name(row: Any) -> str:
