@@ -175,7 +175,7 @@ def test_constants_of_a_pair_reach_the_method(monkeypatch):
     with pytest.raises(InterruptedError):
         moved.learn(PAIRS["point_maze"], "airl_state", SIZE)
     found = given[2]
-    assert (found.noise, found.entropy_weight, found.loop.reward_steps, found.loop.recent) == (1.0, 1.0, 50, 20)
+    assert (found.noise, found.entropy_weight, found.loop.reward_steps, found.loop.recent) == (0.5, 1.0, 50, 20)
     assert found.state_only
     with pytest.raises(InterruptedError):
         moved.learn(PAIRS["ant"], "airl_state", SIZE)
