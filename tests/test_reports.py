@@ -615,7 +615,7 @@ def test_a_profile_with_one_of_everything(tmp_path):
     collect(load(path))
     text = Page(build.build(inputs.read(path)).read_text()).text
     assert (tmp_path / "reports" / "paper" / "report.html").is_file()
-    assert "MY-METHOD on 1 MuJoCo task\n" in text
+    assert "MY-METHOD on 1 task\n" in text
     assert "--params paper/params.yaml --only learning_curves" in text
     assert "With 1 seed, intervals are rough." in text
     assert "All: interquartile mean" in text
