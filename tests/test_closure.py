@@ -8,6 +8,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -114,7 +115,9 @@ def test_what_a_training_loads_counts(tmp_path, method, task):
 
 @pytest.mark.parametrize("name", studies.names())
 def test_a_studys_fingerprint_is_of_what_computes_it_and_not_of_who_asks(name):
-    found = set(study_made_from(name, SimpleNamespace(model_dump=dict, point_maze=None, ant=None))["code"])
+    size = SimpleNamespace(model_dump=dict, point_maze=None, ant=None)
+    given: Any = SimpleNamespace(sizes={name: size})
+    found = set(study_made_from(given, name)["code"])
     assert {f"studies/{name}/study.py", f"studies/{name}/schema.py", "threefold/tables/schema.py"} <= found
     assert not found & {f"studies/{name}/chapter.py", "threefold/cells/study.py", "threefold/profile/design.py"}
 

@@ -17,7 +17,7 @@ from studies.transfer import chapter_moved, moved, schema
 from studies.transfer.inputs import DATA, PAIRS, data
 from studies.transfer.schema import Moved, Size, Tabular
 from threefold.base.errors import InputError
-from threefold.cells.plan import study_made_from
+from threefold.cells import plan
 
 SIZE = Moved(seeds=[0, 1], trajectories=4, imitation_steps=8192, transfer_steps=4096)
 SCALE = torch.tensor([2.0, 0.5])
@@ -144,7 +144,8 @@ def test_a_seed_more_leaves_the_others_parts_alone():
 def test_what_a_part_trains_and_reads_counts():
     """Its methods and tasks by their code, the experts, demonstrations and MJCF files by their bytes."""
     size = Size(tabular=Tabular(draws=1, moves=1), point_maze=SIZE)
-    made_from = study_made_from("transfer", size)
+    given: Any = SimpleNamespace(sizes={"transfer": size})
+    made_from = plan.study_made_from(given, "transfer")
     methods, tasks = ("airl", "gail", "gcl"), ("point_maze_left", "point_maze_right", "disabled_ant", "custom_ant")
     assert {f"algorithms/{name}.py" for name in methods} | {f"envs/{name}.py" for name in tasks} <= set(
         made_from["code"]
@@ -152,7 +153,8 @@ def test_what_a_part_trains_and_reads_counts():
     read = {f"envs/assets/point_maze_{side}.xml" for side in ("left", "right")}
     read |= {f"data/demonstrations/PointMazeRight-v0/{name}" for name in ("card.json", "trajectories.safetensors")}
     assert set(made_from["data"]) == read | {"data/experts/PointMazeRight-v0/policy.safetensors"}
-    assert "data" not in study_made_from("transfer", Size(tabular=Tabular(draws=1, moves=1)))
+    given.sizes["transfer"] = Size(tabular=Tabular(draws=1, moves=1))
+    assert "data" not in plan.study_made_from(given, "transfer")
 
 
 def test_demonstrations_that_there_are_not_are_refused_before_anything_is_computed():
@@ -170,7 +172,7 @@ def test_constants_of_a_pair_reach_the_method(monkeypatch):
         raise InterruptedError
 
     row = moved.ROWS["airl_state"]
-    method: Any = SimpleNamespace(__name__="algorithms.airl", Config=config, train=train)
+    method: Any = SimpleNamespace(Config=config, train=train)
     monkeypatch.setitem(moved.ROWS, "airl_state", row._replace(method=method))
     with pytest.raises(InterruptedError):
         moved.learn(PAIRS["point_maze"], "airl_state", SIZE)
@@ -198,17 +200,20 @@ def test_a_part_has_its_rows(tmp_path):
     rows = moved.work("point_maze-airl_state-1", tiny, tmp_path)["point_maze_moved"]
     assert list(rows["kind"]) == ["imitator", "imitator", *4 * ["reward"]]
     assert list(rows["share"]) == [1.0, 1.0, 0.25, 0.5, 0.75, 1.0]
-    references = moved.work("point_maze-references-1", tiny, tmp_path)["point_maze_moved"].set_index(["row", "where"])[
-        "episode_return"
-    ]
+    of = moved.work("point_maze-references-1", tiny, tmp_path)["point_maze_moved"].set_index(["row", "where"])
+    references = of["episode_return"]
     assert references["still", "same"] == pytest.approx(-50, abs=0.1)
     assert references["stuck", "same"] == pytest.approx(-26.3, abs=0.1)
     card = json.loads((DATA / "experts" / "PointMazeRight-v0" / "card.json").read_text())
     assert references["expert", "source"] == pytest.approx(card["return_deterministic"]["mean"], abs=0.1)
 
 
+def table(*lines):
+    return pd.DataFrame(lines, columns=list(schema.MOVED))
+
+
 def frame():
-    lines = [
+    return table(
         ("oracle", "reference", "same", 1.0, 0, -8.0),
         ("oracle", "reference", "same", 1.0, 1, -12.0),
         ("still", "reference", "same", 1.0, 0, -50.0),
@@ -216,8 +221,7 @@ def frame():
         ("airl", "reward", "same", 1.0, 0, -30.0),
         ("airl", "imitator", "same", 1.0, 0, -20.0),
         ("airl", "imitator", "source", 1.0, 0, -9.0),
-    ]
-    return pd.DataFrame(lines, columns=list(schema.MOVED))
+    )
 
 
 def test_scores_lie_between_no_action_and_the_oracles_mean():
@@ -245,12 +249,12 @@ def test_the_table_has_the_last_reward_and_says_what_was_published():
     assert shown.loc[("AIRL, g(s, a)", chapter_moved.KINDS["imitator"]), "Published return"] == "–"
 
 
-def maze(stuck=-26.0, oracle=-8.0):
+def maze(oracle=-8.0):
     """Rows of which AIRL's g(s) passes the barrier with one of two learners, and the others stay before it."""
-    lines = [
+    return table(
         ("oracle", "reference", "same", 1.0, 0, oracle),
         ("still", "reference", "same", 1.0, 0, -50.0),
-        ("stuck", "reference", "same", 1.0, 0, stuck),
+        ("stuck", "reference", "same", 1.0, 0, -26.0),
         ("airl_state", "reward", "same", 1.0, 0, -9.0),
         ("airl_state", "reward", "same", 1.0, 1, -26.5),
         ("airl_state", "reward", "same", 0.5, 1, -9.0),
@@ -258,8 +262,7 @@ def maze(stuck=-26.0, oracle=-8.0):
         ("gcl", "reward", "same", 1.0, 0, -40.0),
         ("gail", "reward", "same", 1.0, 0, -9.0),
         ("gail", "imitator", "same", 1.0, 0, -26.0),
-    ]
-    return pd.DataFrame(lines, columns=list(schema.MOVED))
+    )
 
 
 def test_a_claim_holds_where_every_learner_is_on_the_papers_side_of_the_level():

@@ -120,8 +120,7 @@ def learn(pair: Pair, row: str, size: Moved) -> tuple[dict[float, FrozenReward],
     """Imitate the expert of the first task; return the reward after each share of the training, and the imitator."""
     task, (method, _, changes) = pair.source, ROWS[row]
     preset = {key: value for key, value in envs.preset(task).items() if key.startswith("ppo.")}
-    own = pair.constants.get(method.__name__.removeprefix("algorithms."), {})
-    config = replaced(method.Config(), preset | own | changes, row)
+    config = replaced(method.Config(), preset | pair.constants.get(row, {}) | changes, row)
     env = Monitor(envs.make(task, size.seeds, EPISODES))
     counts = [size.trajectories] * len(size.seeds)
     expert = demonstrations.load(DATA / "demonstrations" / task, task, counts)
@@ -169,7 +168,7 @@ def optimise(
         if reward is not None:
             rows = experience.transitions()
             found = reward(rows.obs.float(), rows.action).view_as(found)
-        return found - found.flatten(1).mean(1).view(-1, *[1] * (found.dim() - 1))
+        return found - found.mean((1, 2), keepdim=True)
 
     taken = 0
     while taken < env_steps:

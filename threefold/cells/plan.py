@@ -47,13 +47,8 @@ def plan(design: Design) -> dict[str, Any]:
         "cells": {task: {} for task in design.tasks},
         "variants": {name: {} for name in design.variants},
         "references": {},
-        "studies": {},
+        "studies": {name: fingerprint(study_made_from(design, name)) for name in design.sizes},
     }
-    for name, size in design.sizes.items():
-        try:
-            found["studies"][name] = fingerprint(study_made_from(name, size))
-        except InputError as error:
-            raise InputError(f"{design.params}: {error}") from None
     for task in design.tasks:
         found["references"][task] = fingerprint(reference_made_from(design, task))
         for row, reason in design.left_out.get(task, {}).items():
@@ -110,10 +105,15 @@ def _refuse_no_variant(design: Design, name: str) -> None:
         )
 
 
-def study_made_from(name: str, size: Any) -> dict[str, Any]:
-    """Return all that decides the bytes of a study's files."""
+def study_made_from(design: Design, name: str) -> dict[str, Any]:
+    """Return all that decides the bytes of a study's files; raises InputError where what it reads is missing."""
+    size = design.sizes[name]
     made_from = {"study": name, "size": size.model_dump(), "code": code.checksums(studies.module_name(name))}
-    return made_from | ({"data": read} if (read := studies.data(name, size)) else {})
+    try:
+        read = studies.data(name, size)
+    except InputError as error:
+        raise InputError(f"{design.params}: {error}") from None
+    return made_from | ({"data": read} if read else {})
 
 
 def refuse_other_plan(cell: Cell, entries: Sequence[Entry]) -> None:
@@ -123,10 +123,15 @@ def refuse_other_plan(cell: Cell, entries: Sequence[Entry]) -> None:
         return
     expected = planned.parts(planned.read(design), design, cell.task, cell.row)
     if expected != {part.name: entry.fingerprint for part, entry in zip(cell.parts, entries, strict=True)}:
-        raise InputError(
-            f"{design.plan}: {cell.name}: made before the last change of code or settings; "
-            f"run `threefold plan --params {design.params}`"
-        )
+        raise stale(design, cell.name)
+
+
+def stale(design: Design, name: str) -> InputError:
+    """Return the error that a profile's plan has another fingerprint of a cell or a study than it now has."""
+    return InputError(
+        f"{design.plan}: {name}: made before the last change of code or settings; "
+        f"run `threefold plan --params {design.params}`"
+    )
 
 
 def expectation(made_from: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 import studies
 from threefold.base.errors import InputError
 from threefold.base.files import replacing, write_json
-from threefold.cells.plan import study_made_from
+from threefold.cells.plan import stale, study_made_from
 from threefold.profile.design import Design, load
 from threefold.store import code
 from threefold.store.inputs import differences, fingerprint
@@ -35,7 +35,7 @@ def run(name: str, params: Path) -> None:
     except InputError as error:
         raise InputError(f"{params}: {error}") from None
     code.forget()
-    if edited := differences(made_from, study_made_from(name, design.sizes[name])):
+    if edited := differences(made_from, study_made_from(design, name)):
         raise InputError(f"{edited[0]}: changed while the study {name} was computed; start it again")
     with replacing(design.results / "studies" / name) as folder:
         for file, (rows, columns) in tables.items():
@@ -50,13 +50,7 @@ def run(name: str, params: Path) -> None:
 
 def _made_from(design: Design, name: str) -> dict[str, Any]:
     """Return what a study is made from; raises InputError if the profile's plan says otherwise."""
-    try:
-        made_from = study_made_from(name, design.sizes[name])
-    except InputError as error:
-        raise InputError(f"{design.params}: {error}") from None
-    if design.plan.exists() and planned.read(design)["studies"].get(name, "") != fingerprint(made_from):
-        raise InputError(
-            f"{design.plan}: studies.{name}: made before the last change of code or settings; "
-            f"run `threefold plan --params {design.params}`"
-        )
+    made_from = study_made_from(design, name)
+    if design.plan.exists() and planned.read(design)["studies"].get(name) != fingerprint(made_from):
+        raise stale(design, f"studies.{name}")
     return made_from
