@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from threefold.base.errors import CURES, InputError, one_line
-from threefold.store.entries import Entry, is_locked, location
+from threefold.store.entries import Entry, alone, is_locked, location
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,15 +82,36 @@ def test_no_message_tells_anyone_to_destroy_data():
 
 
 ENTRY: dict[str, Any] = {"files": {}}
+WITHOUT_LOCKS = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP]
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, number):
-    def flock(*_):
-        raise OSError(number, os.strerror(number))
+@pytest.fixture
+def without_locks(monkeypatch):
+    """A file system that answers so to whoever asks for a lock."""
 
+    def answer(number):
+        def flock(*_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    return answer
+
+
+@pytest.mark.parametrize("number", WITHOUT_LOCKS)
+def test_nothing_is_delivered_where_there_are_no_locks(tmp_path, without_locks, capsys, number):
+    without_locks(number)
+    with pytest.raises(SystemExit) as stopped, one_line(), alone(tmp_path, "Hopper-v5/gail"):
+        raise AssertionError("nothing may be delivered without a lock")
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {tmp_path / 'Hopper-v5' / 'gail'}: {os.strerror(number)}; {CURES[number]}"
+
+
+@pytest.mark.parametrize("number", WITHOUT_LOCKS)
+def test_a_file_system_without_locks(tmp_path, monkeypatch, without_locks, capsys, number):
     entry = Entry(tmp_path, "Hopper-v5/gail/4_0", ENTRY)
-    monkeypatch.setattr(fcntl, "flock", flock)
+    without_locks(number)
     with pytest.raises(SystemExit) as stopped, one_line(), entry.locked():
         raise AssertionError("nothing may be computed without a lock")
     assert stopped.value.code == 2

@@ -147,10 +147,15 @@ class Entry:
 @contextmanager
 def alone(store: Path, name: str) -> Iterator[None]:
     """Let one process at a time put the results of this name where they are wanted."""
-    lock = FileLock(store / f"{name}.lock")
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-    with lock:
+    folder = store / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock(folder)
+    with naming(folder):
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _lock(folder: Path) -> FileLock:
