@@ -87,9 +87,15 @@ def test_speeds_are_those_of_the_device(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("task", "row", "speed"),
-    [("a", "x", 2.0), ("a", "z", 4.0), ("c", "x", 8.0), ("c", "z", 9.5137)],
+    ("task", "row", "power"),
+    [
+        ("a", "x", 1),  # known
+        ("b", "y", 7 + 3),  # y is 2^3 times as fast as x
+        ("a", "z", 4 - 2.25),  # by hand: the mean is 2^4, the smallest factors a -2.25, b 3.75, x -0.75, y 2.25
+        ("c", "x", 4 - 0.75),
+        ("c", "z", 4),
+    ],
 )
-def test_a_speed_that_is_not_known_is_that_of_the_nearest_kin(task, row, speed):
+def test_a_speed_that_is_not_known_is_by_a_factor_of_the_task_and_one_of_the_row(task, row, power):
     speeds = {("a", "x"): [1.0, 4.0], ("a", "y"): [16.0], ("b", "x"): [128.0]}
-    assert outlook.speed(speeds, task, row) == pytest.approx(speed, rel=1e-4)
+    assert outlook.speed(speeds, task, row) == pytest.approx(2**power)

@@ -360,7 +360,7 @@ def test_what_ppo_learns_from_in_loops(monkeypatch):
     policy = learners.worlds.expert() * 0.8 + 0.05
     walked = rollouts.walk(learners.worlds, policy, rollouts.Way(), 3, 9, learners.noise)
     reward, value = torch.randn(2, 2, 48, 4), torch.randn(2, 2, 48)
-    known = gail.lesson(learners, walked, reward, value, policy.log())
+    known = gail.batch(learners, walked, reward, value, policy.log())
     assert known.old.equal(policy.log())
     for p in range(2):
         advantages, pairs = [], []
@@ -403,7 +403,7 @@ def test_the_loss_of_ppo_is_a_mean_over_steps():
     expected = (0.5 * error - gain - 0.3 * entropy).mean()
     columns = torch.ones(200), advantage.clamp(min=0), advantage.clamp(max=0), target
     often, better, worse, aim = (torch.zeros(1, 2, 48, 4).index_put(pair, x / 100, accumulate=True) for x in columns)
-    found = gail.loss(logits, value, gail.Lesson(often, better, worse, before, aim.sum(-1)), config)
+    found = gail.loss(logits, value, gail.Batch(often, better, worse, before, aim.sum(-1)), config)
     assert found.shape == (1,)
     assert found.item() + 0.5 * target.square().mean().item() == pytest.approx(expected.item(), abs=1e-5)
     for a, b in zip(
@@ -416,7 +416,7 @@ def test_ppo_steps_towards_actions_of_high_advantage():
     learners = Learners(Row(sight="table"), [0], some(1, (0,)), 1, 1)
     often = torch.full((1, 1, 48, 4), 1 / 192)
     advantage = torch.tensor([-0.3, -0.3, 1.0, -0.3]) * often
-    known = gail.Lesson(
+    known = gail.Batch(
         often, advantage.clamp(min=0), advantage.clamp(max=0), torch.full_like(often, 0.25).log(), torch.zeros(1, 1, 48)
     )
     gail.improve(learners, learners.see(learners.worlds), known)

@@ -16,10 +16,6 @@ from rich.progress import track
 from threefold.base.files import replacing
 from threefold.base.strict import Strict
 from threefold.base.workers import default_threads
-from threefold.store import code
-from threefold.store.entries import Entry, location
-from threefold.store.inputs import plain
-from threefold.store.origin import origin
 from threefold.tables.schema import Schema, read_csv, write_csv
 
 Frames = dict[str, pd.DataFrame]  # rows by the name of their file
@@ -62,6 +58,12 @@ def kept(
     study: str, part: str, size: S, files: Mapping[str, Schema], work: Work[S], data: Data | None = None
 ) -> Frames:
     """Return a part's rows: from the store, or computed and put there."""
+    # Imported here, as how results are kept is not what they are made from: an edit of it makes no study stale.
+    from threefold.store import code
+    from threefold.store.entries import Entry, location
+    from threefold.store.inputs import plain
+    from threefold.store.origin import origin
+
     inputs = {"study": study, "part": part, "size": size.model_dump(), "code": code.checksums(work.__module__)}
     code.refuse_edits_since_start(inputs["code"])
     entry = Entry(location(code.ROOT), f"studies/{study}/{part}", plain(inputs | ({"data": data} if data else {})))

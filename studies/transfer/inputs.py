@@ -1,5 +1,6 @@
 """What the study of transfer needs: the pairs of tasks that rewards are taken between, and the files of these tasks."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import envs
@@ -8,9 +9,9 @@ from studies.transfer.schema import Size
 from threefold.base.errors import InputError
 from threefold.base.files import checksum
 from threefold.experts import demonstrations, policies
-from threefold.store import code
 
-DATA = code.ROOT / "data"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data"
 
 
 class Pair(NamedTuple):
@@ -61,5 +62,5 @@ def data(size: Size) -> dict[str, str]:
             raise InputError(f"studies.transfer.{name}: {error}") from None
         files = [shown / demonstrations.CARD, shown / demonstrations.ARRAYS, expert / policies.WEIGHTS]
         files += [file for task in (pair.source, pair.target) for file in envs.model_files(envs.load(task))]
-        found |= {file.relative_to(code.ROOT).as_posix(): checksum(file) for file in files}
+        found |= {file.relative_to(ROOT).as_posix(): checksum(file) for file in files}
     return found

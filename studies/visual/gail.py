@@ -31,7 +31,7 @@ REWARDS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Lesson(NamedTuple):
+class Batch(NamedTuple):
     """What PPO learns from, `[P, B, S, A]`: for each pair means over all steps in its world, 0 where it is not met.
 
     Such sums are enough: which gain is clipped depends on a pair's probability and the sign of the advantage alone.
@@ -56,7 +56,7 @@ def iterate(learners: Learners) -> None:
     discriminate(learners, worlds, take(learners.counts, index), walked.counts(torch.ones_like(walked.arrived)))
     with torch.no_grad():
         reward = REWARDS[learners.row.reward](learners.logits(seen))
-    improve(learners, seen, lesson(learners, walked, reward, value[..., 0], log_policy))
+    improve(learners, seen, batch(learners, walked, reward, value[..., 0], log_policy))
 
 
 def discriminate(learners: Learners, worlds: Worlds, expert: Tensor, policy: Tensor) -> None:
@@ -69,7 +69,7 @@ def discriminate(learners: Learners, worlds: Worlds, expert: Tensor, policy: Ten
         descend(learners.reward_optimizer, mistaken.sum((1, 2, 3)), learners.config.max_norm)
 
 
-def lesson(learners: Learners, walked: Walks, reward: Tensor, value: Tensor, log_policy: Tensor) -> Lesson:
+def batch(learners: Learners, walked: Walks, reward: Tensor, value: Tensor, log_policy: Tensor) -> Batch:
     """Return what PPO learns from, given tables: rewards, log probabilities `[P, B, S, A]` and values `[P, B, S]`."""
     pair, state, after = walked.pair(), walked.state.flatten(2), walked.after.flatten(2)
     tables = (reward.flatten(2).gather(-1, pair), value.gather(-1, state), value.gather(-1, after))
@@ -84,21 +84,21 @@ def lesson(learners: Learners, walked: Walks, reward: Tensor, value: Tensor, log
     advantage = centred / (advantage.std((1, 2, 3), keepdim=True) + 1e-8)
     parts = (torch.ones_like(advantage), advantage.clamp(min=0), advantage.clamp(max=0), target)
     often, better, worse, target = (walked.counts(part) / pair.shape[-1] for part in parts)
-    return Lesson(often, better, worse, log_policy, target.sum(-1))
+    return Batch(often, better, worse, log_policy, target.sum(-1))
 
 
-def improve(learners: Learners, seen: Views, known: Lesson) -> None:
+def improve(learners: Learners, seen: Views, known: Batch) -> None:
     """Take PPO's steps, each on some of the worlds."""
     config, maps = learners.config, known.often.shape[1]
     epochs = min(config.epochs, config.steps * config.minibatch // maps)
     for order in learners.noise.permutations(epochs, maps).unbind(1):
         for part in order.split(config.minibatch, 1):
             logits, value = learners.policy(seen.take(part))
-            some = Lesson(*(take(x, part) for x in known))
+            some = Batch(*(take(x, part) for x in known))
             descend(learners.optimizer, loss(logits, value[..., 0], some, config), config.max_norm)
 
 
-def loss(logits: Tensor, value: Tensor, known: Lesson, config: Config) -> Tensor:
+def loss(logits: Tensor, value: Tensor, known: Batch, config: Config) -> Tensor:
     """Return PPO's loss `[P]` of logits `[P, B, S, A]` and values `[P, B, S]`, less what none of them changes."""
     log_policy = logits.log_softmax(-1)
     ratio = (log_policy - known.old).exp()
