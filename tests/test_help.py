@@ -1,6 +1,7 @@
 """The help of the command line: every verb and option is explained, soon, and without what computes."""
 
 import json
+import os
 import re
 import resource
 import subprocess
@@ -81,3 +82,12 @@ def test_help_is_quick_and_imports_nothing_that_computes():
     assert "compare" in done.stdout
     assert json.loads(done.stdout.splitlines()[-1]) == []
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < SECONDS
+
+
+def test_what_cannot_draw_is_said_in_a_line_by_commands_that_draw_nothing():
+    command = [sys.executable, "-m", "threefold", "plan"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"MUJOCO_GL": "foo"}, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: MUJOCO_GL=foo: MuJoCo cannot be imported with it (")
+    assert line.endswith("); unset it, or install what it needs")

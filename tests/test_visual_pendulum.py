@@ -8,7 +8,7 @@ import envs
 from algorithms.core.population import Generators
 from algorithms.core.state import pack, unpack
 from studies.visual import frames, pendulum
-from studies.visual.frames import Eyes, Pairs, Scale
+from studies.visual.frames import Pairs, PixelEnv, Scale
 from studies.visual.pendulum import Learner, Size
 from threefold.base.errors import InputError
 from threefold.experts import policies
@@ -51,15 +51,15 @@ def learner(row="gail", size=TINY):
 
 def test_a_difference_is_from_the_frame_before_and_none_where_an_episode_begins():
     env = envs.make(frames.TASK, [0, 1], 3, threads=1)
-    eyes, ends = Eyes(env, Drawn(), PLAIN), 0
+    pixels, ends = PixelEnv(env, Drawn(), PLAIN), 0
     before = env.obs.clone()
-    assert not eyes.seen()[:, :, 1].any()
+    assert not pixels.seen()[:, :, 1].any()
     for _ in range(12):
         now = env.obs.clone()
-        seen = eyes.seen()[..., 0, ::8]
+        seen = pixels.seen()[..., 0, ::8]
         assert torch.allclose(seen[:, :, 0], now.float())
         assert torch.allclose(seen[:, :, 1], (now - before).float(), atol=1e-6)
-        following, terminal, truncated = eyes.step(torch.ones(2, 3, 1))
+        following, terminal, truncated = pixels.step(torch.ones(2, 3, 1))
         before = torch.where(terminal[..., None], env.obs, now)
         same = ~terminal
         assert torch.allclose(following[..., 0, ::8][same][:, 0], env.obs[same].float())
@@ -117,9 +117,9 @@ def test_it_learns_the_same_whoever_is_beside_it_and_goes_on_exactly(row):
         assert tensor.equal(other.actor.state_dict()[name])
         assert torch.allclose(tensor[1], alone.actor.state_dict()[name][0], atol=1e-5)
     assert not whole.actor.mean.weight.equal(first.actor.mean.weight)
-    assert whole.eyes.camera.frames == other.eyes.camera.frames
-    judged = whole.judge.logit.weight.equal(first.judge.logit.weight)
-    assert judged == (row != "gail")
+    assert whole.pixels.camera.frames == other.pixels.camera.frames
+    same = whole.discriminator.logit.weight.equal(first.discriminator.logit.weight)
+    assert same == (row != "gail")
 
 
 def test_cloning_finds_an_action_that_the_frames_show():
@@ -138,9 +138,9 @@ def test_the_discriminator_tells_the_experts_pairs():
     for _ in range(6):
         some.iterate()
     with torch.no_grad():
-        on_expert = some.judge(*some.expert())
+        on_expert = some.discriminator(*some.expert())
         seen, action, *_ = some.act()
-        on_policy = some.judge(seen.flatten(1, 2), action.flatten(1, 2))
+        on_policy = some.discriminator(seen.flatten(1, 2), action.flatten(1, 2))
     assert (on_expert.mean(1) > on_policy.mean(1) + 1).all()
 
 

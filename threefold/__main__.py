@@ -1,12 +1,13 @@
 """The command: `threefold VERB`, or `python -m threefold VERB`. `threefold --help` lists the verbs."""
 
+import os
 import pkgutil
 from importlib import import_module
 
 import typer
 
 from threefold import commands
-from threefold.base.errors import one_line
+from threefold.base.errors import InputError, one_line
 
 HELP = """Threefold, a reproducible benchmark of imitation learning.
 
@@ -37,7 +38,19 @@ def application() -> typer.Typer:
 def main() -> None:
     """Run the command line; wrong input is one line and exit code 2."""
     with one_line():
+        _refuse_unusable_mujoco_gl()
         application()()
+
+
+def _refuse_unusable_mujoco_gl() -> None:
+    """Raise `InputError` if MuJoCo cannot be imported because of what draws for it, even where nothing is drawn."""
+    if chosen := os.environ.get("MUJOCO_GL"):
+        try:
+            import mujoco  # noqa: F401
+        except (AttributeError, ImportError, RuntimeError) as error:  # of OpenGL's loaders
+            raise InputError(
+                f"MUJOCO_GL={chosen}: MuJoCo cannot be imported with it ({error}); unset it, or install what it needs"
+            ) from None
 
 
 if __name__ == "__main__":

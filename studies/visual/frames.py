@@ -60,7 +60,7 @@ class Scale(NamedTuple):
         return torch.stack([now - self.mean, now - before], -3) / self.std[:, None, None]
 
 
-class Eyes:
+class PixelEnv:
     """What learners see of an env: its frames, in units of the expert's."""
 
     def __init__(self, env: BatchEnv, camera: Camera, scale: Scale) -> None:

@@ -29,7 +29,7 @@ import envs
 from algorithms.core.population import Generators, Linear, adam, descend
 from algorithms.core.ppo import ReturnScale, generalized_advantages
 from algorithms.core.state import State
-from studies.visual.frames import PIXELS, TASK, Camera, Eyes, Pairs, Scale, demonstrate
+from studies.visual.frames import PIXELS, TASK, Camera, Pairs, PixelEnv, Scale, demonstrate
 from studies.visual.networks import Convolution
 from threefold.base.errors import one_line
 from threefold.base.files import write_json
@@ -102,7 +102,7 @@ class Actor(nn.Module):
         return (-0.5 * ((action - mean) * (-self.log_std).exp()).square() - self.log_std)[..., 0]
 
 
-class Judge(nn.Module):
+class Discriminator(nn.Module):
     """A discriminator of frames and actions; its logit is high for the expert."""
 
     def __init__(self, generators: Generators) -> None:
@@ -122,10 +122,10 @@ class Learner:
         weights, self.noise = Generators(size.seeds, "weights"), Generators(size.seeds, "noise")
         self.row, self.size, self.pairs = row, size, pairs
         self.env = envs.make(TASK, size.seeds, size.episodes, threads=1)
-        self.eyes = Eyes(self.env, camera, scale)
-        self.actor, self.judge = Actor(weights, size.log_std), Judge(weights)
+        self.pixels = PixelEnv(self.env, camera, scale)
+        self.actor, self.discriminator = Actor(weights, size.log_std), Discriminator(weights)
         self.optimizer = adam(self.actor.parameters(), size.rate)
-        self.reward_optimizer = adam(self.judge.parameters(), size.reward_rate)
+        self.reward_optimizer = adam(self.discriminator.parameters(), size.reward_rate)
         self.scale = ReturnScale(len(size.seeds), size.episodes, size.discount, torch.device("cpu"))
         self.done, self.last = 0, size.cloning_steps if row == "bc" else size.iterations
         self.seconds = 0.0  # of this core
@@ -138,17 +138,17 @@ class Learner:
         """Go back to a saved state."""
         state = self._state()
         state.load_state_dict(saved)
-        self.done, self.eyes.now, self.eyes.before = state.done, state.now, state.before
-        self.eyes.camera.frames, self.seconds = state.frames, state.seconds
+        self.done, self.pixels.now, self.pixels.before = state.done, state.now, state.before
+        self.pixels.camera.frames, self.seconds = state.frames, state.seconds
 
     def _state(self) -> State:
         return State(
             env=self.env,
-            now=self.eyes.now,
-            before=self.eyes.before,
-            frames=self.eyes.camera.frames,
+            now=self.pixels.now,
+            before=self.pixels.before,
+            frames=self.pixels.camera.frames,
             actor=self.actor,
-            judge=self.judge,
+            discriminator=self.discriminator,
             optimizer=self.optimizer,
             reward_optimizer=self.reward_optimizer,
             scale=self.scale,
@@ -178,13 +178,13 @@ class Learner:
         if self.row == "gail":
             for _ in range(size.reward_steps):
                 index = (self.noise.uniform(size.batch) * flat.shape[1]).long()
-                loss = softplus(-self.judge(*self.expert())) + softplus(
-                    self.judge(flat[learner, index], acted[learner, index])
+                loss = softplus(-self.discriminator(*self.expert())) + softplus(
+                    self.discriminator(flat[learner, index], acted[learner, index])
                 )
                 descend(self.reward_optimizer, loss.mean(1), size.max_norm)
         with torch.no_grad():
             shape = terminal.shape
-            logit = self.judge(flat, acted) if self.row == "gail" else torch.zeros(flat.shape[:2])
+            logit = self.discriminator(flat, acted) if self.row == "gail" else torch.zeros(flat.shape[:2])
             reward = softplus(logit) if self.row == "gail" else torch.ones_like(logit)
             mean, value = self.actor(flat)
             old = self.actor.log_density(mean, acted)
@@ -206,9 +206,9 @@ class Learner:
         """Return a rollout `[P, T, E, ...]`: what was seen, actions, what was seen next, terminal, truncated."""
         rows = []
         for noise in self.noise.normal(self.size.steps, self.size.episodes, 1).unbind(1):
-            seen = self.eyes.seen()
+            seen = self.pixels.seen()
             action = self.actor(seen)[0] + noise * self.actor.log_std.exp()
-            rows.append((seen, action, *self.eyes.step(action)))
+            rows.append((seen, action, *self.pixels.step(action)))
         return [torch.stack(column, 1) for column in zip(*rows, strict=True)]
 
     def iterate(self) -> None:
@@ -224,10 +224,10 @@ class Learner:
     def evaluate(self) -> Tensor:
         """Return the lengths `[P, episodes]`, which are the returns, of episodes by mean actions."""
         env = envs.make(TASK, self.size.seeds, self.size.evaluated, threads=1)
-        eyes, length = Eyes(env, self.eyes.camera, self.eyes.scale), torch.zeros(env.P, env.E)
+        pixels, length = PixelEnv(env, self.pixels.camera, self.pixels.scale), torch.zeros(env.P, env.E)
         alive = torch.ones(env.P, env.E, dtype=torch.bool)
         while alive.any():
-            _, terminal, truncated = eyes.step(self.actor(eyes.seen())[0])
+            _, terminal, truncated = pixels.step(self.actor(pixels.seen())[0])
             length += alive
             alive &= ~(terminal | truncated)
         return length
