@@ -37,6 +37,12 @@ HERE = Path(__file__).parent
 FOLDERS = ("methods", "tasks", "studies")  # each has an index.md of its own, which people write
 SINGLE = ("reference/commands", "reference/metrics", "reference/params", "use/speed")
 RULES = ("reset", "advance", "observation", "reward", "terminal")  # functions of a task; one may be another's
+BARS = {  # of an expert's card, in words (`experts.bars`)
+    "return": "mean return, mean action",
+    "stochastic_score": "score of the actions as it draws them, between random (0) and mean action (1)",
+    "fallen": "share of the episodes that the task ended, in the play that it ended more often",
+    "spread": "standard deviation of the return over its mean, mean action",
+}
 # Which method each name in the published tables is; the rest are baselines that stand beside it.
 PUBLISHED_NAMES = {"gan-gcl": "gcl", "airl state-only": "airl"}
 
@@ -180,6 +186,16 @@ def _card(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def bars(card: dict[str, Any]) -> list[list[str]]:
+    """Return the bars of an expert's card as rows of a table, each with whether it is itself reached."""
+    return [
+        [BARS[name], plain(bar["found"]), f"at {side} {plain(bar[side])}", "yes" if bar["reached"] else "no"]
+        for name, bar in card.get("bars", {}).items()
+        for side in ("least", "most")
+        if side in bar
+    ]
+
+
 def study(name: str) -> str:
     """Return the page of a study."""
     sizes = {design.profile: source.excerpt(design.params, "studies", name) for design in designs()}
@@ -305,6 +321,11 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
+def plain(value: float) -> str:
+    """Return a number with six significant figures, so that one just below a bar does not look like the bar."""
+    return f"{value:,.6g}".replace("-", "−")
+
+
 def span(limits: Any) -> str:
     """Return an action's limits: one number where they are equal."""
     values = sorted(set(limits.tolist()))
@@ -323,6 +344,7 @@ TEMPLATES.filters |= {
 }
 TEMPLATES.globals |= {
     "as_rows": as_rows,
+    "bars": bars,
     "costs": costs,
     "glossary": glossary,
     "head": head,

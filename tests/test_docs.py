@@ -259,6 +259,21 @@ def test_results_that_are_not_the_lock_files_are_refused(project):
         measured.take(project)
 
 
+def test_each_bar_of_an_expert_is_shown_with_whether_it_is_reached_itself():
+    """MountainCar's expert reaches the bar of the return, and misses that of its score as it draws actions."""
+    card = json.loads((ROOT / "data" / "experts" / "MountainCar-v0" / "card.json").read_text())
+    assert (card["bars"]["return"]["reached"], card["reached"]) == (True, False)
+    page = pages.task("MountainCar-v0")
+    assert "| mean return, mean action | −105.34 | at least −110 | yes |" in page
+    (drawn,) = (line for line in page.splitlines() if line.startswith(f"| {pages.BARS['stochastic_score']} |"))
+    assert drawn.endswith("| 0.925945 | at least 0.95 | no |")
+    assert {
+        name
+        for path in (ROOT / "data" / "experts").glob("*/card.json")
+        for name in json.loads(path.read_text())["bars"]
+    } <= pages.BARS.keys()
+
+
 def test_croissant_is_valid_and_in_step_with_the_cards(caplog):
     assert croissant.CROISSANT.read_text() == croissant.text(), "run `python -m docs.generate`"
     dataset = mlcroissant.Dataset(jsonld=croissant.CROISSANT)
