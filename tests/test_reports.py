@@ -460,10 +460,67 @@ def test_entropy_weights_on_reacher_are_shown_with_the_papers_runs(tmp_path):
     assert drawn == len(data)
 
 
+def by_hand(params: Path, final: dict[tuple[str, str, int, int], list[float] | None]) -> inputs.Inputs:
+    """Inputs from returns of final episodes by task, row, trajectories and seed; None is of a learner that failed."""
+    evaluations, learners = [], []
+    for key, returns in final.items():
+        evaluations += [(*key, 0, i, value, 1, False) for i, value in enumerate(returns or [])]
+        learners.append((*key, "failed" if returns is None else "ok", 0, 0, ""))
+    rows = {"evaluations": evaluations, "training": [], "learners": learners}
+    given = {
+        name: pd.DataFrame(rows[name], columns=list(columns)).astype(columns) for name, columns in schema.TABLES.items()
+    }
+    return inputs.derive(load(params), given, {})
+
+
+def test_our_returns_count_beside_published_runs_as_at_their_time_limit(tmp_path):
+    """It was 200 steps: an episode of CartPole gives 200 at most, one of Acrobot -200 at least."""
+    budget = {
+        task: {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [1]}
+        for task in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
+    }
+    path = synthetic.design(tmp_path, tasks=list(budget), methods=["gail"], seeds=[0, 1], budget=budget)
+    final: dict[tuple[str, str, int, int], list[float] | None] = {
+        ("CartPole-v1", "random", 0, 0): [10, 30],
+        ("CartPole-v1", "expert", 0, 0): [500, 500],
+        ("CartPole-v1", "gail", 1, 0): [500, 100],  # 200 and 100: 150, of 20 to 200
+        ("CartPole-v1", "gail", 1, 1): [300, 250],
+        ("Acrobot-v1", "random", 0, 0): [-500, -400],
+        ("Acrobot-v1", "expert", 0, 0): [-80, -120],
+        ("Acrobot-v1", "gail", 1, 0): [-500, -100],  # -200 and -100: -150, of -200 to -100
+        ("Acrobot-v1", "gail", 1, 1): None,
+        ("MountainCar-v0", "random", 0, 0): [-200, -200],
+        ("MountainCar-v0", "expert", 0, 0): [-100, -100],
+        ("MountainCar-v0", "gail", 1, 0): [-100, -140],
+        ("MountainCar-v0", "gail", 1, 1): [-90, -90],
+    }
+    given = by_hand(path, final)
+    table = tables.runs(given)
+    shown = table.shown.set_index("Task")
+    assert shown["Returns, ours"].tolist() == ["200.0, 150.0", "−150.0, −200.0", "−90.0, −120.0"]
+    assert shown["Scores, ours"].tolist() == ["1.00, 0.72", "0.50, 0.00", "1.10, 0.80"]
+    assert shown.loc["CartPole-v1", "Returns, published"] == ", ".join(["200.0"] * 7)
+    assert shown.loc["CartPole-v1", "Our mean"] == "below"
+    ours = table.data[table.data["source"] == "ours"].set_index(["task", "run"])
+    assert ours.loc[("CartPole-v1", 0), "score"] == pytest.approx((150 - 20) / (200 - 20))
+    assert "in steps 200 on CartPole-v1 and 200 on Acrobot-v1: our returns" in table.caption
+    assert given.stratum("CartPole-v1", "gail", 1)["episode_return"].tolist() == [300, 275]  # elsewhere as they are
+
+
+def test_an_expert_that_the_paper_would_not_tell_from_random_gives_no_score_there(tmp_path):
+    budget = {"Acrobot-v1": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [1]}}
+    path = synthetic.design(tmp_path, tasks=["Acrobot-v1"], methods=["gail"], seeds=[0], budget=budget)
+    rows = {("random", 0): -500.0, ("expert", 0): -250.0, ("gail", 1): -300.0}
+    given = by_hand(path, {("Acrobot-v1", row, number, 0): [value] for (row, number), value in rows.items()})
+    shown = tables.runs(given).shown.iloc[0]
+    assert shown[["Scores, ours", "Returns, ours", "Our mean"]].tolist() == [tables.NONE, "−200.0", tables.NONE]
+
+
 def test_our_mean_among_published_runs():
     published = pd.Series([0.2, 0.9])
-    found = [tables._against_spread(pd.Series(x, dtype=float), published) for x in ([0.1], [0.2, 0.6], [0.91], [])]
-    assert found == ["below", "within", "above", tables.NONE]
+    ours: list[list[float]] = [[0.1], [0.2, 0.6], [0.91], [], [np.nan, 0.5]]
+    found = [tables._against_spread(pd.Series(x, dtype=float), published) for x in ours]
+    assert found == ["below", "within", "above", tables.NONE, tables.NONE]
 
 
 def test_csv_tables_hold_numbers(report):

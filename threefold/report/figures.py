@@ -78,7 +78,8 @@ def plots(given: Inputs) -> dict[str, Plot]:
             partial(published_runs, given),
             "Run by run",
             "Every learner beside every published run of the same method and number of trajectories, as in the "
-            "table of this name: hollow and grey, at the left, those of Ho & Ermon (2016); filled, ours. "
+            "table of this name, by the scores there: hollow and grey, at the left, those of Ho & Ermon (2016); "
+            "filled, ours. "
             "Scores below −1 are on a logarithmic scale. On Reacher GAIL's rows are figure 1(b): weights of causal "
             "entropy. Lines at 1 and 0: the deterministic expert and the random policy." + given.incomplete,
             ("evaluations.csv", "learners.csv"),
@@ -292,7 +293,7 @@ def _runs_panel(ax: Axes, given: Inputs, task: str) -> None:
         numbers = [number for number in given.numbers(task) if number in given.design.numbers(task, row)]
         for x, number in enumerate(numbers, start=1):
             paper = runs[(runs["row"] == row) & (runs["demonstrations"] == number)]["score"]
-            ours = given.stratum(task, row, number)["score"]
+            ours = given.beside_runs(task, row, number)["score"]
             hollow: dict[str, Any] = {"mfc": "none", "mec": "#777777", "ms": 4.5}
             ax.plot(np.full(len(paper), start + x - 0.15), paper, "o", zorder=3, **hollow)
             ax.plot(np.full(len(ours), start + x + 0.15), ours, "o", color=colours[method], ms=5, alpha=0.8, zorder=4)

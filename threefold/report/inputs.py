@@ -24,6 +24,9 @@ PUBLISHED_NAMES = {
     "gail (entropy 0.01)": "gail_entropy_1e-2",
     "gail (entropy 0.1)": "gail_entropy_1e-1",
 }
+# Time limits (steps) of Ho & Ermon (2016) that are shorter than ours. A step of these tasks gives 1 or -1, or 0 at the
+# end, so that a return counts there up to the limit, either way.
+PUBLISHED_LIMITS = {"CartPole-v1": 200.0, "Acrobot-v1": 200.0}
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,22 @@ class Inputs:
             for task in self.design.tasks
             for number in pick(self.numbers(task))
         ]
+
+    def beside_runs(self, task: str, row: str, demonstrations: int) -> pd.DataFrame:
+        """A stratum to hold against `runs`: its returns and scores are as they count at the paper's time limit."""
+        return self._beside_runs.get((task, row, demonstrations), self.learners.iloc[:0])
+
+    @cached_property
+    def _beside_runs(self) -> dict[tuple[str, str, int], pd.DataFrame]:
+        """Where a limit leaves no difference between expert and random, there is no score: NaN."""
+        tasks, limits = self.runs["task"], self.episodes["task"].map(PUBLISHED_LIMITS)
+        counted = self.episodes["episode_return"].clip(-limits, limits)
+        episodes = self.episodes.assign(episode_return=counted)[self.episodes["task"].isin(tasks)]
+        references = statistics.reference_means(episodes)
+        references["expert"] = references["expert"].where(references["expert"] > references["random"])
+        learners = self.learners.loc[self.learners["task"].isin(tasks), list(schema.LEARNERS)]
+        final = _final(learners, with_score(statistics.learner_means(episodes), references), references)
+        return dict(iter(final.groupby(["task", "row", "demonstrations"])))
 
     @cached_property
     def methods(self) -> pd.DataFrame:

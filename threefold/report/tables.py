@@ -13,7 +13,7 @@ import pandas as pd
 
 from threefold.base.files import write_bytes
 from threefold.report import style
-from threefold.report.inputs import Inputs
+from threefold.report.inputs import PUBLISHED_LIMITS, Inputs
 from threefold.tables import schema, statistics
 
 MARGIN = 0.05  # declared margin of non-inferiority to a published score, in units of score
@@ -263,34 +263,45 @@ def runs(given: Inputs) -> Table:
             paper = given.runs.query("task == @task and demonstrations == @number and row == @row")
             if paper.empty:
                 continue
-            ours = given.stratum(task, row, number)
-            text = {"Task": task, "Trajectories": str(number), "Method": given.label(row)}
+            ours = given.beside_runs(task, row, number)
+            scores, episode_returns = {}, {}
             for source, rows in (("ours", ours.rename(columns={"seed": "run"})), ("published", paper)):
-                rows = rows.sort_values("score", ascending=False)
-                text[f"Scores, {source}"] = ", ".join(map(score_text, rows["score"])) or NONE
+                rows = rows.sort_values("episode_return", ascending=False)
+                scores[f"Scores, {source}"] = ", ".join(map(score_text, rows["score"])) or NONE
+                episode_returns[f"Returns, {source}"] = ", ".join(map(number_text, rows["episode_return"])) or NONE
                 data += [(task, number, row, source, x.run, x.episode_return, x.score) for x in rows.itertuples()]
-            published = paper["episode_return"].sort_values(ascending=False)
-            text["Returns, published"] = ", ".join(map(number_text, published))
-            text["Our mean"] = _against_spread(ours["score"], paper["score"])
-            shown.append(text)
+            about = {"Task": task, "Trajectories": str(number), "Method": given.label(row)}
+            verdict = {"Our mean": _against_spread(ours["score"], paper["score"])}
+            shown.append(about | scores | episode_returns | verdict)
             cells.append(f"{task}/{row}")
     columns = ["task", "demonstrations", "row", "source", "run", "episode_return", "score"]
     return Table(
         "Run by run",
         "Rows of table 3 of Ho & Ermon (2016) with several training runs, from the logs that its authors published: "
         "the mean of each run beside each of our learners, the best first. Scores are by random and expert policies of "
-        "either; CartPole and Acrobot had a time limit of 200 steps there, and have 500 here. In some rows runs are of "
-        "two kinds, at the expert's level and stuck at random's, and a mean says little. Our mean: within the range of "
-        f"the published runs, or above or below it.{given.incomplete}",
+        f"either.{_limits(given)} In some rows runs are of two kinds, at the expert's level and stuck at random's, and "
+        "a mean says little. Our mean: of our scores here, within the range of the published runs, or above or below "
+        f"it.{given.incomplete}",
         pd.DataFrame(data, columns=columns),
         pd.DataFrame(shown),
         {"Scores, ours": cells},
     )
 
 
+def _limits(given: Inputs) -> str:
+    """A sentence for the caption: on which tasks our returns are counted up to the paper's time limit; or nothing."""
+    limits = [f"{limit:.0f} on {task}" for task, limit in PUBLISHED_LIMITS.items() if task in given.design.tasks]
+    if not limits:
+        return ""
+    return (
+        f" The time limit was shorter there, in steps {' and '.join(limits)}: our returns and scores, our random and "
+        "expert policies' included, are as they count at that limit, episode by episode."
+    )
+
+
 def _against_spread(ours: pd.Series, published: pd.Series) -> str:
-    """Say where our mean lies, to the digits shown, among published runs."""
-    if ours.empty:
+    """Say where our mean lies, to the digits shown, among published runs; nothing where there is no score."""
+    if ours.empty or ours.hasnans:
         return NONE
     mean, low, high = (round(float(x), 2) for x in (ours.mean(), published.min(), published.max()))
     return "below" if mean < low else "above" if mean > high else "within"

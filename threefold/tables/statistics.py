@@ -50,19 +50,21 @@ def learner_means(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 def reference_returns(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Mean measured return of each reference policy: index task, columns random, expert, expert-stochastic.
-
-    Errors: InputError if the expert is no better than random, for then no score is defined.
-    """
-    rows = evaluations[evaluations["row"].isin(REFERENCES)]
-    means = rows.pivot_table(index="task", columns="row", values="episode_return", aggfunc="mean")
-    means = means.reindex(columns=list(REFERENCES))
+    """`reference_means`; InputError if an expert is no better than random, for then no score is defined."""
+    means = reference_means(evaluations)
     for task in means.index[~(means["expert"] > means["random"])]:
         raise InputError(
             f"{task}: expert returns {means.expert[task]:.4g}, random {means.random[task]:.4g}: no score is defined; "
             f"train a better expert in data/experts/{task}"
         )
     return means
+
+
+def reference_means(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Mean measured return of each reference policy: index task, columns random, expert, expert-stochastic."""
+    rows = evaluations[evaluations["row"].isin(REFERENCES)]
+    means = rows.pivot_table(index="task", columns="row", values="episode_return", aggfunc="mean")
+    return means.reindex(columns=list(REFERENCES))
 
 
 def score(episode_return: Any, random: Any, expert: Any) -> Any:
