@@ -120,6 +120,15 @@ def test_constants_are_read_with_their_comments():
     assert own["HEALTHY_HEIGHT"] == ("HEALTHY_HEIGHT", "0.7", "m, lower bound")
 
 
+def test_constants_shared_by_methods_have_their_own_source():
+    lines = pages.method("gail").splitlines()
+    named = {group: next(line for line in lines if line.startswith(f"`{group}`, ")) for group in ("loop.trpo", "ppo")}
+    assert "Schulman et al. 2015, arXiv 1502.05477" in named["loop.trpo"]
+    assert "2017" not in named["loop.trpo"]
+    assert "Schulman et al. 2017" in named["ppo"]
+    assert all(group in pages.grouped(source.of_config(algorithms.load("gail").Config())) for group in named)
+
+
 @pytest.mark.parametrize("model", ["Design", "Evaluation", "Budget", "Variant", "Wave", "Remark"])
 def test_every_key_of_a_profile_is_explained(site, model):
     page = (site / "reference" / "params.html").read_text()
