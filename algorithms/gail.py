@@ -17,6 +17,8 @@ Departures from the paper:
 - 64-64 tanh networks instead of 100-100; discount 0.99 and GAE 0.95 instead of 0.995 and 0.97.
 - The discriminator takes 10 steps an iteration at 3e-4 on 512 samples of each source, instead of one at 0.01 on all.
 - A gradient penalty (Gulrajani et al. 2017) keeps the discriminator smooth on few demonstrations.
+- A discrete action stands beside the state as a one-hot vector, and there is one logit; in the authors' code the state
+  alone goes in, a score for each action comes out, and that of the action taken is the logit.
 - lambda = 0 on every task (the paper tuned it on Reacher only: 1e-3); the value function sees its term of the reward.
 """
 
