@@ -310,6 +310,14 @@ def test_every_file_that_the_checklist_names_exists():
     assert [name for name in paths if not (ROOT / name).exists()] == []
 
 
+def test_every_test_that_the_notes_name_exists():
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    notes = [path.read_text() for path in (ROOT / "docs" / "notes").rglob("*.md")]
+    named = {name for note in notes for name in re.findall(r"`(test_\w+)`", note)}
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
+
+
 def test_links_between_files_lead_somewhere(clone, site):
     """In the copy whose documentation is built, with the pages that it writes itself."""
     broken = []
