@@ -460,19 +460,6 @@ def test_entropy_weights_on_reacher_are_shown_with_the_papers_runs(tmp_path):
     assert drawn == len(data)
 
 
-def by_hand(params: Path, final: dict[tuple[str, str, int, int], list[float] | None]) -> inputs.Inputs:
-    """Inputs from returns of final episodes by task, row, trajectories and seed; None is of a learner that failed."""
-    evaluations, learners = [], []
-    for key, returns in final.items():
-        evaluations += [(*key, 0, i, value, 1, False) for i, value in enumerate(returns or [])]
-        learners.append((*key, "failed" if returns is None else "ok", 0, 0, ""))
-    rows = {"evaluations": evaluations, "training": [], "learners": learners}
-    given = {
-        name: pd.DataFrame(rows[name], columns=list(columns)).astype(columns) for name, columns in schema.TABLES.items()
-    }
-    return inputs.derive(load(params), given, {})
-
-
 def test_our_returns_count_beside_published_runs_as_at_their_time_limit(tmp_path):
     """It was 200 steps: an episode of CartPole gives 200 at most, one of Acrobot -200 at least."""
     budget = {
@@ -494,7 +481,7 @@ def test_our_returns_count_beside_published_runs_as_at_their_time_limit(tmp_path
         ("MountainCar-v0", "gail", 1, 0): [-100, -140],
         ("MountainCar-v0", "gail", 1, 1): [-90, -90],
     }
-    given = by_hand(path, final)
+    given = synthetic.by_hand(path, final)
     table = tables.runs(given)
     shown = table.shown.set_index("Task")
     assert shown["Returns, ours"].tolist() == ["200.0, 150.0", "−150.0, −200.0", "−90.0, −120.0"]
@@ -511,7 +498,7 @@ def test_an_expert_that_the_paper_would_not_tell_from_random_gives_no_score_ther
     budget = {"Acrobot-v1": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [1]}}
     path = synthetic.design(tmp_path, tasks=["Acrobot-v1"], methods=["gail"], seeds=[0], budget=budget)
     rows = {("random", 0): -500.0, ("expert", 0): -250.0, ("gail", 1): -300.0}
-    given = by_hand(path, {("Acrobot-v1", row, number, 0): [value] for (row, number), value in rows.items()})
+    given = synthetic.by_hand(path, {("Acrobot-v1", row, number, 0): [value] for (row, number), value in rows.items()})
     shown = tables.runs(given).shown.iloc[0]
     assert shown[["Scores, ours", "Returns, ours", "Our mean"]].tolist() == [tables.NONE, "−200.0", tables.NONE]
 

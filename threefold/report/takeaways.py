@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from threefold.report.cost import BAR
-from threefold.report.inputs import Inputs
+from threefold.report.inputs import PUBLISHED_NAMES, Inputs
 from threefold.report.tables import MARGIN, Table, budget_mark, estimate_text, score_text
-from threefold.tables import statistics
+from threefold.tables import schema, statistics
 from threefold.tables.statistics import Estimate
 
 BARS = (0.9, 0.95)  # of the expert
+CARTPOLE = "CartPole-v1"  # which ends when the pole falls
 MANY = 4  # items that a sentence lists; of more it gives their number
 
 
@@ -36,6 +37,8 @@ def takeaways(given: Inputs, tables: dict[str, Table]) -> list[Takeaway]:
         *(Takeaway(text, "aggregate") for text in _demonstrations(given, aggregate)),
         *(Takeaway(text, "returns") for text in _controls(given, returns)),
         *(Takeaway(text, "returns") for text in _variants(given, returns)),
+        *(Takeaway(text, "returns") for text in _entropy(given, returns)),
+        *(Takeaway(text, "returns") for text in _cartpole(given)),
     ]
     if "published" in tables:
         found += [Takeaway(text, "published") for text in _published(given, tables["published"].data)]
@@ -125,8 +128,7 @@ def _variants(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
     for row, variant in given.design.variants.items():
         if variant.method not in given.design.methods or variant.expert == "idle":
             continue
-        own = returns[returns["row"] == variant.method]  # which lacks the tasks where the method is left out
-        both = returns[returns["row"] == row].merge(own, on=["task", "demonstrations"], suffixes=("", "_own"))
+        both = _beside_own(returns, row, variant.method)
         told = [
             f"{score_text(x.score_mean)} against {score_text(x.score_mean_own)} on {_where(given, x)}"
             for x in both.itertuples()
@@ -134,6 +136,43 @@ def _variants(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
         ]
         if told:
             yield f"{given.label(row)} and {given.label(variant.method)} lie apart: {_list(told)}."
+
+
+def _entropy(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
+    """Figure 1(b) of Ho & Ermon (2016): whether the weights of causal entropy that it has help GAIL."""
+    rows = [row for row in PUBLISHED_NAMES.values() if row in given.design.variants]
+    beside = [_beside_own(returns, row, "gail").dropna(subset=["score_low", "score_low_own"]) for row in rows]
+    pairs = pd.concat(beside) if beside else returns.iloc[:0]
+    if pairs.empty:
+        return
+    above, below = pairs["score_low"] > pairs["score_high_own"], pairs["score_high"] < pairs["score_low_own"]
+    helps, costs = (
+        _list([f"{given.label(x.row)} on {_where(given, x)}" for x in pairs[which].itertuples()])
+        for which in (above, below)
+    )
+    alike = len(pairs) - above.sum() - below.sum()
+    yield (
+        f"Causal entropy, figure 1(b) of Ho & Ermon (2016), with 95 % intervals apart from GAIL's own: it helps "
+        f"{helps or 'nowhere'}, and costs {costs or 'nowhere'}; in {alike} of {len(pairs)} pairs of a weight and a "
+        "number of trajectories intervals overlap."
+    )
+
+
+def _cartpole(given: Inputs) -> Iterator[str]:
+    """Who keeps the pole up to the time limit, CartPole's maximum, from one trajectory, in every final episode."""
+    rows = given.learners.query("task == @CARTPOLE and demonstrations == 1 and status == 'ok'")
+    if rows.empty:
+        return
+    fell = statistics.final_episodes(given.episodes).groupby(list(schema.LEARNER))["terminated"].any()
+    stands = ~rows.join(fell, on=list(schema.LEARNER))["terminated"]
+    counts = stands.groupby(rows["row"], sort=False).sum()
+    seeds = len(given.design.seeds_of(CARTPOLE))
+    every = [given.label(row) for row, count in counts.items() if count == seeds]
+    others = [f"{given.label(row)} {count}" for row, count in counts.items() if count < seeds]
+    yield (
+        f"{CARTPOLE} from 1 trajectory, at its maximum, the time limit, in every final episode: with each of {seeds} "
+        f"seeds {_list(every) or 'no method'}" + (f"; with fewer {_list(others)}." if others else ".")
+    )
 
 
 def _published(given: Inputs, data: pd.DataFrame) -> Iterator[str]:
@@ -167,6 +206,12 @@ def _cost(given: Inputs, data: pd.DataFrame) -> Iterator[str]:
     )
 
 
+def _beside_own(returns: pd.DataFrame, row: str, method: str) -> pd.DataFrame:
+    """A variant's lines beside those of its method (`_own`), where it has some: it may be left out."""
+    own = returns[returns["row"] == method]
+    return returns[returns["row"] == row].merge(own, on=["task", "demonstrations"], suffixes=("", "_own"))
+
+
 def _best(returns: pd.DataFrame, row: str) -> pd.DataFrame:
     """A row's highest mean score on each task."""
     rows = returns[returns["row"] == row].dropna(subset=["score_mean"])
@@ -182,5 +227,5 @@ def _where(given: Inputs, x: Any) -> str:
 
 
 def _list(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
+    """`a`, `a and b`, `a, b and c`; empty for none."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
