@@ -1,5 +1,7 @@
 """The tasks of AIRL's transfer, which Gymnasium lacks: facts of the authors' files, and forces worked out by hand."""
 
+import math
+
 import mujoco
 import pytest
 import torch
@@ -86,6 +88,35 @@ def test_the_ants_differ_in_two_legs_alone():
             for part, length in (("thigh", thigh), ("shank", shank)):
                 geom = model.geom(model.body(f"{leg}_{part}").geomadr[0])
                 assert 2 * geom.size[1] == pytest.approx(length * 2**0.5), (leg, part)  # from corner to corner
+
+
+def test_the_disabled_legs_are_the_third_and_fourth():
+    """Of four that are numbered as the torso's bodies; the motors are in the order 4, 1, 2, 3."""
+    model = envs.model(envs.load("DisabledAnt-v0"))
+    legs = [model.body(i).name for i in range(model.nbody) if model.body(i).parentid == model.body("torso").id]
+    assert legs == ["front_left", "front_right", "back_left", "back_right"]
+    driven = [model.joint(joint).name.partition("_")[2] for joint in model.actuator_trnid[::2, 0]]
+    assert [legs.index(leg) + 1 for leg in driven] == [4, 1, 2, 3]
+    short = [leg for leg in legs if model.geom(model.body(f"{leg}_thigh").geomadr[0]).size[1] < 0.1]
+    weak = [leg for leg, gear in zip(driven, model.actuator_gear[::2, 0], strict=True) if gear == 1]
+    assert short == sorted(weak) == legs[2:]
+
+
+@pytest.mark.parametrize("name", ANTS)
+def test_the_ants_physics_are_the_authors(name):
+    """Hips turn by 30 degrees either way, ankles from 30 to 70; density 5; joints have damping and armature 1."""
+    task = envs.load(name)
+    model = envs.model(task)
+    assert (model.opt.timestep, task.FRAME_SKIP) == (0.01, 5)
+    assert model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4
+    for joint in map(model.joint, range(1, model.njnt)):
+        limits = sorted(abs(float(x)) for x in joint.range * 180 / math.pi)
+        assert limits == pytest.approx([30, 30] if "hip" in joint.name else [30, 70])
+        assert (joint.damping[0], joint.armature[0]) == (1, 1)
+    assert not model.dof_damping[:6].any()
+    assert not model.dof_armature[:6].any()
+    assert model.body("torso").mass[0] == pytest.approx(5 * 4 / 3 * math.pi * 0.25**3)
+    assert model.actuator_ctrlrange.tolist() == [[-1, 1]] * 8
 
 
 @pytest.mark.parametrize("name", ANTS)

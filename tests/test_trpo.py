@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from algorithms import gail
 from algorithms.core.adversarial import LoopConfig
-from algorithms.core.policy import GaussianPolicy
-from algorithms.core.population import Generators
+from algorithms.core.policy import CategoricalPolicy, GaussianPolicy, Policy
+from algorithms.core.population import Generators, Linear
 from algorithms.core.ppo import PPOConfig
 from algorithms.core.progress import Progress
 from algorithms.core.state import pack, unpack
@@ -134,6 +134,48 @@ def test_kl_is_that_of_torch():
     expected = torch.distributions.kl_divergence(before, now).sum(-1).mean(1)
     torch.testing.assert_close(policy.kl(old, obs), expected)
     assert not policy.kl(policy, obs).any()
+
+
+def categorical(*probabilities: list[float]) -> CategoricalPolicy:
+    """A population that draws actions with given probabilities in every state."""
+    policy = CategoricalPolicy(2, len(probabilities[0]), (), Generators(range(len(probabilities)), "weights"))
+    layer = policy.logits[0]
+    assert isinstance(layer, Linear)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.copy_(torch.tensor(probabilities).log()[:, None])
+    return policy
+
+
+def test_categorical_kl_is_of_the_old_policy_from_the_new_one():
+    """KL(1/2, 1/2 || 1/4, 3/4) = log(4/3) / 2 = 0.144; the other way round it is 3/4 log 3 - log 2 = 0.131."""
+    old, new = categorical([0.5, 0.5], [0.25, 0.75]), categorical([0.25, 0.75], [0.5, 0.5])
+    expected = [math.log(4 / 3) / 2, 0.75 * math.log(3) - math.log(2)]
+    assert new.kl(old, torch.randn(2, 6, 2)).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Puck, Kicked])
+def test_the_trust_region_is_around_the_old_policy(kind):
+    """By torch: what is held to the bound, and logged, is KL(old || new), here far from its reverse."""
+    trpo = TRPO(kind([5, 2], 3), [5, 2], PPOConfig(hidden=(8,), steps=40), TRPOConfig(kl=0.5))
+    experience, old = trpo.collect(), deepcopy(trpo.policy)
+    found = trpo.improve(lambda e: e.action[..., 0] + e.obs[..., 0], experience)["policy_kl"]
+    obs = old.normalizer(experience.obs.flatten(1, 2))
+    before, now = (distribution(policy, obs) for policy in (old, trpo.policy))
+    forward, backward = (
+        torch.distributions.kl_divergence(*pair).view(*obs.shape[:2], -1).sum(-1).mean(1)
+        for pair in ((before, now), (now, before))
+    )
+    torch.testing.assert_close(found, forward, rtol=1e-4, atol=1e-6)
+    assert ((forward - backward).abs() > 0.02 * forward).all()
+
+
+def distribution(policy: Policy, obs: Tensor) -> torch.distributions.Distribution:
+    """Torch's distribution of scaled actions."""
+    head = policy.head(obs).detach()
+    if policy.discrete:
+        return torch.distributions.Categorical(logits=head)
+    return torch.distributions.Normal(head, gaussian(policy).log_std.detach().exp().expand_as(head))
 
 
 def test_a_gaussian_bandit_is_climbed_within_the_trust_region():
