@@ -21,7 +21,7 @@ from threefold.report.chapter import Chapter
 from threefold.report.compare import sidecars_of
 from threefold.report.plot import Plot
 from threefold.report.tables import Table
-from threefold.tables import effort
+from threefold.tables import effort, planned
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "measured"
@@ -73,7 +73,7 @@ def take(params: Path) -> Path:
         "seeds": len(given.design.seeds),
         "tables": _tables(contents.every_table(given)),
         "plots": _plots(plots),
-        "studies": {name: _chapter(chapter) for name, chapter in chapters.items()},
+        "studies": {name: _chapter(chapter) | _took(given, name) for name, chapter in chapters.items()},
         "cost": _cost(given),
     }
     report = ROOT / "reports" / given.design.profile / "figures"
@@ -90,6 +90,15 @@ def take(params: Path) -> Path:
 def _chapter(chapter: Chapter) -> dict[str, Any]:
     shown = {"plots": _plots(chapter.plots), "tables": _tables(chapter.tables())}
     return {"title": chapter.title, "lead": chapter.lead} | shown
+
+
+def _took(given: inputs.Inputs, study: str) -> dict[str, Any]:
+    """Return the minutes of a core that a study took, and of which; nothing where that is not recorded."""
+    path = planned.study_sidecar(given.design, study)
+    facts = json.loads(path.read_text()) if path.exists() else {}
+    if "cpu_s" not in facts:
+        return {}
+    return {"minutes": round(facts["cpu_s"] / 60, 1), "processor": effort.processor(facts)}
 
 
 def _plots(plots: dict[str, Plot]) -> list[dict[str, str]]:

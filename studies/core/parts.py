@@ -1,5 +1,6 @@
 """Parts of a study, side by side, each on one core and kept in the store: a study that was stopped goes on."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,16 +42,20 @@ def compute(
     files: what the files hold.
     workers: parts that are computed at a time; as many as there are cores, if not given.
     """
+    # Imported here, as how results are kept is not what they are made from: an edit of it makes no study stale.
+    from threefold.store import origin
+
     pool = ProcessPoolExecutor(workers or default_threads(), get_context("spawn"), torch.set_num_threads, (1,))
     with pool:
-        futures = [pool.submit(kept, study, part, size, files, work, data) for part, size in parts.items()]
+        futures = [pool.submit(_timed, study, part, size, files, work, data) for part, size in parts.items()]
         try:
             for future in shown(as_completed(futures), len(futures), study):
                 future.result()
         finally:
             for future in futures:
                 future.cancel()
-    found = [future.result() for future in futures]
+    found, seconds = zip(*[future.result() for future in futures], strict=True)
+    origin.CORE_SECONDS[study] += sum(seconds)
     return {name: pd.concat([rows[name] for rows in found if name in rows], ignore_index=True) for name in files}
 
 
@@ -58,7 +63,13 @@ def kept(
     study: str, part: str, size: S, files: Mapping[str, Schema], work: Work[S], data: Data | None = None
 ) -> Frames:
     """Return a part's rows: from the store, or computed and put there."""
-    # Imported here, as how results are kept is not what they are made from: an edit of it makes no study stale.
+    return _timed(study, part, size, files, work, data)[0]
+
+
+def _timed(
+    study: str, part: str, size: S, files: Mapping[str, Schema], work: Work[S], data: Data | None
+) -> tuple[Frames, float]:
+    """Return what `kept` does, and how long a core computed it."""
     from threefold.store import code
     from threefold.store.entries import Entry, location
     from threefold.store.inputs import plain
@@ -75,7 +86,8 @@ def kept(
                 for name, frame in rows.items():
                     write_csv(frame, folder / f"{name}.csv", files[name])
             entry.finish(origin() | {"cpu_s": round(time.process_time() - started, 1)})
-        return {path.stem: read_csv(path, files[path.stem]) for path in sorted(entry.result.iterdir())}
+        rows = {path.stem: read_csv(path, files[path.stem]) for path in sorted(entry.result.iterdir())}
+        return rows, json.loads(entry.provenance())["cpu_s"]
 
 
 def shown(results: Iterable[T], total: int, study: str) -> Iterator[T]:

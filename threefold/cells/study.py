@@ -15,7 +15,7 @@ from threefold.cells.plan import stale, study_made_from
 from threefold.profile.design import Design, load
 from threefold.store import code
 from threefold.store.inputs import differences, fingerprint
-from threefold.store.origin import origin
+from threefold.store.origin import CORE_SECONDS, origin
 from threefold.tables import planned, schema
 
 
@@ -29,7 +29,7 @@ def run(name: str, params: Path) -> None:
     made_from = _made_from(design, name)
     study: Callable[[Any], dict[str, Any]] = studies.study(name).study
     torch.set_num_threads(1)  # so that neither speed nor bytes depend on the cores
-    started, clock = datetime.now(UTC), time.perf_counter()
+    started, clock, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     try:
         tables = study(design.sizes[name])
     except InputError as error:
@@ -43,6 +43,7 @@ def run(name: str, params: Path) -> None:
     sidecar = origin() | {
         "fingerprint": fingerprint(made_from),
         "wall_s": round(time.perf_counter() - clock, 1),
+        "cpu_s": round(time.process_time() - cpu + CORE_SECONDS.pop(name, 0.0), 1),
         "started": started.isoformat(timespec="seconds"),
     }
     write_json(sidecar, planned.study_sidecar(design, name))

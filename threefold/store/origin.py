@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import torch
 from envs.device import ENGINES, versions
 from threefold.base.workers import default_threads
 from threefold.store.code import ROOT
+
+# Seconds of a core that the parts of each study took which this process has, computed now or found in the store.
+CORE_SECONDS: Counter[str] = Counter()
 
 
 def command_line() -> str:
