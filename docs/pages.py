@@ -21,10 +21,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import algorithms
 import envs
-import studies
 from algorithms.core.ppo import PPOConfig
 from docs import reports, source, tuning
 from docs.measured import ROOT, measured, profiles
+from studies import registry
 from threefold.__main__ import application
 from threefold.profile import design as design_module
 from threefold.profile.design import Design, load
@@ -51,7 +51,7 @@ def write(out: Path) -> None:
     """Write every generated page into the documentation's folder; a file is touched only if it changes."""
     pages = {f"methods/{name}.md": method(name) for name in algorithms.names()}
     pages |= {f"tasks/{name}.md": task(name) for name in envs.names()}
-    pages |= {f"studies/{name}.md": study(name) for name in studies.names()}
+    pages |= {f"studies/{name}.md": study(name) for name in registry.names()}
     pages |= {f"{name}.md": render(Path(name).name) for name in SINGLE}
     pages["results.md"] = render("results", reports=reports.pages(ROOT))
     trials = tuning.trials()

@@ -16,7 +16,7 @@ import yaml
 
 import algorithms
 import envs
-import studies
+from studies import registry
 from tests.fresh import fresh, threefold
 from threefold.cells.cell import Cell
 from threefold.cells.plan import study_made_from
@@ -113,7 +113,7 @@ def test_what_a_training_loads_counts(tmp_path, method, task):
     assert files - counted(write_params(tmp_path), method, task) == set()
 
 
-@pytest.mark.parametrize("name", studies.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_a_studys_fingerprint_is_of_what_computes_it_and_not_of_who_asks(name):
     size = SimpleNamespace(model_dump=dict, point_maze=None, ant=None)
     given: Any = SimpleNamespace(sizes={name: size})

@@ -16,8 +16,8 @@ import yaml
 
 import algorithms
 import envs
-import studies
 from docs import croissant, docstrings, measured, pages, readme, source
+from studies import registry
 from tests import fresh, synthetic, test_dvc, test_laws, toy
 from tests.blank import blank
 from threefold.base.errors import InputError
@@ -94,7 +94,7 @@ def test_there_is_a_page_of_every_method_task_and_study(site):
     every = {
         "methods": [*algorithms.names(), "example"],
         "tasks": [*envs.names(), "HumanoidStandup-v5"],
-        "studies": [*studies.names(), "weights"],
+        "studies": [*registry.names(), "weights"],
     }
     for folder, names in every.items():
         for name in names:

@@ -11,15 +11,17 @@ import yaml
 
 import algorithms
 import envs
-import studies
+from studies import registry
 from tests import synthetic
 from tests.command import threefold
+from tests.fresh import fresh
 from tests.test_run import ROOT
 from threefold.base import names
 from threefold.base.errors import InputError
 from threefold.experts import demonstrate, experts
 from threefold.profile.design import load
 from threefold.profile.tasks import check_task
+from threefold.store.code import PACKAGES
 from threefold.tables import schema
 
 TASK = "InvertedPendulum-v5"
@@ -183,9 +185,44 @@ def test_an_id_that_two_task_files_have_is_refused_with_both_named(tmp_path, mon
 def test_a_study_folder_that_is_no_name(tmp_path, monkeypatch):
     (tmp_path / "my.study").mkdir()
     (tmp_path / "my.study" / "study.py").write_text("")
-    monkeypatch.setattr(studies, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "__init__.py"))
     with pytest.raises(InputError, match=r"^studies/my\.study: 'my\.study': a name has letters[^\n]*; rename it$"):
-        studies.names()
+        registry.names()
+
+
+@pytest.mark.parametrize(("part", "name"), [("study", "study"), ("schema", "Size"), ("chapter", "chapter")])
+def test_what_a_half_written_study_lacks_is_named(tmp_path, monkeypatch, part, name):
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    whole = {"study": "def study(size): ...", "schema": "class Size: ...", "chapter": "from x import y as chapter"}
+    for module, text in whole.items():
+        (folder / f"{module}.py").write_text(text)
+    assert registry.missing("mine") == ""
+    (folder / f"{part}.py").write_text("other = 1")
+    assert registry.missing("mine") == f"studies/mine/{part}.py: {name}: missing; define it as docs/own/study.md shows"
+    (folder / f"{part}.py").unlink()
+    assert registry.names() == ["mine"]
+    assert registry.missing("mine") == f"studies/mine/{part}.py: missing; write it as docs/own/study.md shows"
+
+
+def _load(params):
+    from threefold.profile.design import load
+
+    return load(params).sizes
+
+
+def test_a_half_written_study_stops_the_profiles_that_have_it_and_no_other(tmp_path):
+    project = tmp_path / "project"
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "studies" / "mine").mkdir()
+    (project / "studies" / "mine" / "study.py").write_text("def study(size): ...")
+    assert fresh(project, _load, synthetic.design(tmp_path)) == {}
+    params = synthetic.design(tmp_path)
+    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {"studies": {"mine": {}}}))
+    with pytest.raises(InputError, match=r"params\.yaml: studies\.mine: studies/mine/schema\.py: missing; write it as"):
+        fresh(project, _load, params)
 
 
 def test_a_study_that_does_not_exist_is_one_line(tmp_path, capsys):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import studies
 from algorithms.core.experience import Demonstrations
 from envs.device import versions
+from studies import registry
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.cells.cell import Cell, cells
@@ -107,10 +107,12 @@ def _refuse_no_variant(design: Design, name: str) -> None:
 
 def study_made_from(design: Design, name: str) -> dict[str, Any]:
     """Return all that decides the bytes of a study's files; raises InputError where what it reads is missing."""
+    if fault := registry.missing(name):
+        raise InputError(f"{design.params}: studies.{name}: {fault}")
     size = design.sizes[name]
-    made_from = {"study": name, "size": size.model_dump(), "code": code.checksums(studies.module_name(name))}
+    made_from = {"study": name, "size": size.model_dump(), "code": code.checksums(registry.module_name(name))}
     try:
-        read = studies.data(name, size)
+        read = registry.data(name, size)
     except InputError as error:
         raise InputError(f"{design.params}: {error}") from None
     return made_from | ({"data": read} if read else {})

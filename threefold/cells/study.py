@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-import studies
+from studies import registry
 from threefold.base.errors import InputError
 from threefold.base.files import replacing, write_json
 from threefold.cells.plan import stale, study_made_from
@@ -21,13 +21,15 @@ from threefold.tables import planned, schema
 
 def run(name: str, params: Path) -> None:
     """Compute a study at its size in a profile, and write its files to results/<profile>/studies/<name>/."""
-    if name not in studies.names():
-        raise InputError(f"study {name!r}: there is no folder studies/{name}; choose from {', '.join(studies.names())}")
+    if name not in registry.names():
+        raise InputError(
+            f"study {name!r}: there is no folder studies/{name}; choose from {', '.join(registry.names())}"
+        )
     design = load(params)
     if name not in design.sizes:
         raise InputError(f"{params}: studies.{name}: missing; add the size of the study")
     made_from = _made_from(design, name)
-    study: Callable[[Any], dict[str, Any]] = studies.study(name).study
+    study: Callable[[Any], dict[str, Any]] = registry.study(name).study
     torch.set_num_threads(1)  # so that neither speed nor bytes depend on the cores
     started, clock, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     try:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
-import studies
+from studies import registry
 from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import IMPORTED
@@ -49,8 +49,10 @@ class Variant(Strict):
     expert: Literal["own", "never_terminated", "idle"] = "own"
 
 
-# The size of each study that the profile has.
-SIZES: dict[str, Any] = {name: (studies.size(name) | None, None) for name in studies.names()}
+# The size of each study that the profile has. One that is not written yet must not break profiles that do without it.
+SIZES: dict[str, Any] = {
+    name: (Any if registry.missing(name, "schema") else registry.size(name) | None, None) for name in registry.names()
+}
 Studies = create_model("Studies", __base__=Strict, **SIZES)
 
 
@@ -218,6 +220,9 @@ def load(path: Path) -> Design:
         raise InputError(f"{path}: {explain(error, Design)}") from None
     _check_root(path, design.root)
     _check_folder(path, design, content.get("folder"))
+    for name in design.sizes:
+        if fault := registry.missing(name, "schema"):
+            raise InputError(f"{path}: studies.{name}: {fault}")
     _check_keys(path, design)
     return design
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import pandas as pd
 
-import studies
+from studies import registry
 from threefold.profile.design import Design
 from threefold.report.chapter import Chapter
 from threefold.report.plot import Plot
@@ -14,7 +14,7 @@ from threefold.tables import schema
 def chapters(design: Design) -> dict[str, Chapter]:
     """The chapter of each study that the profile has."""
     return {
-        name: studies.chapter(name).chapter(partial(_read, design, name), size) for name, size in design.sizes.items()
+        name: registry.chapter(name).chapter(partial(_read, design, name), size) for name, size in design.sizes.items()
     }
 
 
