@@ -7,9 +7,12 @@ from tests import synthetic
 from tests.command import threefold
 from tests.test_run import ROOT
 from threefold.base.errors import InputError
+from threefold.base.files import write_bytes, write_json
 from threefold.profile.design import load
+from threefold.store import code
+from threefold.store.inputs import fingerprint
 from threefold.tables import schema
-from threefold.tables.collect import collect, stage
+from threefold.tables.collect import collect, gather, stage
 
 OUTPUTS = ("evaluations.csv", "training.csv", "learners.csv", "cells.json")
 
@@ -188,6 +191,29 @@ def test_a_part_without_checksums_is_not_taken(params, gail):
     synthetic.edit(gail / "4_0-1-2", sha256=None)
     (line,) = missing(params)
     assert line.startswith(f"{gail / '4_0-1-2' / 'part.json'}: no proper 'sha256'; ")
+
+
+def test_a_part_of_code_that_was_edited_since_the_plan_is_not_taken(params, gail, monkeypatch, tmp_path):
+    """A plan made before the edit says what the part says; the file says something else."""
+    part, files = gail / "4_0-1-2", {"algorithms/gail.py": "", "algorithms/core/ppo.py": "x = 1"}
+    monkeypatch.setattr(code, "ROOT", tmp_path / "code")
+    for name, text in files.items():
+        write_bytes(tmp_path / "code" / name, text.encode())
+    made_from = json.loads((part / "part.json").read_text())["made_from"]
+    made_from["code"] = {name: code._checksum(text.encode()) for name, text in files.items()}
+    synthetic.edit(part, made_from=made_from)
+    planned_as = json.loads(load(params).plan.read_text())
+    planned_as["cells"]["Hopper-v5"]["gail"]["4_0-1-2"] = fingerprint(made_from)
+    write_json(planned_as, load(params).plan)
+    gather(load(params), planned_as)
+    (tmp_path / "code" / "algorithms" / "core" / "ppo.py").write_text("x = 1  # as before")
+    gather(load(params), planned_as)
+    (tmp_path / "code" / "algorithms" / "core" / "ppo.py").write_text("x = 2")
+    (line,) = missing(params)
+    assert line.startswith(f"{part}: made before the last change of algorithms/core/ppo.py; run `dvc repro` (or first ")
+    (tmp_path / "code" / "algorithms" / "gail.py").unlink()
+    (line,) = missing(params)
+    assert line.startswith(f"{part}: made before the last change of algorithms/gail.py; ")
 
 
 def test_a_reference_that_is_made_from_something_else_is_not_taken(params, results):

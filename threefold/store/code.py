@@ -8,7 +8,7 @@ import ast
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ UNCOUNTED = ("kind", "type_comment", "type_params")  # fields that differ betwee
 def checksums(*modules: str) -> dict[str, str]:
     """Return the checksum of each of the project's modules that run when these are imported, by its file's name."""
     return {_file(name).relative_to(ROOT).as_posix(): _checksum(_source(name)) for name in closure(*modules)}
+
+
+def changed(recorded: Mapping[str, str]) -> list[str]:
+    """Return the files, of some with the checksums that they had, that are now others or not there."""
+    return [name for name, checksum in recorded.items() if not _is(ROOT / name, checksum)]
 
 
 def closure(*modules: str) -> list[str]:
@@ -63,6 +68,10 @@ def _with_packages(module: str) -> list[str]:
 def _file(module: str) -> Path:
     path = ROOT.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _is(path: Path, checksum: str) -> bool:
+    return path.exists() and _checksum(path.read_bytes()) == checksum
 
 
 @cache

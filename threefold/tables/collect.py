@@ -15,6 +15,7 @@ import pandas as pd
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import Design
+from threefold.store import code
 from threefold.store.inputs import fingerprint
 from threefold.tables import delivered, planned, schema, statistics
 
@@ -155,6 +156,9 @@ def _card(design: Design, folder: Path, name: str, planned_as: str | None, makes
     if fingerprint(card["made_from"]) != planned_as:
         cure = f"run {_repro(design)} (or `threefold plan --params {design.params}`)"
         raise InputError(f"{folder / name}: made from other code, settings or data than planned; {cure}")
+    if edited := code.changed(card["made_from"].get("code", {})):
+        cure = f"run {_repro(design)} (or first `threefold plan --params {design.params}`, which says what is left)"
+        raise InputError(f"{folder / name}: made before the last change of {edited[0]}; {cure}")
     if damages := delivered.damages(folder / name, card):
         cure = f"put it back with `git restore` or `threefold store deliver`, or make it again with {_repro(design)}"
         raise InputError(f"{damages[0]}; {cure}")
