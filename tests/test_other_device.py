@@ -22,8 +22,6 @@ from algorithms.core.progress import Progress
 from algorithms.core.state import pack, unpack
 from envs.batch import BatchEnv
 from envs.monitor import Monitor
-from envs.physics import warp
-from envs.physics.warp import Warp
 from tests import elsewhere, toy
 from tests.elsewhere import DEVICE, Elsewhere, MixedDevicesError
 from tests.test_laws import COUNTS, EPISODES, SEEDS, small
@@ -100,10 +98,13 @@ def test_gail_trains_there_on_a_task_as_on_the_cpu(task):
 @pytest.mark.parametrize("task", ["InvertedPendulum-v5", "Reacher-v5"])  # the latter has derived fields
 def test_the_torch_code_of_warp_runs_there(task):
     """On Warp's CPU back end, whose arrays are shown as if they were there."""
+    from envs.physics import warp  # takes seconds, which no other worker of these tests should wait for
 
     def episodes() -> tuple[Any, ...]:
         module = envs.load(task)
-        env = Monitor(BatchEnv(module, Warp(envs.model(module), 6, module.FRAME_SKIP, module.FIELDS, "cpu"), SEEDS, 2))
+        env = Monitor(
+            BatchEnv(module, warp.Warp(envs.model(module), 6, module.FRAME_SKIP, module.FIELDS, "cpu"), SEEDS, 2)
+        )
         action = torch.full((3, 2, env.action_size), 0.5, device=env.obs.device)
         steps = [env.step(action) for _ in range(3)]
         state = unpack(pack(env.state_dict()))

@@ -1,7 +1,6 @@
 """MuJoCo Warp, on its CPU back end and, where there is one, on a GPU, against the native engine."""
 
 from functools import cache
-from importlib import import_module
 
 import mujoco
 import numpy as np
@@ -13,8 +12,6 @@ import envs
 from algorithms.core.state import pack, unpack
 from envs.episodes import play
 from envs.monitor import Monitor
-from envs.physics import warp
-from envs.physics.warp import Warp
 from tests.fresh import fresh
 from tests.resident import WaitsError, resident
 from threefold.base.errors import InputError
@@ -41,6 +38,13 @@ WORLDS = 16
 HORIZON, STARTS = 50, (3, 4, 5, 6)  # of the episodes whose returns are compared, one in each world for each seed
 
 
+def warp():
+    """The engine's module; to import it takes seconds, which no other worker of these tests should wait for."""
+    from envs.physics import warp
+
+    return warp
+
+
 def make(name, device="cpu", seeds=(0, 1), episodes=4):
     return envs.make(name, seeds, episodes, engine="warp", device=device)
 
@@ -49,7 +53,7 @@ def make(name, device="cpu", seeds=(0, 1), episodes=4):
 def physics(name, device, skip=None):
     """A few worlds of a task, for all whose envs begin with a reset: to record their kernels takes long."""
     task = envs.load(name)
-    return Warp(envs.model(task), WORLDS, skip or task.FRAME_SKIP, task.FIELDS, device)
+    return warp().Warp(envs.model(task), WORLDS, skip or task.FRAME_SKIP, task.FIELDS, device)
 
 
 def shared(name, device):
@@ -191,7 +195,7 @@ def test_inactive_worlds_stand_still(name):
 def test_a_reset_disturbs_no_other_world():
     """Though its forward pass is made for all: to the last bit, contact forces included."""
     task = envs.load("Ant-v5")
-    first, second = (Warp(envs.model(task), 4, task.FRAME_SKIP, task.FIELDS, "cpu") for _ in range(2))
+    first, second = (warp().Warp(envs.model(task), 4, task.FRAME_SKIP, task.FIELDS, "cpu") for _ in range(2))
     qpos, qvel = torch.from_numpy(first.model.qpos0).float().expand(4, -1), torch.zeros(4, first.model.nv)
     which = torch.tensor([True, False, False, True])
     for physics in (first, second):
@@ -210,7 +214,7 @@ def test_a_reset_disturbs_no_other_world():
 
 def test_torch_shares_warps_memory():
     task = envs.load("Hopper-v5")
-    physics = Warp(envs.model(task), 3, task.FRAME_SKIP, task.FIELDS, "cpu")
+    physics = warp().Warp(envs.model(task), 3, task.FRAME_SKIP, task.FIELDS, "cpu")
     state = physics.state()
     before = {name: field.data_ptr() for name, field in state.items()}
     assert before == {"qpos": physics._data.qpos.ptr, "qvel": physics._data.qvel.ptr}
@@ -259,7 +263,7 @@ def test_an_unstable_world_starts_again_and_the_others_do_not_notice(device):
 
 def test_room_that_is_too_small_is_an_error_that_names_the_cure(monkeypatch):
     """And nothing of the rollout is recorded."""
-    monkeypatch.setattr(warp, "ROWS", 4)
+    monkeypatch.setattr(warp(), "ROWS", 4)
     env = Monitor(make("Hopper-v5"))
     env.step(torch.zeros(2, 4, 3))
     assert env.take_episodes() == []
@@ -272,7 +276,7 @@ def test_room_that_is_too_small_is_an_error_that_names_the_cure(monkeypatch):
 
 
 def test_few_contacts_of_room_are_an_error_too(monkeypatch):
-    monkeypatch.setattr(warp, "CONTACTS", 1)
+    monkeypatch.setattr(warp(), "CONTACTS", 1)
     env = make("Walker2d-v5")
     rollout(env, random_actions(env, 30))
     with pytest.raises(InputError, match="NARROWPHASE|BROADPHASE"):
@@ -296,11 +300,11 @@ def test_bodies_thrown_about_fit():
 
 
 def test_too_many_worlds_for_the_memory():
-    each = warp.bytes_per_world(envs.model(envs.load("Hopper-v5")))
+    each = warp().bytes_per_world(envs.model(envs.load("Hopper-v5")))
     assert 30_000 < each < 200_000
-    warp.refuse_too_many(1000, each, 1000 * each)
+    warp().refuse_too_many(1000, each, 1000 * each)
     with pytest.raises(InputError, match=r"40,960 worlds .* need \d\.\d GB .*: 1,000 fit; lower the task's episodes"):
-        warp.refuse_too_many(40_960, each, 1000 * each)
+        warp().refuse_too_many(40_960, each, 1000 * each)
 
 
 def test_humanoids_solver_is_newton():
@@ -373,7 +377,7 @@ def test_recorded_steps_are_the_steps(name):
 
 
 def cuda_output():
-    return import_module("envs.physics.warp").wp.config.cuda_output
+    return warp().wp.config.cuda_output
 
 
 def test_what_warp_compiles_to_can_be_decided(monkeypatch):
