@@ -247,7 +247,12 @@ def test_our_own_designs(folder):
     [
         ({"tasks": "Hopper-v5"}, "tasks: Input should be a valid list (found 'Hopper-v5')"),
         ({"tasks": []}, "tasks: List should have at least 1 item"),
-        ({"tasks": [TASK, "Hoper-v5"]}, "budget.Hopper-v5: not one of tasks (InvertedPendulum-v5, Hoper-v5); correct"),
+        ({"tasks": [TASK, "Hoper-v5"]}, "budget.Hopper-v5: not one of tasks (InvertedPendulum-v5, Hoper-v5); write "),
+        (
+            {"tasks": ["InvertedPendulum", "Hopper-v5"]},
+            f"budget.{TASK}: not one of tasks (InvertedPendulum, Hopper-v5); write {TASK} there, or InvertedPendulum h",
+        ),
+        ({"left_out": {"Chess": {"bc": "why"}}}, f"left_out.Chess: not one of tasks ({TASK}, Hopper-v5); correct eith"),
         ({"tasks": [TASK, "Hopper-v5", "Swimmer-v5"]}, "budget.Swimmer-v5: missing; add"),
         ({"tasks": [TASK, "Hopper-v5", TASK]}, "tasks: ['InvertedPendulum-v5', 'Hopper-v5', 'InvertedPendulum-v5']"),
         ({"methods": ["bc", "bc"]}, "methods: ['bc', 'bc'] names one twice; remove it"),
@@ -463,6 +468,9 @@ def test_a_variant_of_a_method_that_does_not_exist(tmp_path):
     params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"method": "gial"}})
     line = refused(params, lambda: check_names(load(params), TASK))
     assert line.startswith("variants.gial_x.method: no method 'gial' (there is no file algorithms/gial.py); did you")
+    params = synthetic.design(tmp_path, variants={"gail_ls_wide": VARIANT | {"method": "lsgail"}})
+    line = refused(params, lambda: check_names(load(params), TASK))
+    assert line.startswith("variants.gail_ls_wide.method: no method 'lsgail' (there is no file algorithms/lsgail.py)")
 
 
 @pytest.mark.parametrize(
@@ -504,6 +512,16 @@ def test_overrides_reach_into_nested_constants_and_leave_the_rest(overridden):
 def test_a_constant_of_another_method_only_is_passed_over(overridden):
     assert overridden("bc", **{"ppo.discount": 0.9999}) == bc.Config()
     assert overridden("gail", train_share=0.5) == gail.Config()
+
+
+@pytest.mark.parametrize("method", ["gail", "bc"])
+def test_an_override_is_of_constants_and_not_of_methods(overridden, tmp_path, method):
+    for name in ("gail", "bc", "airl"):
+        line = refused(tmp_path / "params.yaml", lambda name=name: overridden(method, **{name: {"batch": 5}}))
+        assert line == (
+            f"overrides.Hopper-v5.{name}: a method, where constants stand, for every method that has them; write those "
+            "of one method in the config of a variant"
+        )
 
 
 def test_a_variants_constants_come_after_the_tasks(overridden):
