@@ -539,7 +539,10 @@ def test_a_variant_may_not_have_a_constant_of_another_method(overridden, tmp_pat
     ("name", "value", "said"),
     [
         ("ppo.discont", 0.9, "no such constant; did you mean 'ppo.discount'?"),
-        ("ppo", 0.9, "no such constant"),
+        ("ppo", 0.9, "a group of constants; write one of ppo.clip, ppo.discount, "),
+        ("ppo", {"epochs": 5, "rate": 0.1}, "a group of constants; write ppo.epochs: 5, ppo.rate: 0.1"),
+        ("loop.trpo", {"share": 0.5}, "a group of constants; write loop.trpo.share: 0.5"),
+        ("loop", {}, "a group of constants; write one of loop.absorbing, "),
         ("ppo.discount.more", 0.9, "no such constant"),
         ("__doc__", "x", "no such constant"),
         (
@@ -551,7 +554,8 @@ def test_a_variant_may_not_have_a_constant_of_another_method(overridden, tmp_pat
         ("ppo.steps", 256.0, "Input should be a valid integer (found 256.0, default 256); correct it"),
         ("ppo.steps", None, "Input should be a valid integer (found None, default 256); correct it"),
         ("loop.absorbing", 1, "Input should be a valid boolean (found 1, default False); correct it"),
-        ("hidden", 64, "Input should be a valid tuple (found 64, default (64, 64)); correct it"),
+        ("hidden", 64, "Input should be a valid tuple (found 64, default (64, 64)); write a list, such as [64, 64]"),
+        ("hidden", "(32, 32)", "Input should be a valid tuple (found '(32, 32)', default (64, 64)); write a list, s"),
         ("hidden", [64, "64"], "Input should be a valid integer (found '64', default (64, 64)); correct it"),
     ],
 )
@@ -559,6 +563,24 @@ def test_wrong_overrides(overridden, tmp_path, name, value, said):
     line = refused(tmp_path / "params.yaml", lambda: overridden("gail", **{name: value}))
     place = ".1" if isinstance(value, list) else ""
     assert line.startswith(f"overrides.Hopper-v5.{name}{place}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("ppo.rate", "1e-3", True),
+        ("ppo.steps", "1e3", True),
+        ("hidden", [64, "6e1"], True),
+        ("ppo.rate", "0.001", False),
+        ("ppo.rate", "small", False),
+        ("loop.inner", "3e-4", False),
+        ("loop.absorbing", "yes", False),
+        ("hidden", "3e-4", False),
+    ],
+)
+def test_how_yaml_reads_numbers_is_said_where_one_is_needed_and_meant(overridden, tmp_path, name, value, hint):
+    line = refused(tmp_path / "params.yaml", lambda: overridden("gail", **{name: value}))
+    assert ("YAML takes 3e-4 for text" in line) == hint
 
 
 @pytest.mark.parametrize(

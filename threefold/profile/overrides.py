@@ -28,7 +28,7 @@ def configure(design: Design, task: str, row: str) -> Any:
             if name in algorithms.names():
                 fault = "a method, where constants stand, for every method that has them"
                 raise InputError(f"{where}.{name}: {fault}; write those of one method in the config of a variant")
-            constants.check_known(name, _of_any_method(), where)
+            constants.check_known(name, changes[name], _of_any_method(), where)
         config = constants.replaced(config, {name: changes[name] for name in changes if name in own}, where)
     return constants.replaced(config, variant.config, f"{design.params}: variants.{row}.config")
 
