@@ -432,10 +432,12 @@ def test_demonstrations_that_a_variant_or_a_method_cannot_use(tmp_path):
     assert said.startswith(
         f"variants.gail_x.expert: {folder / 'card.json'}: trajectories: 4 that never terminated asked"
     )
-    write(folder, whole, 10**6, False, facts)
     one = {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [1]}
-    said = refused(synthetic.design(tmp_path, **given | {"budget": {TASK: one}}), lambda: plan.write_plan(params))
-    assert said.startswith(f"budget.{TASK}.demonstrations: demonstrations: 1 of these trajectories hold 1 pair(s)")
+    for every, kept in ((10**6, False), (1000, True)):
+        write(folder, whole, every, kept, facts)
+        said = refused(synthetic.design(tmp_path, **given | {"budget": {TASK: one}}), lambda: plan.write_plan(params))
+        assert said.startswith(f"budget.{TASK}.demonstrations: demonstrations: 1 of these trajectories hold 1 pair(s)")
+        assert said.endswith(f"; ask for more trajectories, or make them anew with every less than {every}")
     write(folder, whole, facts["every"], False, facts)
     plan.write_plan(synthetic.design(tmp_path, **given))
     params = synthetic.design(tmp_path, **given | {"methods": ["gcl"]})

@@ -499,6 +499,32 @@ def test_discrete_actions_are_refused_both_ways():
         minari_module.import_dataset("threefold/cartpole-v0", "CartPole-v1", "mine", ROOT, 10, 0)
 
 
+@pytest.mark.parametrize("lengths", [(3, 40), (1000, 21), (1,)])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_pages_dataset_of_trajectories_of_ones_own_is_imported(datasets, import_, lengths, known):
+    page = (ROOT / "docs" / "own" / "demonstrations.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    own = [
+        (
+            np.random.randn(length + 1, 11),
+            3 * np.random.randn(length, 3).astype(np.float32),  # some beyond the action space
+            np.full(length, 1.0 if known else np.nan),
+            length < 1000,
+        )
+        for length in lengths
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(snippet, {"own": own})
+    folder = import_("own/hopper-v0", "--every", 20, task="Hopper-v5")
+    found, card = demonstrations.read(folder), demonstrations.read_card(folder)
+    assert found.lengths.tolist() == list(lengths)
+    assert found.terminated.tolist() == [length < 1000 for length in lengths]
+    np.testing.assert_allclose(found.obs.numpy(), np.concatenate([obs for obs, *_ in own]), rtol=1e-6)
+    np.testing.assert_array_equal(found.action.numpy(), np.concatenate([action for _, action, *_ in own]))
+    assert card["returns"] == ([float(length) for length in lengths] if known else None)
+
+
 @pytest.mark.parametrize("verb", ["minari", "store", "launch"])
 def test_a_folder_that_is_no_project_is_refused_and_stays_as_it_is(tmp_path, monkeypatch, capsys, verb):
     """The data's own folder, from which data/data would be written; an empty one; a profile's own."""
