@@ -16,14 +16,14 @@ from envs.monitor import Monitor
 from threefold.experts import demonstrations
 
 TASK, SEEDS = "InvertedPendulum-v5", [0, 1, 2]  # a seed is a learner; all of them train at once
-folder, steps = Path(sys.argv[1]) / TASK, int(sys.argv[2])  # environment steps of each learner
+data, steps = sys.argv[1:] if len(sys.argv) == 3 else sys.exit("usage: train_gail.py data/demonstrations STEPS")
 torch.set_num_threads(1)  # the networks are small
 env = Monitor(envs.make(TASK, SEEDS, episodes=4))  # four worlds for each learner; the method sees no reward
-expert = demonstrations.load(folder, TASK, counts=[4] * len(SEEDS))
+expert = demonstrations.load(Path(data) / TASK, TASK, counts=[4] * len(SEEDS))
 for progress in gail.train(env, expert, SEEDS, gail.Config()):  # without end
     if returns := [episode_return for _, episode_return, _ in env.take_episodes()]:
         print(f"{progress.env_steps} steps: mean return {sum(returns) / len(returns):.1f} of {len(returns)} episodes")
-    if progress.env_steps >= steps:
+    if progress.env_steps >= int(steps):  # of each learner
         break
 played = play(envs.make(TASK, [1000 + seed for seed in SEEDS], episodes=10), progress.policy)  # its mean action
 print("mean return of each learner:", played.episode_return.mean(1).tolist())

@@ -319,3 +319,8 @@ def test_it_needs_neither_torch_nor_mujoco(params):
         check=True,
     )
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize(("row", "said"), [("airl", "4 pairs of a task"), ("gail_idle_expert", "1 pair of a task")])
+def test_the_last_table_says_of_how_many_pairs_it_is(params, row, said):
+    assert compared(params, "gail", row).tables[-1].title.startswith(f"All: {said}")

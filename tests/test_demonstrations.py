@@ -513,7 +513,8 @@ def test_the_command_says_one_line_and_exits_2(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"error: {tmp_path}/none.yaml: missing; name a params.yaml that exists with --params"
+        f"error: {tmp_path}/none.yaml: missing; name a params.yaml that exists with --params, or run it in the "
+        "project's folder"
     ]
     assert list(tmp_path.iterdir()) == []
 

@@ -247,7 +247,12 @@ def test_our_own_designs(folder):
     [
         ({"tasks": "Hopper-v5"}, "tasks: Input should be a valid list (found 'Hopper-v5')"),
         ({"tasks": []}, "tasks: List should have at least 1 item"),
-        ({"tasks": [TASK, "Hoper-v5"]}, "budget.Hopper-v5: not one of tasks (InvertedPendulum-v5, Hoper-v5); correct"),
+        ({"tasks": [TASK, "Hoper-v5"]}, "budget.Hopper-v5: not one of tasks (InvertedPendulum-v5, Hoper-v5); write "),
+        (
+            {"tasks": ["InvertedPendulum", "Hopper-v5"]},
+            f"budget.{TASK}: not one of tasks (InvertedPendulum, Hopper-v5); write {TASK} there, or InvertedPendulum h",
+        ),
+        ({"left_out": {"Chess": {"bc": "why"}}}, f"left_out.Chess: not one of tasks ({TASK}, Hopper-v5); correct eith"),
         ({"tasks": [TASK, "Hopper-v5", "Swimmer-v5"]}, "budget.Swimmer-v5: missing; add"),
         ({"tasks": [TASK, "Hopper-v5", TASK]}, "tasks: ['InvertedPendulum-v5', 'Hopper-v5', 'InvertedPendulum-v5']"),
         ({"methods": ["bc", "bc"]}, "methods: ['bc', 'bc'] names one twice; remove it"),
@@ -427,10 +432,12 @@ def test_demonstrations_that_a_variant_or_a_method_cannot_use(tmp_path):
     assert said.startswith(
         f"variants.gail_x.expert: {folder / 'card.json'}: trajectories: 4 that never terminated asked"
     )
-    write(folder, whole, 10**6, False, facts)
     one = {"env_steps": 1, "parallel_episodes": 1, "demonstrations": [1]}
-    said = refused(synthetic.design(tmp_path, **given | {"budget": {TASK: one}}), lambda: plan.write_plan(params))
-    assert said.startswith(f"budget.{TASK}.demonstrations: demonstrations: 1 of these trajectories hold 1 pair(s)")
+    for every, kept in ((10**6, False), (1000, True)):
+        write(folder, whole, every, kept, facts)
+        said = refused(synthetic.design(tmp_path, **given | {"budget": {TASK: one}}), lambda: plan.write_plan(params))
+        assert said.startswith(f"budget.{TASK}.demonstrations: demonstrations: 1 of these trajectories hold 1 pair(s)")
+        assert said.endswith(f"; ask for more trajectories, or make them anew with every less than {every}")
     write(folder, whole, facts["every"], False, facts)
     plan.write_plan(synthetic.design(tmp_path, **given))
     params = synthetic.design(tmp_path, **given | {"methods": ["gcl"]})
@@ -463,6 +470,9 @@ def test_a_variant_of_a_method_that_does_not_exist(tmp_path):
     params = synthetic.design(tmp_path, variants={"gial_x": VARIANT | {"method": "gial"}})
     line = refused(params, lambda: check_names(load(params), TASK))
     assert line.startswith("variants.gial_x.method: no method 'gial' (there is no file algorithms/gial.py); did you")
+    params = synthetic.design(tmp_path, variants={"gail_ls_wide": VARIANT | {"method": "lsgail"}})
+    line = refused(params, lambda: check_names(load(params), TASK))
+    assert line.startswith("variants.gail_ls_wide.method: no method 'lsgail' (there is no file algorithms/lsgail.py)")
 
 
 @pytest.mark.parametrize(
@@ -506,6 +516,16 @@ def test_a_constant_of_another_method_only_is_passed_over(overridden):
     assert overridden("gail", train_share=0.5) == gail.Config()
 
 
+@pytest.mark.parametrize("method", ["gail", "bc"])
+def test_an_override_is_of_constants_and_not_of_methods(overridden, tmp_path, method):
+    for name in ("gail", "bc", "airl"):
+        line = refused(tmp_path / "params.yaml", lambda name=name: overridden(method, **{name: {"batch": 5}}))
+        assert line == (
+            f"overrides.Hopper-v5.{name}: a method, where constants stand, for every method that has them; write those "
+            "of one method in the config of a variant"
+        )
+
+
 def test_a_variants_constants_come_after_the_tasks(overridden):
     config = overridden("gail", {"batch": 9, "loop.absorbing": True}, batch=7, gradient_penalty=2.0)
     loop = dataclasses.replace(gail.Config().loop, absorbing=True)
@@ -521,7 +541,10 @@ def test_a_variant_may_not_have_a_constant_of_another_method(overridden, tmp_pat
     ("name", "value", "said"),
     [
         ("ppo.discont", 0.9, "no such constant; did you mean 'ppo.discount'?"),
-        ("ppo", 0.9, "no such constant"),
+        ("ppo", 0.9, "a group of constants; write one of ppo.clip, ppo.discount, "),
+        ("ppo", {"epochs": 5, "rate": 0.1}, "a group of constants; write ppo.epochs: 5, ppo.rate: 0.1"),
+        ("loop.trpo", {"share": 0.5}, "a group of constants; write loop.trpo.share: 0.5"),
+        ("loop", {}, "a group of constants; write one of loop.absorbing, "),
         ("ppo.discount.more", 0.9, "no such constant"),
         ("__doc__", "x", "no such constant"),
         (
@@ -533,7 +556,8 @@ def test_a_variant_may_not_have_a_constant_of_another_method(overridden, tmp_pat
         ("ppo.steps", 256.0, "Input should be a valid integer (found 256.0, default 256); correct it"),
         ("ppo.steps", None, "Input should be a valid integer (found None, default 256); correct it"),
         ("loop.absorbing", 1, "Input should be a valid boolean (found 1, default False); correct it"),
-        ("hidden", 64, "Input should be a valid tuple (found 64, default (64, 64)); correct it"),
+        ("hidden", 64, "Input should be a valid tuple (found 64, default (64, 64)); write a list, such as [64, 64]"),
+        ("hidden", "(32, 32)", "Input should be a valid tuple (found '(32, 32)', default (64, 64)); write a list, s"),
         ("hidden", [64, "64"], "Input should be a valid integer (found '64', default (64, 64)); correct it"),
     ],
 )
@@ -541,6 +565,24 @@ def test_wrong_overrides(overridden, tmp_path, name, value, said):
     line = refused(tmp_path / "params.yaml", lambda: overridden("gail", **{name: value}))
     place = ".1" if isinstance(value, list) else ""
     assert line.startswith(f"overrides.Hopper-v5.{name}{place}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("ppo.rate", "1e-3", True),
+        ("ppo.steps", "1e3", True),
+        ("hidden", [64, "6e1"], True),
+        ("ppo.rate", "0.001", False),
+        ("ppo.rate", "small", False),
+        ("loop.inner", "3e-4", False),
+        ("loop.absorbing", "yes", False),
+        ("hidden", "3e-4", False),
+    ],
+)
+def test_how_yaml_reads_numbers_is_said_where_one_is_needed_and_meant(overridden, tmp_path, name, value, hint):
+    line = refused(tmp_path / "params.yaml", lambda: overridden("gail", **{name: value}))
+    assert ("YAML takes 3e-4 for text" in line) == hint
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -329,6 +330,24 @@ def test_links_between_files_lead_somewhere(clone, site):
             if not (here / target).exists():
                 broken.append(f"{path.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_a_page_that_is_not_in_the_repository_is_linked_with_what_is():
+    """Who reads a link in a clone is told which file has the same, or that the page is built."""
+    pages_of_people, made, alone = set(prose()), 0, []
+    for path in sorted(pages_of_people):
+        here, text = path.parent, path.read_text()
+        if "notes" in path.parts:
+            here = ROOT / "docs" / path.parent.name  # they are part of a page there
+        for block in text.split("\n\n"):
+            linked = [here / target for target in re.findall(r"\]\(([^)#:\s]+\.md)\b", block)]
+            strange = [page for page in linked if Path(os.path.normpath(page)) not in pages_of_people]
+            files = [name for name in re.findall(r"`([\w.]+/[\w./]+)`", block) if (ROOT / name).exists()]
+            made += len(strange)
+            if strange and not files and "built documentation" not in text:
+                alone.append(f"{path.relative_to(ROOT)}: {strange}")
+    assert made > 5
+    assert not alone
 
 
 def test_reports_that_are_made_are_published_and_linked_with_all_that_they_link(site):

@@ -332,7 +332,7 @@ def test_on_a_gpu_all_learners_train_together(tmp_path, monkeypatch, where, grou
     [
         ({"ppo": {"discuont": 0.9}}, "ppo.discuont: no such constant; did you mean 'discount'"),
         ({"ppo": {"steps": "many"}}, r"ppo.steps: .* \(found 'many', default 256\); correct it"),
-        ({"ppo": {"hidden": 64}}, r"ppo.hidden: .* \(found 64, default \(64, 64\)\); correct it"),
+        ({"ppo": {"hidden": 64}}, r"ppo.hidden: .* \(found 64, default \(64, 64\)\); write a list, such as \[64, 64\]"),
         ({"seeds": 3}, r"seeds: .* \(found 3\); correct it"),
         ({"seeds": []}, r"seeds: .* \(found \[\]\); correct it"),
         ({"env_steps": 0}, r"env_steps: .* \(found 0\); correct it"),

@@ -71,7 +71,16 @@ def test_the_local_engine_computes_what_is_missing_and_dvc_then_only_copies(para
         del result[run.LEARNT]
         assert contents(cell(params, "gail") / place.part.name) == result
     assert command(params, "--profile", "tiny") == 0
-    assert capsys.readouterr().err.splitlines()[-1] == "0 of 0 parts done, 0 running, 0 failed"
+    assert capsys.readouterr().err.splitlines()[-1] == "2 of 2 parts are there, nothing to compute"
+
+
+@pytest.mark.parametrize("number", [None, 1, 2])
+def test_nothing_to_compute_is_said_of_the_waves_that_were_asked_for(params, monkeypatch, capsys, number):
+    project(params.parent, methods=["bc", "gail"], seeds=[0], waves=[{"rows": ["gail"]}, {"demonstrations": "ends"}])
+    parts = 2 if number == 1 else 4
+    monkeypatch.setattr(launch, "is_delivered", lambda cell, part: True)
+    assert command(params, "--profile", "tiny", *(["--waves", number] if number else [])) == 0
+    assert capsys.readouterr().err == f"{parts} of {parts} parts are there, nothing to compute\n"
 
 
 def test_an_unknown_profile(params, capsys):

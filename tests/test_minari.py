@@ -59,7 +59,11 @@ def ours(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run(tmp_path, monkeypatch):
+    """Run the command; in tmp_path is a project."""
+    (tmp_path / "dvc.yaml").write_text("")
+    (tmp_path / "params.yaml").write_text("profile: mine\n")
+
     def command(*arguments) -> None:
         typer.main.get_command(commands.command)(list(map(str, arguments)), standalone_mode=False)
 
@@ -493,3 +497,66 @@ def test_discrete_actions_are_refused_both_ways():
         minari_module.export_dataset(folder, "threefold/cartpole-v0")
     with pytest.raises(InputError, match=r"^CartPole-v1: has discrete actions"):
         minari_module.import_dataset("threefold/cartpole-v0", "CartPole-v1", "mine", ROOT, 10, 0)
+
+
+@pytest.mark.parametrize("lengths", [(3, 40), (1000, 21), (1,)])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_pages_dataset_of_trajectories_of_ones_own_is_imported(datasets, import_, lengths, known):
+    page = (ROOT / "docs" / "own" / "demonstrations.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    own = [
+        (
+            np.random.randn(length + 1, 11),
+            3 * np.random.randn(length, 3).astype(np.float32),  # some beyond the action space
+            np.full(length, 1.0 if known else np.nan),
+            length < 1000,
+        )
+        for length in lengths
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(snippet, {"own": own})
+    folder = import_("own/hopper-v0", "--every", 20, task="Hopper-v5")
+    found, card = demonstrations.read(folder), demonstrations.read_card(folder)
+    assert found.lengths.tolist() == list(lengths)
+    assert found.terminated.tolist() == [length < 1000 for length in lengths]
+    np.testing.assert_allclose(found.obs.numpy(), np.concatenate([obs for obs, *_ in own]), rtol=1e-6)
+    np.testing.assert_array_equal(found.action.numpy(), np.concatenate([action for _, action, *_ in own]))
+    assert card["returns"] == ([float(length) for length in lengths] if known else None)
+
+
+@pytest.mark.parametrize("verb", ["minari", "store", "launch"])
+def test_a_folder_that_is_no_project_is_refused_and_stays_as_it_is(tmp_path, monkeypatch, capsys, verb):
+    """The data's own folder, from which data/data would be written; an empty one; a profile's own."""
+    project = tmp_path / "project"
+    for folder, text in {".": "profile: a", "data": "experts: {}", "mine": "root: ..\nprofile: mine"}.items():
+        (project / folder).mkdir(exist_ok=True)
+        (project / folder / "dvc.yaml").write_text("")
+        (project / folder / "params.yaml").write_text(text)
+    (project / "empty").mkdir()
+    verbs = {
+        "minari": ["minari", "import", "--dataset", NAME, "--task", TASK, "--name", "theirs"],
+        "store": ["store", "list"],
+        "launch": ["launch", "--profile", "mine"],
+    }
+    for folder, said in {
+        "data": "no profile here, a params.yaml beside a dvc.yaml; name the project's folder, or run it there",
+        "empty": "no profile here, a params.yaml beside a dvc.yaml; name the project's folder, or run it there",
+        "mine": "a profile's own folder; run it in the project's folder, .. seen from here",
+    }.items():
+        monkeypatch.chdir(project / folder)
+        assert threefold(*verbs[verb]) == 2
+        root = project / folder if verb == "launch" else "."
+        assert capsys.readouterr().err == f"error: --root {root}: {said}\n"
+        assert not (project / folder / "data").exists()
+
+
+@pytest.mark.parametrize("verb", ["plan", "collect", "expert", "demonstrate"])
+def test_a_missing_params_yaml_may_be_that_of_another_folder(tmp_path, monkeypatch, capsys, verb):
+    monkeypatch.chdir(tmp_path)
+    options = ["--task", TASK] if verb in ("expert", "demonstrate") else []
+    assert threefold(verb, *options) == 2
+    name = "data/params.yaml" if options else "params.yaml"
+    assert capsys.readouterr().err == (
+        f"error: {name}: missing; name a params.yaml that exists with --params, or run it in the project's folder\n"
+    )

@@ -20,6 +20,7 @@ from threefold.base import names
 from threefold.base.errors import InputError
 from threefold.experts import demonstrate, experts
 from threefold.profile.design import load
+from threefold.profile.studies import lacking
 from threefold.profile.tasks import check_task
 from threefold.store.code import PACKAGES
 from threefold.tables import schema
@@ -196,14 +197,18 @@ def test_what_a_half_written_study_lacks_is_named(tmp_path, monkeypatch, part, n
     folder = tmp_path / "mine"
     folder.mkdir()
     whole = {"study": "def study(size): ...", "schema": "class Size: ...", "chapter": "from x import y as chapter"}
+    whole["__init__"] = ""
     for module, text in whole.items():
         (folder / f"{module}.py").write_text(text)
-    assert registry.missing("mine") == ""
+    assert lacking("mine") == ""
     (folder / f"{part}.py").write_text("other = 1")
-    assert registry.missing("mine") == f"studies/mine/{part}.py: {name}: missing; define it as docs/own/study.md shows"
+    assert lacking("mine") == f"studies/mine/{part}.py: {name}: missing; define it as docs/own/study.md shows"
     (folder / f"{part}.py").unlink()
     assert registry.names() == ["mine"]
-    assert registry.missing("mine") == f"studies/mine/{part}.py: missing; write it as docs/own/study.md shows"
+    assert lacking("mine") == f"studies/mine/{part}.py: missing; write it as docs/own/study.md shows"
+    (folder / "__init__.py").unlink()
+    said = "studies/mine/__init__.py: missing; write it, a line that says what the study measures"
+    assert lacking("mine") == lacking("mine", part) == said
 
 
 def _load(params):
@@ -218,6 +223,8 @@ def test_a_half_written_study_stops_the_profiles_that_have_it_and_no_other(tmp_p
         shutil.copytree(ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "studies" / "mine").mkdir()
     (project / "studies" / "mine" / "study.py").write_text("def study(size): ...")
+    assert fresh(project, _load, synthetic.design(tmp_path)) == {}
+    (project / "studies" / "mine" / "__init__.py").write_text("")
     assert fresh(project, _load, synthetic.design(tmp_path)) == {}
     params = synthetic.design(tmp_path)
     params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {"studies": {"mine": {}}}))

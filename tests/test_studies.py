@@ -651,3 +651,24 @@ def test_a_study_says_how_long_cores_computed_its_parts_also_those_that_were_the
         run("density", path)
         parts = [json.loads(part.read_text())["cpu_s"] for part in (tmp_path / "store").rglob("provenance.json")]
         assert json.loads(sidecar.read_text())["cpu_s"] >= round(sum(parts), 1) > 0
+
+
+ROWS = pd.DataFrame({"a": [1.0]})
+
+
+@pytest.mark.parametrize("returned", [None, [ROWS], ROWS, {"a": ROWS}, {"a": (ROWS,)}, {"a": (ROWS, ["a"])}, {"a": {}}])
+def test_what_is_no_table_with_its_columns_is_refused_with_the_studys_file(tmp_path, monkeypatch, returned):
+    path = synthetic.design(tmp_path, studies={"connection": {"energies": 1, "points": [8], "repeats": 2}})
+    monkeypatch.setattr(connection, "study", lambda size: returned)
+    with pytest.raises(InputError, match=r"^studies/connection/study\.py: study: returns no dict of pairs[^\n]+$"):
+        run("connection", path)
+    assert not (tmp_path / "results" / "made-up" / "studies").exists()
+
+
+@pytest.mark.parametrize("columns", [{"b": "float64"}, {"a": "int64"}, {}])
+def test_a_table_of_other_columns_is_refused_with_the_file_that_names_them(tmp_path, monkeypatch, columns):
+    path = synthetic.design(tmp_path, studies={"connection": {"energies": 1, "points": [8], "repeats": 2}})
+    monkeypatch.setattr(connection, "study", lambda size: {"shares": (ROWS, columns)})
+    said = r"^studies/connection/study\.py, held against studies/connection/schema\.py: shares\.csv: the table has"
+    with pytest.raises(InputError, match=said):
+        run("connection", path)

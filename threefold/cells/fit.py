@@ -5,6 +5,7 @@ profile is computed. A method's code would find out in the first iteration, hour
 """
 
 import envs
+from algorithms.core.adversarial import LoopConfig
 from algorithms.core.pathwise import PathwiseConfig
 from threefold.base.errors import InputError
 from threefold.cells.cell import Cell
@@ -27,8 +28,9 @@ def refuse_misfit(cell: Cell) -> None:
                 f"differentiates through continuous ones; leave it out with left_out.{cell.task}.{cell.row}"
             )
         return
-    trust = config.loop.inner == "trpo"
-    if trust and not config.loop.trpo.share:
+    loop = getattr(config, "loop", LoopConfig())  # a method may have a loop of its own around PPO
+    trust = loop.inner == "trpo"
+    if trust and not loop.trpo.share:
         _refuse(cell, "loop.trpo.share", "0, and no step can be taken without any transition; write more than 0")
     # The number of transitions is the same on each device: see threefold.profile.rollout.
     if found := misfit(config.ppo, cell.budget.parallel_episodes, minibatches=not trust):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 import envs
+from algorithms.core.adversarial import LoopConfig
 from threefold.base.errors import InputError
 from threefold.profile.design import Design
 from threefold.profile.rollout import WORLDS
@@ -54,7 +55,7 @@ def learning_bytes(config: Any, obs_size: int, action_size: int) -> int:
     """Return the memory that learning takes for each world, at most; 0 for a method without a rollout."""
     if not hasattr(config, "ppo"):
         return 0
-    loop, ppo = config.loop, config.ppo
+    loop, ppo = getattr(config, "loop", LoopConfig()), config.ppo
     row = 2 * obs_size + action_size + 1
     kept = loop.recent * row * (KEPT_WHOLE if loop.trajectories else KEPT)
     return FLOAT * ppo.steps * (kept + MADE * (row + max(ppo.hidden)))

@@ -16,9 +16,11 @@ from threefold.base.files import write_json
 from threefold.cells.cell import Cell, cells
 from threefold.cells.fit import refuse_misfit
 from threefold.cells.reference import made_from as reference_made_from
+from threefold.experts.demonstrations import read_card
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.profiles import refuse_taken_name
+from threefold.profile.studies import lacking
 from threefold.store import code
 from threefold.store.entries import Entry
 from threefold.store.inputs import differences, fingerprint
@@ -66,7 +68,7 @@ def _shown(cell: Cell) -> Demonstrations:
     numbers = design.numbers(task, cell.row)
     try:
         shown = cell.demonstrations([(number, 0) for number in numbers], "cpu")
-        shown.require(2)  # as BC does: one to learn from, one to choose by
+        _refuse_too_few_pairs(cell, shown)
         return shown
     except InputError as error:
         key = f"budget.{task}.demonstrations"
@@ -75,6 +77,15 @@ def _shown(cell: Cell) -> Demonstrations:
         if cell.row in design.variants:
             key = f"variants.{cell.row}.expert"
         raise InputError(f"{design.params}: {key}: {error}") from None
+
+
+def _refuse_too_few_pairs(cell: Cell, shown: Demonstrations) -> None:
+    """Raise InputError for fewer pairs than BC needs: one to learn from, one to choose by."""
+    try:
+        shown.require(2)
+    except InputError as error:
+        every = read_card(cell.demonstrations_folder)["every"]
+        raise InputError(f"{error}, or make them anew with every less than {every}") from None
 
 
 def _refuse_unfit_demonstrations(design: Design) -> None:
@@ -107,7 +118,7 @@ def _refuse_no_variant(design: Design, name: str) -> None:
 
 def study_made_from(design: Design, name: str) -> dict[str, Any]:
     """Return all that decides the bytes of a study's files; raises InputError where what it reads is missing."""
-    if fault := registry.missing(name):
+    if fault := lacking(name):
         raise InputError(f"{design.params}: studies.{name}: {fault}")
     size = design.sizes[name]
     made_from = {"study": name, "size": size.model_dump(), "code": code.checksums(registry.module_name(name))}

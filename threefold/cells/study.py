@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from studies import registry
@@ -29,7 +30,7 @@ def run(name: str, params: Path) -> None:
     if name not in design.sizes:
         raise InputError(f"{params}: studies.{name}: missing; add the size of the study")
     made_from = _made_from(design, name)
-    study: Callable[[Any], dict[str, Any]] = registry.study(name).study
+    study: Callable[[Any], Any] = registry.study(name).study
     torch.set_num_threads(1)  # so that neither speed nor bytes depend on the cores
     started, clock, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     try:
@@ -39,9 +40,13 @@ def run(name: str, params: Path) -> None:
     code.forget()
     if edited := differences(made_from, study_made_from(design, name)):
         raise InputError(f"{edited[0]}: changed while the study {name} was computed; start it again")
+    _refuse_no_tables(name, tables)
     with replacing(design.results / "studies" / name) as folder:
         for file, (rows, columns) in tables.items():
-            schema.write_csv(rows, folder / f"{file}.csv", columns)
+            try:
+                schema.write_csv(rows, folder / f"{file}.csv", columns)
+            except InputError as error:
+                raise InputError(f"studies/{name}/study.py, held against studies/{name}/schema.py: {error}") from None
     sidecar = origin() | {
         "fingerprint": fingerprint(made_from),
         "wall_s": round(time.perf_counter() - clock, 1),
@@ -49,6 +54,16 @@ def run(name: str, params: Path) -> None:
         "started": started.isoformat(timespec="seconds"),
     }
     write_json(sidecar, planned.study_sidecar(design, name))
+
+
+def _refuse_no_tables(name: str, tables: Any) -> None:
+    """Raise InputError for what a study returns that is not `studies.core.tables.Tables`."""
+    pairs = tables.values() if isinstance(tables, dict) else [tables]
+    if not all(isinstance(pair, tuple) and [*map(type, pair)] == [pd.DataFrame, dict] for pair in pairs):
+        raise InputError(
+            f"studies/{name}/study.py: study: returns no dict of pairs (DataFrame, columns); return a pair for each "
+            "file, by its name, as docs/own/study.md shows"
+        )
 
 
 def _made_from(design: Design, name: str) -> dict[str, Any]:

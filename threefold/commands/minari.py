@@ -35,7 +35,9 @@ def import_(
     `demonstrations_from: {TASK: NAME}` in its params.yaml.
     """
     from threefold.experts.minari import import_dataset
+    from threefold.profile.profiles import refuse_no_project
 
+    refuse_no_project(root)
     out = import_dataset(dataset, task, name, root, every, seed, allow_weak_expert)
     print(f"{out}: written; a params.yaml uses it with `demonstrations_from: {{{task}: {name}}}`")
 

@@ -216,6 +216,7 @@ def compute(entry: Entry, task: str, design: Design, device: str) -> None:
 def make(task: str, params: Path, out: Path, wanted: str) -> None:
     """Make one expert, unless the store has it, and put it into `out`; `wanted` is the device: auto, cpu or cuda."""
     torch.set_num_threads(1)  # see threefold.base.workers
+    check_task(task)
     design, device = read_design(params, task), devices.choose(wanted)
     if found := misfit(design.config(task), design.parallel_episodes):
         raise InputError(f"{params}: experts.{task}.ppo.{found[0]}: {found[1]}")

@@ -20,8 +20,9 @@ from rich.table import Table
 
 from envs import device as devices
 from threefold.base.errors import InputError
+from threefold.base.messages import inform
 from threefold.base.workers import default_threads
-from threefold.cells.grid import grid, status
+from threefold.cells.grid import Place, grid, status
 from threefold.cells.plan import expectation
 from threefold.cells.run import is_delivered
 from threefold.launch.executors import Executor, Local, Order, Outcome, Ray
@@ -134,16 +135,12 @@ def launch(board: Board, params: str, store: Path, executor: Executor) -> None:
                 board.end(entry, settle(entry, future))
 
 
-def in_waves(design: Design, waves: int | None = None) -> list[Entry]:
-    """Return the parts of a profile that are not in their place, in the order of its waves, or of the first so many.
-
-    Raises InputError for more waves than there are.
-    """
+def in_waves(design: Design, waves: int | None = None) -> list[Place]:
+    """Return the parts of a profile in the order of its waves, or of the first so many; InputError for too many."""
     if waves is not None and waves > len(design.waves):
         raise InputError(f"--waves {waves}: {design.params} has {len(design.waves)}; leave it out to compute all parts")
-    places = [place for place in grid(design) if not is_delivered(place.cell, place.part)]
-    waved = [(design.wave(place.cell.task, place.cell.row, place.part), place.entry) for place in places]
-    return [entry for wave, entry in sorted(waved, key=lambda pair: pair[0]) if waves is None or wave <= waves]
+    waved = [(design.wave(place.cell.task, place.cell.row, place.part), place) for place in grid(design)]
+    return [place for wave, place in sorted(waved, key=lambda pair: pair[0]) if waves is None or wave <= waves]
 
 
 def order(entry: Entry, params: str, store: Path) -> Order:
@@ -197,7 +194,12 @@ def launch_profile(
     design = find(root, profile)
     check_names(design)
     torch.set_num_threads(1)
-    board = Board(in_waves(design, waves))
+    places = in_waves(design, waves)
+    missing = [place.entry for place in places if not is_delivered(place.cell, place.part)]
+    if not missing:
+        inform(f"{len(places)} of {len(places)} parts are there, nothing to compute")
+        return
+    board = Board(missing)
     where = executor_of(executor, root, cpus, gpus, address, design.device)
     launch(board, str(design.params.relative_to(root)), location(root), where)
     if board.failed:

@@ -5,6 +5,7 @@ What a constant may be is the type of its field in the Config: see `algorithms.c
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -29,12 +30,17 @@ def names(config: Any) -> list[str]:
     return found
 
 
-def check_known(name: str, known: Collection[str], where: str) -> None:
+def check_known(name: str, value: Any, known: Collection[str], where: str) -> None:
     """Raise `InputError` for a name that is none of the known constants; `where` is the file and the key above it."""
-    if name not in known:
-        close = difflib.get_close_matches(name, sorted(known), n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"
-        raise InputError(f"{where}.{name}: no such constant; {remedy}")
+    if name in known:
+        return
+    if group := sorted(each for each in known if each.startswith(f"{name}.")):
+        given = value if isinstance(value, Mapping) else {}
+        dotted = ", ".join(f"{name}.{key}: {each}" for key, each in given.items()) or f"one of {', '.join(group)}"
+        raise InputError(f"{where}.{name}: a group of constants; write {dotted}")
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    remedy = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"
+    raise InputError(f"{where}.{name}: no such constant; {remedy}")
 
 
 def replaced(config: Config, changes: Mapping[str, Any], where: str) -> Config:
@@ -45,7 +51,7 @@ def replaced(config: Config, changes: Mapping[str, Any], where: str) -> Config:
     """
     known = set(names(config))
     for name, value in changes.items():
-        check_known(name, known, where)
+        check_known(name, value, known, where)
         config = _replaced(config, name.split("."), value, f"{where}.{name}")
     return config
 
@@ -67,10 +73,19 @@ def _checked(config: type, name: str, value: Any, old: Any, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f".{part}" for part in first["loc"])
-        hint = " (YAML takes 3e-4 for text, 3.0e-4 for a number)" if isinstance(value, str) else ""
         raise InputError(
-            f"{where}{place}: {first['msg']} (found {first['input']!r}, default {old!r}); correct it{hint}"
+            f"{where}{place}: {first['msg']} (found {first['input']!r}, default {old!r}); "
+            f"{_cure(first['type'], first['input'], old)}"
         ) from None
+
+
+def _cure(expected: str, found: Any, old: Any) -> str:
+    """Return how a value is written that is not what pydantic expected."""
+    if expected == "tuple_type":
+        return f"write a list, such as {[*old]}"
+    if expected in ("float_type", "int_type") and isinstance(found, str) and re.fullmatch(r"[-+]?[\d.]+[eE].+", found):
+        return "correct it (YAML takes 3e-4 for text, 3.0e-4 for a number)"
+    return "correct it"
 
 
 @cache

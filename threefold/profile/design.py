@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 from string import Formatter
@@ -11,12 +12,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
+import algorithms
 from studies import registry
 from threefold.base import yaml
 from threefold.base.errors import InputError
 from threefold.base.files import IMPORTED
 from threefold.base.strict import Count, Name, RowName, Seed, Strict
 from threefold.profile.keys import explain
+from threefold.profile.studies import lacking
 
 
 class Evaluation(Strict):
@@ -51,7 +54,7 @@ class Variant(Strict):
 
 # The size of each study that the profile has. One that is not written yet must not break profiles that do without it.
 SIZES: dict[str, Any] = {
-    name: (Any if registry.missing(name, "schema") else registry.size(name) | None, None) for name in registry.names()
+    name: (Any if lacking(name, "schema") else registry.size(name) | None, None) for name in registry.names()
 }
 Studies = create_model("Studies", __base__=Strict, **SIZES)
 
@@ -221,9 +224,10 @@ def load(path: Path) -> Design:
     _check_root(path, design.root)
     _check_folder(path, design, content.get("folder"))
     for name in design.sizes:
-        if fault := registry.missing(name, "schema"):
+        if fault := lacking(name, "schema"):
             raise InputError(f"{path}: studies.{name}: {fault}")
-    _check_keys(path, design)
+    for check in (_check_tasks, _check_left_out, _check_waves, _check_variants, _check_remarks, _check_lists):
+        check(path, design)
     return design
 
 
@@ -248,6 +252,27 @@ def _check_folder(path: Path, design: Design, folder: object) -> None:
         )
 
 
+def _check_tasks(path: Path, design: Design) -> None:
+    """Refuse what is said of other tasks than the profile's, and a task without a budget."""
+    for table in ("budget", "overrides", "left_out", "demonstrations_from"):
+        for name in getattr(design, table):
+            if name not in design.tasks:
+                near = get_close_matches(name, design.tasks, n=1)
+                cure = f"write {name} there, or {near[0]} here" if near else "correct either"
+                raise InputError(f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); {cure}")
+    for task in design.tasks:
+        if task not in design.budget:
+            raise InputError(f"{path}: budget.{task}: missing; add the task's budget")
+
+
+def _check_left_out(path: Path, design: Design) -> None:
+    known = [*design.methods, *design.variants]
+    for task, rows in design.left_out.items():
+        for row in rows:
+            if row not in known:
+                raise InputError(f"{path}: left_out.{task}.{row}: not one of the rows ({', '.join(known)}); correct it")
+
+
 def _check_waves(path: Path, design: Design) -> None:
     """Refuse what no part of the profile has: the wave would go by without it."""
     seeds = {seed for task in design.tasks for seed in design.seeds_of(task)}
@@ -262,24 +287,14 @@ def _check_waves(path: Path, design: Design) -> None:
                 raise InputError(f"{path}: waves.{place}.{key}: {min(strange)}: not in the profile; correct it")
 
 
-def _check_keys(path: Path, design: Design) -> None:
-    for table in ("budget", "overrides", "left_out", "demonstrations_from"):
-        for name in getattr(design, table):
-            if name not in design.tasks:
-                raise InputError(
-                    f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); correct either"
-                )
-    for task in design.tasks:
-        if task not in design.budget:
-            raise InputError(f"{path}: budget.{task}: missing; add the task's budget")
-    for task, rows in design.left_out.items():
-        for row in rows:
-            if row not in (known := [*design.methods, *design.variants]):
-                raise InputError(f"{path}: left_out.{task}.{row}: not one of the rows ({', '.join(known)}); correct it")
-    _check_waves(path, design)
+def _check_variants(path: Path, design: Design) -> None:
+    """Refuse a variant whose name is not its method's and what differs, and one of what the profile has not.
+
+    That its method does not exist is said by `threefold.profile.names`: no name would be right then.
+    """
     for name, variant in design.variants.items():
         where = f"{path}: variants.{name}"
-        if not name.startswith(f"{variant.method}_"):
+        if variant.method in algorithms.names() and not name.startswith(f"{variant.method}_"):
             raise InputError(
                 f"{where}: a variant's name is its method's, an underscore and what differs; "
                 f"call it {variant.method}_{'...' if name == variant.method else name}"
@@ -297,6 +312,9 @@ def _check_keys(path: Path, design: Design) -> None:
                         f"{where}.demonstrations: {number} is not one of budget.{task}.demonstrations "
                         f"({', '.join(map(str, there))}); correct either"
                     )
+
+
+def _check_remarks(path: Path, design: Design) -> None:
     strata = [f"{t}/{method}/{n}" for t in design.tasks for method in design.methods for n in design.numbers(t, method)]
     for name in design.remarks:
         if name not in strata:
@@ -304,6 +322,10 @@ def _check_keys(path: Path, design: Design) -> None:
                 f"{path}: remarks.{name}: not a task, method and number of trajectories of the profile, as "
                 f"{strata[0]}; correct it"
             )
+
+
+def _check_lists(path: Path, design: Design) -> None:
+    """Refuse a list that names something twice."""
     lists: dict[str, list[Any]] = {key: getattr(design, key) for key in ("tasks", "methods", "seeds")}
     lists |= {f"budget.{task}.demonstrations": budget.demonstrations for task, budget in design.budget.items()}
     lists |= {f"budget.{task}.seeds": budget.seeds for task, budget in design.budget.items() if budget.seeds}

@@ -1,17 +1,17 @@
-"""Whether the tasks and methods that a design names exist."""
+"""Whether the tasks and methods that a design names exist, and are whole."""
 
-import algorithms
 from threefold.base.errors import InputError
 from threefold.profile.design import Design
+from threefold.profile.methods import check_method
 from threefold.profile.tasks import check_task
 
 
 def check_names(design: Design, task: str | None = None, row: str | None = None) -> None:
-    """Raise `InputError` for a task or method of the design, or of the command line, that does not exist."""
+    """Raise `InputError` for a task or method of the design, or of the command line, that is missing or not whole."""
     path = design.params
-    named = [("tasks", design.tasks, check_task), ("methods", design.methods, algorithms.load)]
+    named = [("tasks", design.tasks, check_task), ("methods", design.methods, check_method)]
     for name, variant in design.variants.items():
-        named.append((f"variants.{name}.method", [variant.method], algorithms.load))
+        named.append((f"variants.{name}.method", [variant.method], check_method))
     for key, names, find in named:
         for name in names:
             try:

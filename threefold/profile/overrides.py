@@ -5,6 +5,7 @@ from typing import Any
 
 import algorithms
 import envs
+from threefold.base.errors import InputError
 from threefold.profile import constants
 from threefold.profile.design import Design
 
@@ -23,8 +24,11 @@ def configure(design: Design, task: str, row: str) -> Any:
         (envs.preset(task), f"{envs.load(task).__name__}.PRESET"),
         (design.overrides.get(task, {}), f"{design.params}: overrides.{task}"),
     ):
-        for name in set(changes) - own:
-            constants.check_known(name, _of_any_method(), where)
+        for name in sorted(set(changes) - own):
+            if name in algorithms.names():
+                fault = "a method, where constants stand, for every method that has them"
+                raise InputError(f"{where}.{name}: {fault}; write those of one method in the config of a variant")
+            constants.check_known(name, changes[name], _of_any_method(), where)
         config = constants.replaced(config, {name: changes[name] for name in changes if name in own}, where)
     return constants.replaced(config, variant.config, f"{design.params}: variants.{row}.config")
 

@@ -19,10 +19,13 @@ def files(root: Path) -> list[Path]:
 
 def _is_within(root: Path, params: Path) -> bool:
     """Return whether a file is a profile of the project at a root, whatever else may be wrong with it."""
-    text = params.read_bytes()
-    named = re.search(rb"^root:\s*[\"']?([^\s\"'#]+)", text, re.MULTILINE)
-    inside = named is None or (params.parent / os.fsdecode(named[1])).resolve() == root.resolve()
-    return b"profile:" in text and inside
+    return b"profile:" in params.read_bytes() and (_root(params) or root).resolve() == root.resolve()
+
+
+def _root(params: Path) -> Path | None:
+    """Return the project of a profile, if its file names it."""
+    named = re.search(rb"^root:\s*[\"']?([^\s\"'#]+)", params.read_bytes(), re.MULTILINE)
+    return params.parent / os.fsdecode(named[1]) if named else None
 
 
 def _has_name(params: Path, name: str) -> bool:
@@ -32,9 +35,23 @@ def _has_name(params: Path, name: str) -> bool:
 
 def profiles(root: Path) -> list[Design]:
     """Return the design of every profile of a project; raises InputError if there is none."""
-    if not (found := files(root)):
-        raise InputError(f"--root {root}: no profile here, a params.yaml beside a dvc.yaml; name the project's folder")
-    return [load(params) for params in found]
+    refuse_no_project(root)
+    return [load(params) for params in files(root)]
+
+
+def refuse_no_project(root: Path) -> None:
+    """Raise InputError for a folder without a profile; of a profile's own it says where the project is."""
+    if files(root):
+        return
+    params = root / "params.yaml"
+    if params.exists() and (project := _root(params)) and files(project):
+        raise InputError(
+            f"--root {root}: a profile's own folder; run it in the project's folder, {os.path.relpath(project)} seen "
+            "from here"
+        )
+    raise InputError(
+        f"--root {root}: no profile here, a params.yaml beside a dvc.yaml; name the project's folder, or run it there"
+    )
 
 
 def refuse_taken_name(design: Design) -> None:

@@ -25,12 +25,9 @@ def on_device(design: Design, task: str, config: Any, device: str) -> tuple[Desi
     if not hasattr(config, "ppo"):
         return design, config
     times = math.gcd(WORLDS.get(device, 1), config.ppo.steps)
-    recent = config.loop.recent * (times if config.loop.trajectories else 1)
-    config = replace(
-        config,
-        ppo=replace(config.ppo, steps=config.ppo.steps // times),
-        loop=replace(config.loop, recent=recent),
-    )
+    config = replace(config, ppo=replace(config.ppo, steps=config.ppo.steps // times))
+    if hasattr(config, "loop") and config.loop.trajectories:
+        config = replace(config, loop=replace(config.loop, recent=config.loop.recent * times))
     budget = design.budget[task]
     more = budget.model_copy(update={"parallel_episodes": budget.parallel_episodes * times})
     return design.model_copy(update={"budget": design.budget | {task: more}}), config

@@ -84,7 +84,7 @@ def compare(design: Design, rows: Sequence[str]) -> Comparison:
         for task in dict.fromkeys(task for task, _ in common)
     }
     over = _shown(given, data[data["task"] == ALL], rows[0])
-    title = f"All: {len(common)} pairs of a task and a number of trajectories"
+    title = f"All: {len(common)} pair{'s' if len(common) > 1 else ''} of a task and a number of trajectories"
     tables = [
         Table(task, f"{task}; columns as in the table of all tasks.", data, shown) for task, shown in tasks.items()
     ]
