@@ -27,7 +27,12 @@ def names() -> list[str]:
 
 
 def missing(name: str, *parts: str) -> str:
-    """Return what a study lacks of some of its modules, of all if none is named, with the cure; or nothing."""
+    """Return what a study lacks of some of its modules, of all if none is named, with the cure; or nothing.
+
+    A folder is imported without an `__init__.py` too, but is no package, whose code counts in the study's fingerprint.
+    """
+    if not (Path(__file__).parent / name / "__init__.py").is_file():
+        return f"studies/{name}/__init__.py: missing; write it, a line that says what the study measures"
     for part in parts or PARTS:
         path = Path(__file__).parent / name / f"{part}.py"
         if not path.exists():

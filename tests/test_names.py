@@ -20,7 +20,6 @@ from threefold.base import names
 from threefold.base.errors import InputError
 from threefold.experts import demonstrate, experts
 from threefold.profile.design import load
-from threefold.profile.studies import lacking
 from threefold.profile.tasks import check_task
 from threefold.store.code import PACKAGES
 from threefold.tables import schema
@@ -200,15 +199,15 @@ def test_what_a_half_written_study_lacks_is_named(tmp_path, monkeypatch, part, n
     whole["__init__"] = ""
     for module, text in whole.items():
         (folder / f"{module}.py").write_text(text)
-    assert lacking("mine") == ""
+    assert registry.missing("mine") == ""
     (folder / f"{part}.py").write_text("other = 1")
-    assert lacking("mine") == f"studies/mine/{part}.py: {name}: missing; define it as docs/own/study.md shows"
+    assert registry.missing("mine") == f"studies/mine/{part}.py: {name}: missing; define it as docs/own/study.md shows"
     (folder / f"{part}.py").unlink()
     assert registry.names() == ["mine"]
-    assert lacking("mine") == f"studies/mine/{part}.py: missing; write it as docs/own/study.md shows"
+    assert registry.missing("mine") == f"studies/mine/{part}.py: missing; write it as docs/own/study.md shows"
     (folder / "__init__.py").unlink()
     said = "studies/mine/__init__.py: missing; write it, a line that says what the study measures"
-    assert lacking("mine") == lacking("mine", part) == said
+    assert registry.missing("mine") == registry.missing("mine", part) == said
 
 
 def _load(params):

@@ -20,7 +20,6 @@ from threefold.experts.demonstrations import read_card
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.profiles import refuse_taken_name
-from threefold.profile.studies import lacking
 from threefold.store import code
 from threefold.store.entries import Entry
 from threefold.store.inputs import differences, fingerprint
@@ -118,7 +117,7 @@ def _refuse_no_variant(design: Design, name: str) -> None:
 
 def study_made_from(design: Design, name: str) -> dict[str, Any]:
     """Return all that decides the bytes of a study's files; raises InputError where what it reads is missing."""
-    if fault := lacking(name):
+    if fault := registry.missing(name):
         raise InputError(f"{design.params}: studies.{name}: {fault}")
     size = design.sizes[name]
     made_from = {"study": name, "size": size.model_dump(), "code": code.checksums(registry.module_name(name))}

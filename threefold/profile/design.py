@@ -19,7 +19,6 @@ from threefold.base.errors import InputError
 from threefold.base.files import IMPORTED
 from threefold.base.strict import Count, Name, RowName, Seed, Strict
 from threefold.profile.keys import explain
-from threefold.profile.studies import lacking
 
 
 class Evaluation(Strict):
@@ -54,7 +53,7 @@ class Variant(Strict):
 
 # The size of each study that the profile has. One that is not written yet must not break profiles that do without it.
 SIZES: dict[str, Any] = {
-    name: (Any if lacking(name, "schema") else registry.size(name) | None, None) for name in registry.names()
+    name: (Any if registry.missing(name, "schema") else registry.size(name) | None, None) for name in registry.names()
 }
 Studies = create_model("Studies", __base__=Strict, **SIZES)
 
@@ -224,7 +223,7 @@ def load(path: Path) -> Design:
     _check_root(path, design.root)
     _check_folder(path, design, content.get("folder"))
     for name in design.sizes:
-        if fault := lacking(name, "schema"):
+        if fault := registry.missing(name, "schema"):
             raise InputError(f"{path}: studies.{name}: {fault}")
     for check in (_check_tasks, _check_left_out, _check_waves, _check_variants, _check_remarks, _check_lists):
         check(path, design)
