@@ -511,7 +511,7 @@ def test_files_hold_their_schemas_and_every_learner(params):
     assert set(training["step"]) == {0, 3}
     learners_of = training[list(schema.LEARNER)].drop_duplicates()
     assert len(learners_of) == 2 * (2 * len(density.TRIALS) + len(density.TWO_MODES))
-    maps = files.read_csv(folder / "density" / "maps.csv", schema.MAPS)
+    maps = files.read_csv(folder / "density" / "maps.csv.gz", schema.MAPS)
     assert not maps.duplicated(list(schema.DRAWN)).any()
     assert len(files.read_csv(folder / "density" / "samples.csv", schema.DRAWN))
     assert len(files.read_csv(folder / "density" / "spread.csv", schema.SPREAD)) == 2 * 2 * 2 * 4
@@ -669,6 +669,6 @@ def test_what_is_no_table_with_its_columns_is_refused_with_the_studys_file(tmp_p
 def test_a_table_of_other_columns_is_refused_with_the_file_that_names_them(tmp_path, monkeypatch, columns):
     path = synthetic.design(tmp_path, studies={"connection": {"energies": 1, "points": [8], "repeats": 2}})
     monkeypatch.setattr(connection, "study", lambda size: {"shares": (ROWS, columns)})
-    said = r"^studies/connection/study\.py, held against studies/connection/schema\.py: shares\.csv: the table has"
+    said = r"^studies/connection/study\.py, held against studies/connection/schema\.py: shares\.csv\.gz: the table has"
     with pytest.raises(InputError, match=said):
         run("connection", path)

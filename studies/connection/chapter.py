@@ -41,8 +41,8 @@ ESTIMATOR_NAMES = ESTIMATORS | {"mixture, p_theta for p": "mixture, p_theta for 
 
 def chapter(read: Read, size: Size) -> Chapter:
     """Figures and tables of the study."""
-    claimed, wrong = partial(read, "claims.csv", schema.CLAIMS), partial(read, "gradient.csv", schema.GRADIENT)
-    estimated, signs = partial(read, "bias.csv", schema.BIAS), partial(read, "sign.csv", schema.SIGN)
+    claimed, wrong = partial(read, "claims.csv.gz", schema.CLAIMS), partial(read, "gradient.csv.gz", schema.GRADIENT)
+    estimated, signs = partial(read, "bias.csv.gz", schema.BIAS), partial(read, "sign.csv.gz", schema.SIGN)
     plots = {
         "connection_claims": Plot(
             lambda: claims(claimed()),
@@ -52,7 +52,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "mixture's importance-sampling estimate (at any other Z, the slope is that estimate's relative error). "
             "Claim 2: there, the discriminator's gradient is guided cost learning's. Claim 3: the generator's loss is "
             "entropy-regularised cost, and its gradient that cost's. Dashed: 10⁻¹⁰; at the bottom: errors of zero.",
-            ("studies/connection/claims.csv",),
+            ("studies/connection/claims.csv.gz",),
         ),
         "connection_gradient": Plot(
             lambda: gradient(wrong()),
@@ -61,7 +61,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "the error of log Z. Lines: median over random energies; bands: their middle 80 %. Dashed: an error as "
             "large as the gradient itself. Where the energy is right, the true gradient is small and a wrong log Z "
             "drowns it: so log Z is solved, not slowly learnt.",
-            ("studies/connection/gradient.csv",),
+            ("studies/connection/gradient.csv.gz",),
         ),
         "connection_bias": Plot(
             lambda: bias(estimated()),
@@ -71,7 +71,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "errors over repeated samples; lines: the limit of endless samples. Weights made with the generator "
             "alone, or with the data's true density, leave no bias. With p_θ in its place, as in a GAN, the "
             "estimate is biased until the energy is right, and twice as much with Z solved for as with Z known.",
-            ("studies/connection/bias.csv",),
+            ("studies/connection/bias.csv.gz",),
         ),
         "connection_sign": Plot(
             lambda: sign(signs()),
@@ -79,7 +79,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "Energies that each reading of the discriminator learns of a standard normal. With −E and log Z (section "
             "3.1) the energy is right. Without log Z it must normalise itself, which a quadratic cannot. With +E, as "
             "printed in section 4, it is upside down: exp(−E) has no integral.",
-            ("studies/connection/sign.csv",),
+            ("studies/connection/sign.csv.gz",),
         ),
     }
     return Chapter(

@@ -1,7 +1,7 @@
 """The three claims of Finn et al. 2016 on random neural energies, and what happens where their conditions fail.
 
-The files are claims.csv (each claim's relative error, in float64), gradient.csv (the error of a gradient made with a
-wrong log Z), bias.csv (the estimates of Z, unbiased or not), sign.csv (section 4's sign).
+The files are `claims` (each claim's relative error, in float64), `gradient` (the error of a gradient made with a
+wrong log Z), `bias` (the estimates of Z, unbiased or not), `sign` (section 4's sign).
 """
 
 import math

@@ -59,10 +59,10 @@ TWO_MODES = {
 
 def chapter(read: Read, size: Size) -> Chapter:
     """Figures and tables of the study."""
-    training, spreads = partial(read, "training.csv", schema.TRAINING), partial(read, "spread.csv", schema.SPREAD)
-    maps, samples = partial(read, "maps.csv", schema.MAPS), partial(read, "samples.csv", schema.DRAWN)
-    of_training = ("studies/density/training.csv",)
-    of_maps = ("studies/density/maps.csv", "studies/density/samples.csv")
+    training, spreads = partial(read, "training.csv.gz", schema.TRAINING), partial(read, "spread.csv.gz", schema.SPREAD)
+    maps, samples = partial(read, "maps.csv.gz", schema.MAPS), partial(read, "samples.csv.gz", schema.DRAWN)
+    of_training = ("studies/density/training.csv.gz",)
+    of_maps = ("studies/density/maps.csv.gz", "studies/density/samples.csv.gz")
     plots = {
         "density_landscapes": Plot(
             lambda: landscapes(maps(), samples(), size.targets),
@@ -113,7 +113,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "Mean error and one standard deviation over repeated samples of a ring of eight Gaussians, nothing learnt. "
             "Generators: one wide Gaussian, and one that has all but lost half of the modes. Energies: right, and that "
             "of a ring of wider modes.",
-            ("studies/density/spread.csv",),
+            ("studies/density/spread.csv.gz",),
         ),
     }
     return Chapter(

@@ -1,7 +1,7 @@
 """Densities in the plane where everything is known: what EBM-GAN's energy, generator and log Z are worth.
 
-The files are training.csv (what every learner's energy and generator are worth while they learn; the last step is the
-result), maps.csv and samples.csv (the first seed's final densities), spread.csv (estimates of log Z against the number
+The files are `training` (what every learner's energy and generator are worth while they learn; the last step is the
+result), `maps` and `samples` (the first seed's final densities), `spread` (estimates of log Z against the number
 of points).
 """
 
@@ -50,7 +50,7 @@ SHOWN = 400  # samples beside a map
 
 
 def learn(trial: Trial, names: Sequence[str], size: Size) -> tuple[pd.DataFrame, Learners]:
-    """Train one learner per target and seed; return rows of training.csv, and the learners, target by target."""
+    """Train one learner per target and seed; return rows of `training`, and the learners, target by target."""
     pairs = list(product(names, size.seeds))
     each, seeds = [TARGETS[name] for name, _ in pairs], [seed for _, seed in pairs]
     learners = Learners(trial, each, seeds)
@@ -66,7 +66,7 @@ def learn(trial: Trial, names: Sequence[str], size: Size) -> tuple[pd.DataFrame,
 
 @torch.no_grad()
 def maps(learners: Learners, names: Sequence[str], size: Size) -> Iterator[pd.DataFrame]:
-    """Yield rows of maps.csv: log densities of each target's first seed."""
+    """Yield rows of `maps`: log densities of each target's first seed."""
     found = {}
     if learners.has_energy:
         found["energy"], _ = energy_log_densities(learners, MAP)
@@ -78,14 +78,14 @@ def maps(learners: Learners, names: Sequence[str], size: Size) -> Iterator[pd.Da
 
 
 def samples(learners: Learners, names: Sequence[str], size: Size) -> Iterator[pd.DataFrame]:
-    """Yield rows of samples.csv: points of the generator of each target's first seed."""
+    """Yield rows of `samples`: points of the generator of each target's first seed."""
     if learners.has_generator:
         for name, x in zip(names, learners.generator.draw(SHOWN, learners.noise)[0][:: len(size.seeds)], strict=True):
             yield placed(name, learners.trial, "generator", x.double())
 
 
 def truth(names: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the targets' own rows of maps.csv and of samples.csv."""
+    """Return the targets' own rows of `maps` and of `samples`."""
     data, generator = Trial("data", "none"), torch.Generator().manual_seed(0)
     log_p = {name: TARGETS[name].log_density(MAP).clamp(min=FAINTEST) for name in names}
     return (

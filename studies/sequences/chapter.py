@@ -51,13 +51,16 @@ RANKED = {"hit": "hit rate of 10", "ndcg": "NDCG of 10", "item_nll": "NLL of the
 def chapter(read: Read, size: Size) -> Chapter:
     """Figures and tables of the study."""
     training, densities = (
-        partial(read, "training.csv", schema.TRAINING),
-        partial(read, "densities.csv", schema.DENSITIES),
+        partial(read, "training.csv.gz", schema.TRAINING),
+        partial(read, "densities.csv.gz", schema.DENSITIES),
     )
-    oracles, clip = partial(read, "oracles.csv", schema.ORACLES), partial(read, "clip.csv", schema.CLIP)
-    claims, gradients = partial(read, "claims.csv", schema.CLAIMS), partial(read, "gradients.csv", schema.GRADIENTS)
-    sessions = partial(read, "sessions.csv", schema.SESSIONS)
-    of_training = ("studies/sequences/training.csv",)
+    oracles, clip = partial(read, "oracles.csv.gz", schema.ORACLES), partial(read, "clip.csv.gz", schema.CLIP)
+    claims, gradients = (
+        partial(read, "claims.csv.gz", schema.CLAIMS),
+        partial(read, "gradients.csv.gz", schema.GRADIENTS),
+    )
+    sessions = partial(read, "sessions.csv.gz", schema.SESSIONS)
+    of_training = ("studies/sequences/training.csv.gz",)
     middle = margin_text(middle_of(size))
     plots = {
         "sequences_clip": Plot(
@@ -70,7 +73,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "networks with the best generator. A small margin flattens both ends. At a small margin networks beat the "
             "law: where data are rare their energies stay beyond the margin, and come back as rarely as data do. At a "
             "large one the hinge is Kim and Bengio's difference of means.",
-            ("studies/sequences/clip.csv", "studies/sequences/densities.csv", *of_training),
+            ("studies/sequences/clip.csv.gz", "studies/sequences/densities.csv.gz", *of_training),
         ),
         "sequences_scores": Plot(
             lambda: scores(training(), size),
@@ -89,7 +92,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             f"with {min(size.data):,} sequences. Left of 0 a generator scores better than the oracle itself: it "
             "prefers what is likely, or has learnt a few sequences by heart. Pluses: the oracle sharpened, p squared "
             "and normalised. Crosses: all mass on the oracle's likeliest sequence, whose KL is infinite.",
-            ("studies/sequences/oracles.csv", *of_training),
+            ("studies/sequences/oracles.csv.gz", *of_training),
         ),
         "sequences_data": Plot(
             lambda: data_figure(training(), size),
@@ -105,7 +108,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "Estimates of the generator's gradient",
             f"Root mean square error over the exact gradient's norm, {size.repeats} estimates of 64 sequences each; "
             "in brackets the tokens drawn for one. Points: seeds. Roll-outs draw 16 completions of every prefix.",
-            ("studies/sequences/gradients.csv",),
+            ("studies/sequences/gradients.csv.gz",),
         ),
         "sequences_sessions": Plot(
             lambda: session_figure(sessions()),
@@ -115,7 +118,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "are synthetic, by a stated law whose best recommendation is known (dashed). Followers: counts of what "
             "came after the item before. Adversarial methods begin with the generator of likelihood: there EBM-GAN's "
             "energy has all of the density to learn, EB-SeqGAN's only what the generator misses.",
-            ("studies/sequences/sessions.csv",),
+            ("studies/sequences/sessions.csv.gz",),
         ),
     }
     return Chapter(

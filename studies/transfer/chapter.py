@@ -34,16 +34,16 @@ PUBLISHED = {
 
 def chapter(read: Read, size: Size) -> Chapter:
     """Figures and tables of the study."""
-    learnt = partial(read, "tabular_learnt.csv", schema.LEARNT)
-    moved = partial(read, "tabular_transferred.csv", schema.TRANSFERRED)
-    rewards = partial(read, "tabular_rewards.csv", schema.REWARDS)
+    learnt = partial(read, "tabular_learnt.csv.gz", schema.LEARNT)
+    moved = partial(read, "tabular_transferred.csv.gz", schema.TRANSFERRED)
+    rewards = partial(read, "tabular_rewards.csv.gz", schema.REWARDS)
     plots = {
         "transfer_tabular_rewards": Plot(
             lambda: tabular_rewards(rewards()),
             "Rewards that AIRL learns in finite MDPs",
             "The best discriminator's g(s) and the true reward (dashed), both less their mean, by state; the first MDP "
             "of each kind. The expert starts in state 1 and is paid in state 0.",
-            ("studies/transfer/tabular_rewards.csv",),
+            ("studies/transfer/tabular_rewards.csv.gz",),
         ),
         "transfer_tabular_scores": Plot(
             lambda: tabular_scores(moved()),
@@ -51,7 +51,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "Return of the policy that is optimal, with entropy, for the learnt reward under new transitions: 0 is the "
             "uniform policy, 1 (dashed) the optimum for the true reward. Points: one MDP under one of its new "
             "dynamics. A score above 1 is no better policy: a reward that is wrong and large leaves less entropy.",
-            ("studies/transfer/tabular_transferred.csv",),
+            ("studies/transfer/tabular_transferred.csv.gz",),
         ),
     }
     return Chapter(

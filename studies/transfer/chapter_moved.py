@@ -52,8 +52,8 @@ def plots(read: Read, size: Size) -> dict[str, Plot]:
     """Return two figures of each pair of tasks that the profile has."""
     found = {}
     for name in _pairs(size):
-        rows = partial(read, f"{name}_moved.csv", schema.MOVED)
-        source = (f"studies/transfer/{name}_moved.csv",)
+        rows = partial(read, f"{name}_moved.csv.gz", schema.MOVED)
+        source = (f"studies/transfer/{name}_moved.csv.gz",)
         found[f"transfer_{name}"] = Plot(
             partial(_drawn, scores_figure, rows, name),
             f"Rewards on {PAIRS[name]}",
@@ -86,7 +86,7 @@ def tables(read: Read, size: Size) -> dict[str, Table]:
     """Return a table of each pair of tasks that the profile has."""
     found = {}
     for name in _pairs(size):
-        rows = read(f"{name}_moved.csv", schema.MOVED)
+        rows = read(f"{name}_moved.csv.gz", schema.MOVED)
         found[f"transfer_{name}_table"] = table(rows, name, size)
         found[f"transfer_{name}_claims"] = claims(rows, name)
     return found
@@ -119,7 +119,7 @@ def with_score(rows: pd.DataFrame) -> pd.DataFrame:
 
 def published(name: str) -> dict[str, tuple[float, float]]:
     """Return the paper's mean return and its score of each of our rows; of `gail` the policy's."""
-    frame = pd.read_csv(PUBLISHED / "airl_table1_transfer.csv").fillna("")
+    frame = pd.read_csv(PUBLISHED / "airl_table1_transfer.csv.gz").fillna("")
     frame = frame[frame["task"] == TASKS[name]].set_index(["method", "state_only"])["mean"]
     oracle = frame["TRPO on the true reward", ""]
     means = {row: frame[key] for row, key in TABLE.items()}

@@ -32,8 +32,8 @@ NEAR = 0.2  # a variance within that of the expert's, relative, is right
 
 def chapter(read: Read, size: Size) -> Chapter:
     """Figures and tables of the study."""
-    learnt, paths = partial(read, "learnt.csv", schema.LEARNT), partial(read, "paths.csv", schema.PATHS)
-    weights, horizons = partial(read, "weights.csv", schema.WEIGHTS), partial(read, "horizons.csv", schema.LEARNT)
+    learnt, paths = partial(read, "learnt.csv.gz", schema.LEARNT), partial(read, "paths.csv.gz", schema.PATHS)
+    weights, horizons = partial(read, "weights.csv.gz", schema.WEIGHTS), partial(read, "horizons.csv.gz", schema.LEARNT)
     plots = {
         "twin_paths": Plot(
             lambda: path_figure(paths()),
@@ -41,7 +41,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "Position along x from the first start: mean and one standard deviation of the learnt distribution, first "
             f"seed, {max(size.trajectories)} demonstrations from each start. Dashed: the expert's. Without weights the "
             "learnt distribution is far too wide; without entropy it has hardly any width.",
-            ("studies/twin/paths.csv",),
+            ("studies/twin/paths.csv.gz",),
         ),
         "twin_samples": Plot(
             lambda: sample_figure(learnt()),
@@ -49,7 +49,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             f"KL of the learnt distribution of {size.horizon} steps from the expert's, its variance of positions over "
             "the expert's, and the error of its mean positions, against the demonstrations from each start (and as "
             "many samples a step). Points: seeds; lines: medians. Dashed: the expert.",
-            ("studies/twin/learnt.csv",),
+            ("studies/twin/learnt.csv.gz",),
         ),
         "twin_horizon": Plot(
             lambda: horizon_figure(weights(), horizons()),
@@ -60,7 +60,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "demonstrations, with a sampler that is optimal for the cost in every step, or for one 10 % too large. "
             "Right: KL a step of exp(−c)/Z, c as learnt, from the expert. Over a short horizon the weights mend a "
             "wrong sampler; over a long one no sample and no demonstration look alike, and nothing is learnt.",
-            ("studies/twin/weights.csv", "studies/twin/horizons.csv"),
+            ("studies/twin/weights.csv.gz", "studies/twin/horizons.csv.gz"),
         ),
     }
     return Chapter(

@@ -16,9 +16,9 @@ Rows: how trajectories are weighed, and the entropy's weight in the sampler.
 - exact: the gradient in closed form: what the demonstrations allow.
 - cooled: the policy of the cost that was learnt with weights, its entropy taken away afterwards.
 
-A cost is identified up to potentials alone, so distributions of trajectories are compared. The files are learnt.csv and
-paths.csv (the rows), horizons.csv (costs learnt at several horizons, with samplers that are optimal for them or for a
-larger cost), and weights.csv (effective sizes of weights against the horizon, nothing learnt).
+A cost is identified up to potentials alone, so distributions of trajectories are compared. The files are `learnt` and
+`paths` (the rows), `horizons` (costs learnt at several horizons, with samplers that are optimal for them or for a
+larger cost), and `weights` (effective sizes of weights against the horizon, nothing learnt).
 """
 
 import math
@@ -195,7 +195,7 @@ def learn(rows: Sequence[Row], seeds: Sequence[int], horizon: int, n: int, steps
 
 
 def learnt(rows: dict[str, Row], horizon: int, n: int, size: Size) -> tuple[list[dict[str, Any]], Learners]:
-    """Return lines of learnt.csv, and the learners."""
+    """Return lines of `learnt`, and the learners."""
     learners, effective = learn(list(rows.values()), size.seeds, horizon, n, size.steps)
     measured = [(name, i, learners.measures(learners.sampled())) for i, name in enumerate(rows)]
     if rows is ROWS:
@@ -211,7 +211,7 @@ def learnt(rows: dict[str, Row], horizon: int, n: int, size: Size) -> tuple[list
 
 
 def paths(learners: Learners) -> Iterator[pd.DataFrame]:
-    """Yield lines of paths.csv: of the expert, then of each row's first seed."""
+    """Yield lines of `paths`: of the expert, then of each row's first seed."""
     policy = solve(learners.sampled(), learners.horizon)
     named = {"expert": learners.expert} | {name: policy.of(i).of(0) for i, name in enumerate(ROWS)}
     for name, each in named.items():
@@ -222,7 +222,7 @@ def paths(learners: Learners) -> Iterator[pd.DataFrame]:
 
 
 def weights(size: Size) -> Iterator[dict[str, Any]]:
-    """Yield lines of weights.csv: how many trajectories count where the sampler's cost is too large by a factor."""
+    """Yield lines of `weights`: how many trajectories count where the sampler's cost is too large by a factor."""
     start, n = STARTS[0], gcl.Config().trajectories
     generator = torch.Generator().manual_seed(0)
     for horizon in size.horizons:

@@ -59,7 +59,7 @@ ALWAYS, ALIKE, WIDE, SOME, CLOSED = 0.99, 0.02, 0.2, 0.05, 0.5
 
 def chapter(read: Read, size: Size) -> Chapter:
     """Figures and tables of the study."""
-    learnt, cells = partial(read, "learnt.csv", schema.LEARNT), partial(read, "cells.csv", schema.CELLS)
+    learnt, cells = partial(read, "learnt.csv.gz", schema.LEARNT), partial(read, "cells.csv.gz", schema.CELLS)
     plots = {
         "visual_paths": Plot(
             lambda: path_figure(cells()),
@@ -67,7 +67,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "The first seed's first map, at the end. Blue: how often a cell is visited (discounted occupancy); framed: "
             "cells that the expert meets; S and G: start and goal; arrows: the policy, green where the action is "
             "optimal, red where not. Off the path arrows are a guess, but where walks started anywhere.",
-            ("studies/visual/cells.csv",),
+            ("studies/visual/cells.csv.gz",),
         ),
         "visual_logits": Plot(
             lambda: logit_figure(cells()),
@@ -76,7 +76,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "the discriminator takes the action for the expert's; purple: for the policy's. First panel: the exact "
             "optimum for the policy with which the second panel's row ends; grey: where neither that policy nor the "
             "expert goes, nothing is known.",
-            ("studies/visual/cells.csv",),
+            ("studies/visual/cells.csv.gz",),
         ),
         "visual_maps": Plot(
             lambda: map_figure(learnt()),
@@ -84,7 +84,7 @@ def chapter(read: Read, size: Size) -> Chapter:
             "Probability of reaching the goal, against the number of training maps. Filled: on training maps; open: on "
             f"{size.held_out} held-out maps; points: seeds; lines: their means. Dotted: before training, when "
             "a policy is all but uniform.",
-            ("studies/visual/learnt.csv",),
+            ("studies/visual/learnt.csv.gz",),
         ),
         "visual_off": Plot(
             lambda: off_figure(learnt()),
@@ -92,14 +92,14 @@ def chapter(read: Read, size: Size) -> Chapter:
             f"Probability of an optimal action on training maps, {min(size.maps)} of them. Points: seeds; bars: their "
             "means. Off the path, where one slips to: cells off the path as often as an expert meets them a fifth of "
             "whose actions is random. Dotted: before training.",
-            ("studies/visual/learnt.csv",),
+            ("studies/visual/learnt.csv.gz",),
         ),
         "visual_learning": Plot(
             lambda: learning_figure(learnt()),
             "Success while learning",
             "Probability of reaching the goal against iterations, means over seeds. Solid: training maps; dashed: "
             "held-out maps. An iteration of GAIL costs a few times one of cloning.",
-            ("studies/visual/learnt.csv",),
+            ("studies/visual/learnt.csv.gz",),
             diagnostic=True,
         ),
     }

@@ -70,7 +70,7 @@ TAKEN_APART = {
     "gail_no_action": Row(sees_action=False),
     "gail_shared": Row(shared=True),
 }
-SHOWN = ("table", "table_positive", "pixels", "gail", "gail_anywhere")  # in cells.csv
+SHOWN = ("table", "table_positive", "pixels", "gail", "gail_anywhere")  # in `cells`
 DIGITS = 6
 
 
@@ -110,7 +110,7 @@ def jobs(size: Size) -> list[Job]:
 
 
 def learn(job: Job, size: Size, device: str, checkpoints: Checkpoints) -> dict[str, pd.DataFrame]:
-    """Train one learner per seed, from where it was interrupted; return lines of learnt.csv and of cells.csv."""
+    """Train one learner per seed, from where it was interrupted; return lines of `learnt` and of `cells`."""
     training = worlds.draw(job.maps, Generators(size.seeds, "maps")).to(device)
     splits = {"training": training.first(size.held_out)}
     if job.row.sight == "pixels":  # a table says nothing of another map
@@ -194,7 +194,7 @@ def slippery(policy: Tensor) -> Tensor:
 
 
 def lines(job: Job, size: Size, due: list[int], splits: list[str], values: Tensor) -> Iterator[dict[str, object]]:
-    """Yield lines of learnt.csv, of values `[records, splits, P, metrics]`."""
+    """Yield lines of `learnt`, of values `[records, splits, P, metrics]`."""
     for iteration, of_iteration in zip(due, values.tolist(), strict=True):
         for split, of_split in zip(splits, of_iteration, strict=True):
             for seed, metrics in zip(size.seeds, of_split, strict=True):
@@ -203,7 +203,7 @@ def lines(job: Job, size: Size, due: list[int], splits: list[str], values: Tenso
 
 
 def cells(job: Job, learners: Learners, split: str, one: Worlds) -> pd.DataFrame:
-    """Return lines of cells.csv, of the first learner in its only map of `one`."""
+    """Return lines of `cells`, of the first learner in its only map of `one`."""
     policy, logits = learners.tables(one)
     expert, start = one.expert(), one.at_start()
     cell = one.cells[0, 0].cpu()

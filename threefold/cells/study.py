@@ -44,7 +44,7 @@ def run(name: str, params: Path) -> None:
     with replacing(design.results / "studies" / name) as folder:
         for file, (rows, columns) in tables.items():
             try:
-                schema.write_csv(rows, folder / f"{file}.csv", columns)
+                schema.write_csv(rows, folder / f"{file}.csv.gz", columns)
             except InputError as error:
                 raise InputError(f"studies/{name}/study.py, held against studies/{name}/schema.py: {error}") from None
     sidecar = origin() | {
