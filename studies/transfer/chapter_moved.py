@@ -119,7 +119,7 @@ def with_score(rows: pd.DataFrame) -> pd.DataFrame:
 
 def published(name: str) -> dict[str, tuple[float, float]]:
     """Return the paper's mean return and its score of each of our rows; of `gail` the policy's."""
-    frame = pd.read_csv(PUBLISHED / "airl_table1_transfer.csv.gz").fillna("")
+    frame = pd.read_csv(PUBLISHED / "airl_table1_transfer.csv").fillna("")
     frame = frame[frame["task"] == TASKS[name]].set_index(["method", "state_only"])["mean"]
     oracle = frame["TRPO on the true reward", ""]
     means = {row: frame[key] for row, key in TABLE.items()}
