@@ -29,7 +29,8 @@ def _results(profile: str, shown: dict[str, Any]) -> str:
     return (
         f"![Score against the number of expert trajectories](docs/measured/{profile}/{FIGURE}.png)\n\n"
         f"Interquartile mean of the score over tasks and {shown['seeds']} seeds, with its 95 % interval (0 = random "
-        f"actions, 1 = the expert, both measured). From the profile `{profile}`{_caution(summary)}.\n\n"
+        f"actions, 1 = the expert, both measured). From the profile `{profile}`{_caution(summary)}."
+        f"{_left_out(summary)}\n\n"
         f"{_aggregate(aggregate)}\n"
     )
 
@@ -45,3 +46,14 @@ def _aggregate(aggregate: dict[str, Any]) -> str:
 def _caution(summary: dict[str, Any]) -> str:
     short = [task.split(" (")[0] for task, *_ in summary["rows"] if "short budget" in task]
     return f", whose budget on {' and '.join(short)} is too short for a verdict" if short else ""
+
+
+def _left_out(summary: dict[str, Any]) -> str:
+    """Return a sentence on the methods that are not run on every task; nothing if all are."""
+    tasks = summary["rows"][:-1]  # below them is the mean
+    told = [
+        f"{method} is not run on {' and '.join(dict.fromkeys(row[0] for row in tasks if row[place] == 'n/a'))}"
+        for place, method in enumerate(summary["columns"])
+        if any(row[place] == "n/a" for row in tasks)
+    ]
+    return f" {'; '.join(told)}." if told else ""

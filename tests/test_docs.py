@@ -192,6 +192,15 @@ def test_readme_is_short_and_its_results_are_in_step():
     assert readme.text(page) == page
 
 
+def test_the_readme_says_which_methods_are_not_run_everywhere():
+    columns, mean = ["Task", "BC", "MGAIL", "X"], ["All", "1", "1", "n/a"]
+    rows = [["a", "1", "n/a", "n/a"], ["b", "4", "1", "n/a"], ["b", "4", "1", "n/a"]]
+    assert readme._left_out({"columns": columns, "rows": [*rows, mean]}) == (
+        " MGAIL is not run on a; X is not run on a and b."
+    )
+    assert readme._left_out({"columns": ["Task", "BC"], "rows": [["a", "1"], ["All", "1"]]}) == ""
+
+
 def test_nothing_is_measured_of_a_profile_that_is_gone():
     assert measured.measured().keys() <= measured.profiles().keys()
 

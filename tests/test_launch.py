@@ -71,7 +71,7 @@ def test_the_local_engine_computes_what_is_missing_and_dvc_then_only_copies(para
         del result[run.LEARNT]
         assert contents(cell(params, "gail") / place.part.name) == result
     assert command(params, "--profile", "tiny") == 0
-    assert capsys.readouterr().err.splitlines()[-1] == "2 of 2 parts are there, nothing to compute"
+    assert capsys.readouterr().err.splitlines()[-1] == "4 of 4 parts are there, nothing to compute"
 
 
 @pytest.mark.parametrize("number", [None, 1, 2])

@@ -593,7 +593,7 @@ def params(tmp_path_factory):
 
 def test_files_have_every_learner(params):
     folder = load(params).results / "studies" / "sequences"
-    found = {name: read_csv(folder / f"{name}.csv", columns) for name, columns in schema.FILES.items()}
+    found = {name: read_csv(folder / f"{name}.csv.gz", columns) for name, columns in schema.FILES.items()}
     training = found["training"]
     assert not training.duplicated([*schema.LEARNER, "step", "metric"]).any()
     assert set(training["step"]) == {0, 2, 4}

@@ -1,5 +1,6 @@
 """The studies' mathematics by other routes: closed forms, scipy's quadrature and root finder, numpy, chi-square."""
 
+import gzip
 import itertools
 import json
 import math
@@ -504,29 +505,32 @@ def test_files_hold_their_schemas_and_every_learner(params):
         ("gradient", claims_schema.GRADIENT),
         ("bias", claims_schema.BIAS),
     ):
-        assert len(files.read_csv(folder / "connection" / f"{name}.csv", columns))
-    assert len(files.read_csv(folder / "connection" / "sign.csv", claims_schema.SIGN)) == 3
-    training = files.read_csv(folder / "density" / "training.csv", schema.TRAINING)
+        assert len(files.read_csv(folder / "connection" / f"{name}.csv.gz", columns))
+    assert len(files.read_csv(folder / "connection" / "sign.csv.gz", claims_schema.SIGN)) == 3
+    training = files.read_csv(folder / "density" / "training.csv.gz", schema.TRAINING)
     assert not training.duplicated([*schema.LEARNER, "step", "metric"]).any()
     assert set(training["step"]) == {0, 3}
     learners_of = training[list(schema.LEARNER)].drop_duplicates()
     assert len(learners_of) == 2 * (2 * len(density.TRIALS) + len(density.TWO_MODES))
     maps = files.read_csv(folder / "density" / "maps.csv.gz", schema.MAPS)
     assert not maps.duplicated(list(schema.DRAWN)).any()
-    assert len(files.read_csv(folder / "density" / "samples.csv", schema.DRAWN))
-    assert len(files.read_csv(folder / "density" / "spread.csv", schema.SPREAD)) == 2 * 2 * 2 * 4
+    assert len(files.read_csv(folder / "density" / "samples.csv.gz", schema.DRAWN))
+    assert len(files.read_csv(folder / "density" / "spread.csv.gz", schema.SPREAD)) == 2 * 2 * 2 * 4
 
 
 def test_the_same_sizes_give_the_same_bytes(params, monkeypatch):
     coarse(monkeypatch)
     size = SimpleNamespace(**load(params).sizes)
     folder = load(params).results / "studies"
-    files.write_csv(pd.DataFrame(connection.claims(size.connection)), folder / "again.csv", claims_schema.CLAIMS)
-    assert (folder / "again.csv").read_bytes() == (folder / "connection" / "claims.csv").read_bytes()
+    files.write_csv(pd.DataFrame(connection.claims(size.connection)), folder / "again.csv.gz", claims_schema.CLAIMS)
+    assert (folder / "again.csv.gz").read_bytes() == (folder / "connection" / "claims.csv.gz").read_bytes()
     rows, _ = density.learn(Trial("ebm_gan_fused", "flow"), size.density.targets, size.density)
-    files.write_csv(rows, folder / "again.csv", schema.TRAINING)
-    lines = (folder / "again.csv").read_text().splitlines()
-    assert set(lines) < set((folder / "density" / "training.csv").read_text().splitlines())
+    files.write_csv(rows, folder / "again.csv.gz", schema.TRAINING)
+    lines, every = (
+        gzip.decompress(path.read_bytes()).splitlines()
+        for path in (folder / "again.csv.gz", folder / "density" / "training.csv.gz")
+    )
+    assert set(lines) < set(every)
 
 
 def test_every_figure_has_caption_and_its_data_exist(params):

@@ -566,7 +566,7 @@ def test_a_finished_row_is_not_computed_again(found, monkeypatch):
 def test_every_figure_is_drawn_and_every_row_is_in_the_table(found, tmp_path):
     size = Size(**SIZE)
     for name, rows in found.items():
-        write_csv(rows, tmp_path / f"{name}.csv", study.FILES[name])
+        write_csv(rows, tmp_path / f"{name}.csv.gz", study.FILES[name])
     made = chapter.chapter(lambda name, columns: read_csv(tmp_path / name, columns), size)
     for plot in made.plots.values():
         assert plot.caption.endswith(".")
