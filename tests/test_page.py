@@ -89,13 +89,15 @@ def test_columns_are_of_numbers_of_names_or_of_prose():
         {
             "Task": ["a", "a"],
             "Score": ["0.1", "–"],
+            "MGAIL": ["n/a", "0.1"],
+            "X": ["n/a", "n/a"],
             "Steps": ["1k", cost.NOT_REACHED],
             "Reason": ["x", "x"],
             "Why": ["x", "y"],
             "P": ["a", "b"],
         }
     )
-    assert interactive.kinds_of(frame) == ["name", "number", "number", "prose", "prose", ""]
+    assert interactive.kinds_of(frame) == ["name", "number", "number", "name", "number", "prose", "prose", ""]
 
 
 def test_published_cells_are_those_of_the_paper_with_the_verdict_of_the_statistics(given, every):

@@ -458,8 +458,9 @@ def escape(text: str) -> str:
 
 
 def numeric(column: pd.Series) -> bool:
-    """Whether a column of text holds numbers: such a column is aligned to the right."""
-    return bool(column.str.match(r"^[−–\d]").all())
+    """Whether a column of text holds numbers, beside what is not run: such a column is aligned to the right."""
+    run = column[column != NOT_RUN]
+    return len(run) > 0 and bool(run.str.match(r"^[−–\d]").all())
 
 
 def _alignment(frame: pd.DataFrame) -> str:
