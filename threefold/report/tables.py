@@ -460,7 +460,7 @@ def escape(text: str) -> str:
 def numeric(column: pd.Series) -> bool:
     """Whether a column of text holds numbers, beside what is not run: such a column is aligned to the right."""
     run = column[column != NOT_RUN]
-    return len(run) > 0 and bool(run.str.match(r"^[−–\d]").all())
+    return column.empty if run.empty else bool(run.str.match(r"^[−–\d]").all())
 
 
 def _alignment(frame: pd.DataFrame) -> str:
