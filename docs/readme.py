@@ -5,6 +5,7 @@ from typing import Any
 
 from docs.measured import ROOT, SHIPPED, measured
 from docs.pages import table
+from threefold.report.tables import NOT_RUN
 
 PATH = ROOT / "README.md"
 BETWEEN = re.compile(r"(<!-- results: .+? -->\n)(.*?)(<!-- end of results -->)", re.DOTALL)
@@ -52,8 +53,8 @@ def _left_out(summary: dict[str, Any]) -> str:
     """Return a sentence on the methods that are not run on every task; nothing if all are."""
     tasks = summary["rows"][:-1]  # below them is the mean
     told = [
-        f"{method} is not run on {' and '.join(dict.fromkeys(row[0] for row in tasks if row[place] == 'n/a'))}"
+        f"{method} is not run on {' and '.join(dict.fromkeys(row[0] for row in tasks if row[place] == NOT_RUN))}"
         for place, method in enumerate(summary["columns"])
-        if any(row[place] == "n/a" for row in tasks)
+        if any(row[place] == NOT_RUN for row in tasks)
     ]
     return f" {'; '.join(told)}." if told else ""

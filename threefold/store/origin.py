@@ -53,14 +53,19 @@ def commit(code: Path) -> dict[str, Any]:
 
 def git(code: Path, *arguments: str) -> str | None:
     """Return what git says of a folder, or None if it cannot say."""
-    # A hook or another tool may point git at another repository than that of the folder.
-    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
-    command = ["git", "-C", str(code), *arguments]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = run_git(code, *arguments)
     except (FileNotFoundError, PermissionError):  # there is no git
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def run_git(code: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git in a folder; raises what an operating system without git does."""
+    # A hook or another tool may point git at another repository than that of the folder.
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    command = ["git", "-C", str(code), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def _cpu() -> str:

@@ -1,7 +1,5 @@
 """The tree of another commit of the project, beside this one."""
 
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +7,7 @@ from pathlib import Path
 
 from threefold.base.errors import InputError
 from threefold.store.code import PACKAGES
-from threefold.store.origin import commit, git
+from threefold.store.origin import commit, git, run_git
 
 
 def committed(root: Path) -> str:
@@ -48,7 +46,5 @@ def worktree(root: Path, revision: str) -> Iterator[tuple[str, Path]]:
 
 def _add(root: Path, tree: Path, found: str) -> str:
     """Make the tree of a commit; return why git could not, in a line, or nothing."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
-    command = ["git", "-C", str(root), "worktree", "add", "--quiet", "--detach", str(tree), found]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_git(root, "worktree", "add", "--quiet", "--detach", str(tree), found)
     return "" if done.returncode == 0 else " ".join(done.stderr.split()) or f"exit {done.returncode}"
