@@ -88,8 +88,10 @@ def test_the_example_trains_from_another_project(installed, project):
     example = ROOT / "examples" / "train_gail.py"
     assert len(example.read_text().splitlines()) <= 30
     shutil.copy(example, project)
+    elsewhere = os.environ | {"PYTHONPATH": str(installed)}
     for arguments in ([], ["data"], ["data", "1", "2"]):
-        wrong = subprocess.run([sys.executable, example, *arguments], capture_output=True, text=True, check=False)
+        command = [sys.executable, "train_gail.py", *arguments]
+        wrong = subprocess.run(command, cwd=project, env=elsewhere, capture_output=True, text=True, check=False)
         assert wrong.stderr == "usage: train_gail.py data/demonstrations STEPS\n"
     said = run(
         sys.executable, "train_gail.py", ROOT / "data" / "demonstrations", 2000, cwd=project, PYTHONPATH=str(installed)
