@@ -18,7 +18,7 @@ from tests.blank import blank
 from threefold.base.errors import InputError
 from threefold.base.files import write_json
 from threefold.profile.design import load
-from threefold.report import build, contents, details, figures, inputs, style, tables
+from threefold.report import build, contents, details, fidelity, figures, inputs, style, tables
 from threefold.report.available import available
 from threefold.report.plot import Drawn, Plot, write
 from threefold.tables import planned, schema
@@ -460,8 +460,12 @@ def test_entropy_weights_on_reacher_are_shown_with_the_papers_runs(tmp_path):
     assert drawn == len(data)
 
 
-def test_our_returns_count_beside_published_runs_as_at_their_time_limit(tmp_path):
-    """It was 200 steps: an episode of CartPole gives 200 at most, one of Acrobot -200 at least."""
+@pytest.fixture
+def limited(tmp_path):
+    """Two learners of each classic task. The paper's limit is 200 steps on two of them, in place of 500.
+
+    So an episode of CartPole gives 200 at most there, one of Acrobot -200 at least.
+    """
     budget = {
         task: {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [1]}
         for task in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
@@ -476,22 +480,81 @@ def test_our_returns_count_beside_published_runs_as_at_their_time_limit(tmp_path
         ("Acrobot-v1", "expert", 0, 0): [-80, -120],
         ("Acrobot-v1", "gail", 1, 0): [-500, -100],  # -200 and -100: -150, of -200 to -100
         ("Acrobot-v1", "gail", 1, 1): None,
+        ("CartPole-v1", "expert-stochastic", 0, 0): [500, 182],  # 200 and 182: 191
+        ("Acrobot-v1", "expert-stochastic", 0, 0): [-500, -100],
+        ("MountainCar-v0", "expert-stochastic", 0, 0): [-100, -100],
         ("MountainCar-v0", "random", 0, 0): [-200, -200],
         ("MountainCar-v0", "expert", 0, 0): [-100, -100],
         ("MountainCar-v0", "gail", 1, 0): [-100, -140],
         ("MountainCar-v0", "gail", 1, 1): [-90, -90],
     }
-    given = synthetic.by_hand(path, final)
-    table = tables.runs(given)
+    return synthetic.by_hand(path, final)
+
+
+CARTPOLE, ACROBOT = "CartPole-v1 (200 steps)", "Acrobot-v1 (200 steps)"
+
+
+def test_our_returns_count_beside_published_runs_as_at_their_time_limit(limited):
+    table = tables.runs(limited)
     shown = table.shown.set_index("Task")
+    assert [*shown.index] == [CARTPOLE, ACROBOT, "MountainCar-v0"]
     assert shown["Returns, ours"].tolist() == ["200.0, 150.0", "−150.0, −200.0", "−90.0, −120.0"]
     assert shown["Scores, ours"].tolist() == ["1.00, 0.72", "0.50, 0.00", "1.10, 0.80"]
-    assert shown.loc["CartPole-v1", "Returns, published"] == ", ".join(["200.0"] * 7)
-    assert shown.loc["CartPole-v1", "Our mean"] == "below"
+    assert shown.loc[CARTPOLE, "Returns, published"] == ", ".join(["200.0"] * 7)
+    assert shown.loc[CARTPOLE, "Our mean"] == "below"
     ours = table.data[table.data["source"] == "ours"].set_index(["task", "run"])
     assert ours.loc[("CartPole-v1", 0), "score"] == pytest.approx((150 - 20) / (200 - 20))
-    assert "in steps 200 on CartPole-v1 and 200 on Acrobot-v1: our returns" in table.caption
-    assert given.stratum("CartPole-v1", "gail", 1)["episode_return"].tolist() == [300, 275]  # elsewhere as they are
+    assert "shorter there, 200 steps on CartPole-v1 and 200 steps on Acrobot-v1: our returns" in table.caption
+    assert limited.stratum("CartPole-v1", "gail", 1)["episode_return"].tolist() == [300, 275]  # elsewhere as they are
+
+
+def test_published_scores_are_held_against_ours_at_the_papers_time_limit(limited):
+    """By hand: CartPole 150 and 200 between 20 and 200; Acrobot -150 and a failure between -200 and -100."""
+    data = fidelity.cells(limited).set_index("task")
+    assert data["score_mean"].to_dict() == pytest.approx(
+        {"CartPole-v1": (130 / 180 + 1) / 2, "Acrobot-v1": 0.25, "MountainCar-v0": 0.95}
+    )
+    paper = limited.published.query("demonstrations == 1").set_index("task")["score"]
+    assert data["difference"].to_dict() == pytest.approx((data["score_mean"] - paper).to_dict())
+    told = fidelity.tables(limited)
+    assert told["published"].shown["Task"].tolist() == [CARTPOLE, ACROBOT, "MountainCar-v0"]
+    assert "200 steps on CartPole-v1 and 200 steps on Acrobot-v1" in told["published"].caption
+    assert fidelity.about(limited)["CartPole-v1/gail/1"].startswith(f"GAIL on {CARTPOLE}, 1 trajectories: 0.86 ")
+
+    table = tables.returns(limited)
+    shown, returns = table.shown.set_index("Task"), table.data.set_index("task")
+    assert shown["Return"].tolist() == ["287.5 ± 17.7", "−375.0 ± 106.1", "−105.0 ± 21.2"]
+    assert [text[:4] for text in shown["Score [95 %]"]] == ["0.56", "0.21", "0.95"]  # (287.5 - 20)/480; 150/350/2
+    assert [text[:4] for text in shown["At the paper's limit"]] == ["0.86", "0.25", tables.NONE]
+    assert returns["verdict"].to_dict() == data["verdict"].to_dict()
+    for task in ("CartPole-v1", "Acrobot-v1"):
+        assert returns.at[task, "beside_mean"] == data.at[task, "score_mean"]
+
+
+def test_a_verdict_is_on_the_score_at_the_papers_time_limit(limited):
+    """Learners that stand for 200 steps do as well as the paper's, and at today's 500 they do not."""
+    fallen = limited.episodes.assign(
+        episode_return=limited.episodes["episode_return"].mask(
+            (limited.episodes["task"] == "CartPole-v1") & (limited.episodes["row"] == "gail"), 210.0
+        )
+    )
+    given = dataclasses.replace(limited, episodes=fallen)
+    (cell,) = fidelity.cells(given).query("task == 'CartPole-v1'").itertuples()
+    assert (cell.score_mean, cell.verdict) == (1.0, "non-inferior")
+    returns = tables.returns(given).data.set_index("task")
+    assert returns.at["CartPole-v1", "verdict"] == "non-inferior"
+
+
+def test_a_panel_with_published_marks_has_ours_at_the_papers_time_limit(limited):
+    panels = {ax.get_title(): ax for ax in figures.score_against_trajectories(limited).axes}
+    assert [*panels] == [CARTPOLE, ACROBOT, "MountainCar-v0"]
+    drawn = {y for line in panels[CARTPOLE].lines for y in np.round(np.atleast_1d(line.get_ydata()), 4)}
+    assert {0.7222, 1.0, 0.8611, 0.95} <= drawn  # learners, their mean, and the stochastic expert: (191 - 20)/180
+    unpublished = dataclasses.replace(limited, published=limited.published.iloc[:0])
+    panels = {ax.get_title(): ax for ax in figures.score_against_trajectories(unpublished).axes}
+    assert [*panels] == ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"]
+    drawn = {y for line in panels["CartPole-v1"].lines for y in np.round(np.atleast_1d(line.get_ydata()), 4)}
+    assert {0.5833, 0.5312} <= drawn  # (300 - 20)/480, (275 - 20)/480
 
 
 def test_an_expert_that_the_paper_would_not_tell_from_random_gives_no_score_there(tmp_path):
@@ -501,6 +564,9 @@ def test_an_expert_that_the_paper_would_not_tell_from_random_gives_no_score_ther
     given = synthetic.by_hand(path, {("Acrobot-v1", row, number, 0): [value] for (row, number), value in rows.items()})
     shown = tables.runs(given).shown.iloc[0]
     assert shown[["Scores, ours", "Returns, ours", "Our mean"]].tolist() == [tables.NONE, "−200.0", tables.NONE]
+    shown = tables.returns(given).shown.iloc[0]
+    assert shown[["Score [95 %]", "Against it"]].tolist() == ["0.80", "inconclusive"]
+    assert "At the paper's limit" not in shown
 
 
 def test_our_mean_among_published_runs():

@@ -11,7 +11,17 @@ from matplotlib.lines import Line2D
 
 from threefold.report import style
 from threefold.report.inputs import PUBLISHED, Inputs
-from threefold.report.tables import MARGIN, NONE, Table, budget_mark, estimate_text, score_text, steps_text
+from threefold.report.tables import (
+    MARGIN,
+    NONE,
+    Table,
+    budget_mark,
+    estimate_text,
+    limit_mark,
+    score_text,
+    steps_text,
+    time_limits,
+)
 from threefold.tables import statistics
 
 LOWEST, HIGHEST = -0.25, 1.25  # scores beyond are drawn at the edge of a panel
@@ -26,6 +36,7 @@ PALETTE = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00", "#3
 def cells(given: Inputs) -> pd.DataFrame:
     """Every stratum that the paper and we both have: a row per task, number of trajectories and method.
 
+    Our scores are as they count at the paper's time limits.
     difference, low, high: our mean score minus the published one, with its one-sided 95 % bounds.
     """
     return pd.DataFrame(
@@ -41,7 +52,7 @@ def cells(given: Inputs) -> pd.DataFrame:
 def _cells(given: Inputs) -> Iterator[tuple]:
     budget = pd.read_csv(PUBLISHED / "gail_budget.csv").set_index("task")
     for paper in given.published.itertuples():
-        rows = given.stratum(paper.task, paper.row, paper.demonstrations)
+        rows = given.as_published.stratum(paper.task, paper.row, paper.demonstrations)
         if rows.empty:
             continue
         mean = statistics.mean([rows["score"].to_numpy()], np.random.default_rng(0))
@@ -63,7 +74,7 @@ def tables(given: Inputs) -> dict[str, Table]:
         return {}
     shown = pd.DataFrame(
         {
-            "Task": [task + budget_mark(given, task) for task in data["task"]],
+            "Task": [task + limit_mark(task) + budget_mark(given, task) for task in data["task"]],
             "Method": data["row"].map(given.label),
             "Trajectories": data["demonstrations"].astype(str),
             "Score [95 %]": [estimate_text(x.score_mean, x.score_low, x.score_high) for x in data.itertuples()],
@@ -84,7 +95,7 @@ def tables(given: Inputs) -> dict[str, Table]:
         "the published one, taken as exact, with one-sided 95 % Student's t bounds. Verdict: non-inferior where the "
         f"lower bound lies above −{MARGIN}, the declared margin; inferior where the upper bound lies below it. Steps: "
         f"environment steps of a learner ({NONE}: none); theirs are table 2's iterations by the steps of each."
-        f"{given.incomplete}",
+        f"{time_limits(given)}{given.incomplete}",
         data,
         shown,
         {"Score [95 %]": (data["task"] + "/" + data["row"]).tolist()},
@@ -98,7 +109,8 @@ def _differences(given: Inputs, published: Table) -> dict[str, Table]:
     if apart.empty:
         return {}
     remarks = [given.design.remarks.get(key(x.task, x.row, x.demonstrations)) for x in apart.itertuples()]
-    ours = [_listed(given.stratum(x.task, x.row, x.demonstrations)["score"]) for x in apart.itertuples()]
+    strata = (given.as_published.stratum(x.task, x.row, x.demonstrations) for x in apart.itertuples())
+    ours = [_listed(rows["score"]) for rows in strata]
     said = apart[["task", "demonstrations", "row", "difference", "low", "high"]].assign(
         why=[remark.why.format(ours=scores) if remark else "" for remark, scores in zip(remarks, ours, strict=True)],
         evidence=[remark.evidence if remark else "" for remark in remarks],
@@ -132,7 +144,7 @@ def about(given: Inputs) -> dict[str, str]:
     """What each mark of the scatter says to who points at it, by its name."""
     return {
         key(x.task, x.row, x.demonstrations): (
-            f"{given.label(x.row)} on {x.task}, {x.demonstrations} trajectories: "
+            f"{given.label(x.row)} on {x.task}{limit_mark(x.task)}, {x.demonstrations} trajectories: "
             f"{estimate_text(x.score_mean, x.score_low, x.score_high)}, published {score_text(x.published_score)}; "
             f"{x.verdict}"
         )

@@ -41,8 +41,8 @@ def plots(given: Inputs) -> dict[str, Plot]:
             "Final score against the number of expert trajectories, as figure 1(a) of Ho & Ermon (2016). Small marks: "
             "one learner (seed) each, the mean return of its final deterministic episodes. Large marks: their mean, "
             "with its 95 % stratified-bootstrap interval."
-            + (PUBLISHED if len(given.published) else "")
-            + _notes(given, given.methods, given.published),
+            + (PUBLISHED + tables.time_limits(given) if len(given.published) else "")
+            + _notes(given, given.as_published.methods, given.published),
             ("evaluations.csv", "learners.csv"),
         ),
         "learning_curves": Plot(
@@ -69,7 +69,9 @@ def plots(given: Inputs) -> dict[str, Plot]:
             "Each mark is a task and a number of trajectories that table 3 of Ho & Ermon (2016) has too: our mean score"
             " against theirs, each by its own random and expert policies; strokes: our 95 % intervals. On the dashed "
             f"line both agree; the band is the declared margin of {tables.MARGIN} below it. The verdict is that of the "
-            "table. A mark opens its cell. Scores beyond the panel are drawn at its edge." + given.incomplete,
+            "table. A mark opens its cell. Scores beyond the panel are drawn at its edge."
+            + tables.time_limits(given)
+            + given.incomplete,
             ("evaluations.csv", "learners.csv"),
             about=marks,
         )
@@ -136,9 +138,10 @@ def score_against_trajectories(given: Inputs) -> Figure:
     tasks = given.design.tasks
     figure, axes = _grid(len(tasks), min(3, len(tasks)), height=2.6)
     for ax, task in zip(axes, tasks, strict=True):
-        _trajectories_panel(ax, given, task)
-        ax.set_title(task + _short(given, task))
-        _score_axis(ax, given, task, (given.methods, given.published))
+        beside = given.as_published if (given.published["task"] == task).any() else given
+        _trajectories_panel(ax, beside, task)
+        ax.set_title(task + (tables.limit_mark(task) if beside is not given else "") + _short(given, task))
+        _score_axis(ax, beside, task, (beside.methods, given.published))
     _outer_labels(axes, min(3, len(tasks)), "expert trajectories", "score")
     published = [Line2D([], [], marker="o", mfc="none", mec="#444444", linestyle="none", label="published")]
     _legend(figure, given, markers=True, more=published if len(given.published) else [])
@@ -276,8 +279,8 @@ def published_runs(given: Inputs) -> Figure:
     tasks = [task for task in given.design.tasks if (given.runs["task"] == task).any()]
     figure = Figure(figsize=(style.WIDTH, 2.5 * len(tasks)))
     for ax, task in zip(figure.subplots(len(tasks), 1, squeeze=False)[:, 0], tasks, strict=True):
-        _runs_panel(ax, given, task)
-        ax.set_title(task)
+        _runs_panel(ax, given.as_published, task)
+        ax.set_title(task + tables.limit_mark(task))
     figure.supylabel("score", fontsize=9)
     return figure
 
@@ -293,7 +296,7 @@ def _runs_panel(ax: Axes, given: Inputs, task: str) -> None:
         numbers = [number for number in given.numbers(task) if number in given.design.numbers(task, row)]
         for x, number in enumerate(numbers, start=1):
             paper = runs[(runs["row"] == row) & (runs["demonstrations"] == number)]["score"]
-            ours = given.beside_runs(task, row, number)["score"]
+            ours = given.stratum(task, row, number)["score"]
             hollow: dict[str, Any] = {"mfc": "none", "mec": "#777777", "ms": 4.5}
             ax.plot(np.full(len(paper), start + x - 0.15), paper, "o", zorder=3, **hollow)
             ax.plot(np.full(len(ours), start + x + 0.15), ours, "o", color=colours[method], ms=5, alpha=0.8, zorder=4)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,21 +70,27 @@ class Inputs:
             for number in pick(self.numbers(task))
         ]
 
-    def beside_runs(self, task: str, row: str, demonstrations: int) -> pd.DataFrame:
-        """A stratum to hold against `runs`: its returns and scores are as they count at the paper's time limit."""
-        return self._beside_runs.get((task, row, demonstrations), self.learners.iloc[:0])
-
     @cached_property
-    def _beside_runs(self) -> dict[tuple[str, str, int], pd.DataFrame]:
-        """Where a limit leaves no difference between expert and random, there is no score: NaN."""
-        tasks, limits = self.runs["task"], self.episodes["task"].map(PUBLISHED_LIMITS)
-        counted = self.episodes["episode_return"].clip(-limits, limits)
-        episodes = self.episodes.assign(episode_return=counted)[self.episodes["task"].isin(tasks)]
+    def as_published(self) -> "Inputs":
+        """The same to hold against published numbers: episodes count up to the time limits of the paper.
+
+        Those of the random and expert policies too. Where a limit leaves no difference between the two, there is no
+        score: NaN.
+        """
+        if PUBLISHED_LIMITS.keys().isdisjoint(self.design.tasks):
+            return self
+        limits = self.episodes["task"].map(PUBLISHED_LIMITS)
+        episodes = self.episodes.assign(episode_return=self.episodes["episode_return"].clip(-limits, limits))
         references = statistics.reference_means(episodes)
         references["expert"] = references["expert"].where(references["expert"] > references["random"])
-        learners = self.learners.loc[self.learners["task"].isin(tasks), list(schema.LEARNERS)]
-        final = _final(learners, with_score(statistics.learner_means(episodes), references), references)
-        return dict(iter(final.groupby(["task", "row", "demonstrations"])))
+        curves = with_score(statistics.learner_means(episodes), references)
+        return replace(
+            self,
+            episodes=episodes,
+            curves=curves[curves["row"].isin(self.design.methods)],
+            learners=_final(self.learners[list(schema.LEARNERS)], curves, references),
+            references=references,
+        )
 
     @cached_property
     def methods(self) -> pd.DataFrame:

@@ -187,6 +187,8 @@ def returns(given: Inputs) -> Table:
         if number in given.design.numbers(task, method)
     ]
     data = pd.DataFrame(rows)
+    beside = [estimate_text(x.beside_mean, x.beside_low, x.beside_high) for x in data.itertuples()]
+    limited = data["beside_mean"].notna().any()
     shown = pd.DataFrame(
         {
             "Task": data["task"] + [budget_mark(given, task) for task in data["task"]],
@@ -196,6 +198,7 @@ def returns(given: Inputs) -> Table:
             "Score [95 %]": [estimate_text(row.score_mean, row.score_low, row.score_high) for row in data.itertuples()],
             "Length": data["length_mean"].map(number_text),
             "n": [count_text(row.learners, row.failed, row.missing) for row in data.itertuples()],
+            **({"At the paper's limit": beside} if limited else {}),
             "Published score": [
                 _published(row.published_score, row.published_score_sd, row.published_runs) for row in data.itertuples()
             ],
@@ -209,7 +212,14 @@ def returns(given: Inputs) -> Table:
         "Length: steps per episode. n: learners; a failed one counts as random (score 0, no length). Published score: "
         "that table's mean ± spread, scored by the paper's own random and expert policies; runs in brackets: where it "
         "is 1, the spread is over episodes of one policy. Against it: non-inferiority at a declared margin of "
-        f"{MARGIN} (one-sided 95 % Student's t bound of our mean, the published mean taken as exact).{given.incomplete}"
+        f"{MARGIN} (one-sided 95 % Student's t bound of our mean, the published mean taken as exact)."
+        + (
+            f" At the paper's limit: our score where its time limit is shorter ({_limits(given)}), which is what its "
+            "score is held against; episodes, the random and expert policies' too, count up to there."
+            if limited
+            else ""
+        )
+        + given.incomplete
         + (
             f" {SHORT.capitalize()}: fewer environment steps than the paper's protocol needs."
             if _any_short(given)
@@ -228,9 +238,12 @@ def _returns_row(given: Inputs, task: str, number: int, method: str) -> dict[str
     paper = given.published
     paper = paper[(paper["task"] == task) & (paper["row"] == method) & (paper["demonstrations"] == number)]
     published = paper.iloc[0] if len(paper) else pd.Series(np.nan, index=paper.columns)
-    verdict = ""
+    verdict, limited = "", []
     if len(paper) and len(rows):
-        verdict = statistics.non_inferiority(rows["score"].to_numpy(), published["score"], MARGIN).verdict
+        scores = given.as_published.stratum(task, method, number)["score"].to_numpy()
+        verdict = statistics.non_inferiority(scores, published["score"], MARGIN).verdict
+        limited = [scores] if task in PUBLISHED_LIMITS else []
+    beside = statistics.mean(limited, np.random.default_rng(0))
     return {
         "task": task,
         "demonstrations": number,
@@ -246,6 +259,9 @@ def _returns_row(given: Inputs, task: str, number: int, method: str) -> dict[str
         "missing": len(given.design.seeds_of(task)) - len(rows),
         "env_steps": int(rows["env_steps"].max()) if len(rows) else 0,
         "short_budget": bool(budget.short_budget),
+        "beside_mean": float(beside.value),
+        "beside_low": float(beside.low),
+        "beside_high": float(beside.high),
         "published_return": published["episode_return"],
         "published_sd": published["sd"],
         "published_runs": published["runs"],
@@ -263,14 +279,14 @@ def runs(given: Inputs) -> Table:
             paper = given.runs.query("task == @task and demonstrations == @number and row == @row")
             if paper.empty:
                 continue
-            ours = given.beside_runs(task, row, number)
+            ours = given.as_published.stratum(task, row, number)
             scores, episode_returns = {}, {}
             for source, rows in (("ours", ours.rename(columns={"seed": "run"})), ("published", paper)):
                 rows = rows.sort_values("episode_return", ascending=False)
                 scores[f"Scores, {source}"] = ", ".join(map(score_text, rows["score"])) or NONE
                 episode_returns[f"Returns, {source}"] = ", ".join(map(number_text, rows["episode_return"])) or NONE
                 data += [(task, number, row, source, x.run, x.episode_return, x.score) for x in rows.itertuples()]
-            about = {"Task": task, "Trajectories": str(number), "Method": given.label(row)}
+            about = {"Task": task + limit_mark(task), "Trajectories": str(number), "Method": given.label(row)}
             verdict = {"Our mean": _against_spread(ours["score"], paper["score"])}
             shown.append(about | scores | episode_returns | verdict)
             cells.append(f"{task}/{row}")
@@ -279,24 +295,29 @@ def runs(given: Inputs) -> Table:
         "Run by run",
         "Rows of table 3 of Ho & Ermon (2016) with several training runs, from the logs that its authors published: "
         "the mean of each run beside each of our learners, the best first. Scores are by random and expert policies of "
-        f"either.{_limits(given)} In some rows runs are of two kinds, at the expert's level and stuck at random's, and "
-        "a mean says little. Our mean: of our scores here, within the range of the published runs, or above or below "
-        f"it.{given.incomplete}",
+        f"either.{time_limits(given)} In some rows runs are of two kinds, at the expert's level and stuck at random's, "
+        "and a mean says little. Our mean: of our scores here, within the range of the published runs, or above or "
+        f"below it.{given.incomplete}",
         pd.DataFrame(data, columns=columns),
         pd.DataFrame(shown),
         {"Scores, ours": cells},
     )
 
 
-def _limits(given: Inputs) -> str:
-    """A sentence for the caption: on which tasks our returns are counted up to the paper's time limit; or nothing."""
-    limits = [f"{limit:.0f} on {task}" for task, limit in PUBLISHED_LIMITS.items() if task in given.design.tasks]
-    if not limits:
+def time_limits(given: Inputs) -> str:
+    """A sentence for captions: on which tasks our returns are counted up to the paper's time limit; or nothing."""
+    if not (limits := _limits(given)):
         return ""
     return (
-        f" The time limit was shorter there, in steps {' and '.join(limits)}: our returns and scores, our random and "
-        "expert policies' included, are as they count at that limit, episode by episode."
+        f" The time limit was shorter there, {limits}: our returns and scores, our random and expert policies' "
+        "included, are as they count at that limit, episode by episode."
     )
+
+
+def _limits(given: Inputs) -> str:
+    """The paper's shorter time limits on the profile's tasks: `200 steps on CartPole-v1`; empty for none."""
+    limits = [f"{limit:.0f} steps on {task}" for task, limit in PUBLISHED_LIMITS.items() if task in given.design.tasks]
+    return " and ".join(limits)
 
 
 def _against_spread(ours: pd.Series, published: pd.Series) -> str:
@@ -478,6 +499,11 @@ def _any_short(given: Inputs) -> bool:
 def budget_mark(given: Inputs, task: str) -> str:
     """What follows the name of a task whose budget is too short for a verdict."""
     return f" ({SHORT})" if given.design.budget[task].short_budget else ""
+
+
+def limit_mark(task: str) -> str:
+    """What follows the name of a task whose episodes count up to a published time limit."""
+    return f" ({PUBLISHED_LIMITS[task]:.0f} steps)" if task in PUBLISHED_LIMITS else ""
 
 
 def steps_text(count: float) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from threefold.report.cost import BAR
 from threefold.report.inputs import PUBLISHED_NAMES, Inputs
-from threefold.report.tables import MARGIN, Table, budget_mark, estimate_text, score_text
+from threefold.report.tables import MARGIN, Table, budget_mark, estimate_text, limit_mark, score_text
 from threefold.tables import schema, statistics
 from threefold.tables.statistics import Estimate
 
@@ -181,12 +181,12 @@ def _published(given: Inputs, data: pd.DataFrame) -> Iterator[str]:
     told = [f"{counts[name]} {name}" for name in ("non-inferior", "inconclusive", "inferior") if name in counts]
     text = f"Of the {len(data)} cells that Ho & Ermon (2016) publish too, held at a margin of {MARGIN}: {_list(told)}"
     worse = data[data["verdict"] == "inferior"].sort_values("difference")
-    where = [f"{given.label(x.row)} on {_where(given, x)} ({score_text(x.difference)})" for x in worse.itertuples()]
+    where = [f"{given.label(x.row)} on {_held(given, x)} ({score_text(x.difference)})" for x in worse.itertuples()]
     yield text + (f"; furthest below are {_list(where[:MANY])}." if where else ".")
     better = data[data["low"] > MARGIN].sort_values("difference", ascending=False)
     if len(better):
         where = [
-            f"{given.label(x.row)} on {_where(given, x)} (+{score_text(x.difference)})" for x in better.itertuples()
+            f"{given.label(x.row)} on {_held(given, x)} (+{score_text(x.difference)})" for x in better.itertuples()
         ]
         number = f"{len(better)} cell{'s' if len(better) > 1 else ''}"
         yield f"Above the published score by more than the margin: {number}; furthest, {_list(where[:MANY])}."
@@ -222,8 +222,13 @@ def _on(given: Inputs, x: Any) -> str:
     return f"{estimate_text(x.score_mean, x.score_low, x.score_high)} on {x.task}{budget_mark(given, x.task)}"
 
 
-def _where(given: Inputs, x: Any) -> str:
-    return f"{x.task}{budget_mark(given, x.task)} from {x.demonstrations}"
+def _where(given: Inputs, x: Any, mark: str = "") -> str:
+    return f"{x.task}{mark}{budget_mark(given, x.task)} from {x.demonstrations}"
+
+
+def _held(given: Inputs, x: Any) -> str:
+    """Where something is held against a published number."""
+    return _where(given, x, limit_mark(x.task))
 
 
 def _list(items: Sequence[str]) -> str:
