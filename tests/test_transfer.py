@@ -12,7 +12,7 @@ from algorithms.core.experience import Batch
 from algorithms.core.population import Generators
 from algorithms.core.ppo import PPOConfig
 from studies.transfer import schema, tabular
-from studies.transfer.chapter import tabular_claims, tabular_table
+from studies.transfer.chapter import tabular_claims, tabular_differences, tabular_table
 from studies.transfer.schema import Tabular
 from tests import synthetic
 from threefold.base.errors import InputError
@@ -224,6 +224,11 @@ def test_verdicts_follow_the_numbers(found):
     assert turned["g(s), deterministic, all states linked"] == "no"
     assert turned["g(s, a), stochastic, the same action stays at the goal"] == "yes"
     assert turned["g(s, a), stochastic, another action stays"] == "no"
+    published, worth = tabular_differences(learnt, moved)
+    assert published.startswith("In stochastic MDPs g(s) is off by 0.")
+    assert published.endswith("With the mean of h(s') in its place g(s) is off by 0.00 and its policy scores 1.00.")
+    assert worth.startswith("g(s, a) is worth more than the uniform policy where the same action stays")
+    assert tabular_differences(learnt.assign(error=0.0), moved.assign(score=0.4)) == []
     table = tabular_table(learnt, moved)
     assert table.shown["MDPs"].astype(int).sum() == len(learnt)
     assert isinstance(table.data, pd.DataFrame)

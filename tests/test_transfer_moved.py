@@ -277,6 +277,18 @@ def test_a_claim_holds_where_every_learner_is_on_the_papers_side_of_the_level():
     }
 
 
+def test_every_claim_that_does_not_hold_is_told_with_what_shows_it():
+    some, none = chapter_moved._differences(maze(), "point_maze")
+    assert some == (
+        "The point maze, AIRL, g(s): the −8.82 of Fu et al. (2018) is above the level, straight into the barrier, −26.0"
+        " here; so are 50 % of ours, −26.5 to −9.00."
+    )
+    assert none.startswith("The point maze, AIRL, g(s, a): the −31.2 of Fu et al. (2018) is not above the level")
+    assert none.endswith("; so is none of ours, −9.00 to −9.00.")
+    short = chapter_moved._differences(maze(oracle=-25.5), "point_maze")
+    assert [text.endswith("this size says that all runs, no more.") for text in short] == [True, False, True]
+
+
 def test_an_oracle_before_the_barrier_is_no_unit():
     size = Size(tabular=Tabular(draws=1, moves=1), point_maze=SIZE)
     assert chapter_moved.with_score(maze())["score"].notna().all()

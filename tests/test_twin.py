@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 from algorithms.core.population import Generators
 from studies.core import parts
 from studies.twin import schema, study
-from studies.twin.chapter import claims, horizon_table, learnt_table, weights_table
+from studies.twin.chapter import claims, differences, horizon_table, learnt_table, weights_table
 from studies.twin.lqr import DYNAMICS, INPUT, Cost, divergence, expected, sample, second_moments, solve
 from studies.twin.schema import Size
 from studies.twin.study import EXPERT, ROWS, STARTS, Learners, Row, learn, share
@@ -237,6 +237,38 @@ def test_verdicts_follow_the_numbers(found):
     assert len(learnt_table(found["learnt"], SIZE).shown) == 14
     assert len(weights_table(found["weights"]).shown) == 2
     assert horizon_table(found["horizons"]).shown["Horizon"].to_list() == ["1", "4"]
+
+
+def test_the_density_claim_is_on_as_many_trajectories_as_the_papers(found):
+    """With many either way is right and the order is chance. By hand: 1 and 2 nats with 10, 3 and 2 with 20."""
+    rows = found["learnt"].assign(trajectories=found["learnt"]["trajectories"].replace(5, 10))
+    kl = {("known", 10): 1.0, ("gaussian", 10): 2.0, ("known", 20): 3.0, ("gaussian", 20): 2.0}
+    keys = zip(rows["row"], rows["trajectories"], strict=True)
+    rows["kl"] = [kl.get(key, x) for key, x in zip(keys, rows["kl"], strict=True)]
+    size = SIZE.model_copy(update={"trajectories": [10, 20]})
+    (line,) = claims(rows, size).data.query("says == 'nearer than with one Gaussian'").itertuples()
+    assert (line.measured, line.holds) == ("KL 1.00 nats, 2.00 with one Gaussian (10 trajectories)", "yes")
+    assert "10 trajectories of each source KL is 1.00 nats" in differences(rows, size)[0]
+    assert "in the same order, on another scale" in differences(rows, size)[0]
+
+
+def test_what_the_paper_says_and_is_not_found_is_told_where_the_verdict_is_no(found):
+    def told(row, error):
+        rows = found["learnt"].assign(mean_error=0.1)
+        rows.loc[rows["row"] == row, "mean_error"] = error
+        holds = claims(rows, SIZE).data.query("says.str.startswith('the mean is right')").set_index("row")["holds"]
+        return holds.to_dict(), differences(rows, SIZE)[1:]
+
+    holds, sentences = told("unweighted", 0.3)
+    assert (holds["no weights"], holds["no entropy"]) == ("no", "yes")
+    assert len(sentences) == 1
+    assert sentences[0].startswith("Without weights the mean is not right: off by 0.300 m with 20 trajectories and by")
+    holds, sentences = told("no_entropy", 0.4)
+    assert (holds["no weights"], holds["no entropy"]) == ("yes", "no")
+    assert len(sentences) == 1
+    assert sentences[0].startswith("Without entropy in the sampler the mean is off by 0.400 m:")
+    assert sentences[0].endswith("the mean is as with weights, off by 0.100 m.")
+    assert told("cooled", 0.1)[1] == []
 
 
 def test_what_was_published_stands_beside_as_many_trajectories_alone(found):

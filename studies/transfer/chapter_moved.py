@@ -92,6 +92,28 @@ def tables(read: Read, size: Size) -> dict[str, Table]:
     return found
 
 
+def differences(read: Read, size: Size) -> list[str]:
+    """Return what table 1 of the paper has on another side of its level than some learner here."""
+    frames = {name: read(f"{name}_moved.csv.gz", schema.MOVED) for name in _pairs(size)}
+    return [text for name, rows in frames.items() for text in _differences(rows, name)]
+
+
+def _differences(rows: pd.DataFrame, name: str) -> list[str]:
+    levels = rows[rows["kind"] == "reference"].groupby("row")["episode_return"].mean()
+    level, passed = levels[LEVEL[name]], levels["oracle"] > levels[LEVEL[name]] + PASSED
+    apart = claims(rows, name).data.query("share < 1")
+    short = "" if passed else " The oracle itself is no further in so few steps: this size says that all runs, no more."
+    return [
+        f"{PAIRS[name].capitalize()}, {(ROWS | REFERENCES)[x.row]}: the {number_text(x.published)} of Fu et al. (2018) "
+        f"is {x.side} the level, {REFERENCES[LEVEL[name]]}, {number_text(level)} here; so "
+        f"{'is none of ours' if x.share == 0 else f'are {100 * x.share:.0f} % of ours'}, "
+        f"{number_text(x.return_min)} to {number_text(x.return_max)}."
+        + (f" Motors: {_motors(x.where)}." if name == "ant" else "")
+        + (short if x.side == "above" else "")
+        for x in apart.itertuples()
+    ]
+
+
 def _no_score(rows: pd.DataFrame) -> bool:
     """Return whether some oracle stays where going straight ends: its return is no unit then."""
     lowest = rows[rows["kind"] == "reference"].groupby("row")["episode_return"].min()

@@ -44,8 +44,8 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
     """Write the report, its figures, its tables and the provenance; the report's path."""
     folder, collected, remake, note = edition or _whole(given)
     shown, plots = contents.every_table(given), figures.plots(given)
-    chapters = [(chapter, chapter.tables()) for chapter in studies.chapters(given.design).values()]
-    for one in (shown, *(more for _, more in chapters)):
+    chapters = [(one, one.tables(), one.differences()) for one in studies.chapters(given.design).values()]
+    for one in (shown, *(more for _, more, _ in chapters)):
         for name, table in one.items():
             tables.write(table, folder / "tables", name)
     every = plots | studies.plots(given.design)

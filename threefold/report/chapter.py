@@ -24,13 +24,15 @@ Key = TypeVar("Key")
 class Chapter(NamedTuple):
     """Title, what a reader must know first, and the figures and tables by name, in reading order.
 
-    Neither reads a file before it is asked to: a figure can be made without the other studies' results.
+    differences: a sentence on each thing that a paper says and is not found here, with what shows or explains it.
+    None of them reads a file before it is asked to: a figure can be made without the other studies' results.
     """
 
     title: str
     lead: str
     plots: dict[str, Plot]
     tables: Callable[[], dict[str, Table]]
+    differences: Callable[[], list[str]] = list
 
 
 def colours(names: Iterable[Key]) -> dict[Key, str]:
