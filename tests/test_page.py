@@ -267,67 +267,6 @@ def test_a_variant_is_compared_where_its_method_is_not_left_out(tmp_path):
     assert "Hopper-v5" not in said[0]
 
 
-def test_causal_entropy_helps_where_intervals_lie_apart_and_nowhere_else(tmp_path):
-    """Random is 0 and the expert 100. From 4 trajectories the weight 0.001 is above GAIL's own row, 0.1 below it."""
-    weights = {"gail_entropy_1e-3": 0.001, "gail_entropy_1e-1": 0.1}
-    variants = {
-        name: {"method": "gail", "tasks": ["Reacher-v5"], "config": {"entropy_weight": weight}}
-        for name, weight in weights.items()
-    }
-    budget = {"Reacher-v5": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [4, 18]}}
-    path = synthetic.design(tmp_path, tasks=["Reacher-v5"], methods=["gail"], budget=budget, variants=variants)
-    returns = {
-        ("gail", 4): [50, 52, 54],
-        ("gail_entropy_1e-3", 4): [70, 72, 74],
-        ("gail_entropy_1e-1", 4): [10, 12, 14],
-        ("gail", 18): [90, 92, 94],
-        ("gail_entropy_1e-3", 18): [91, 92, 95],
-        ("gail_entropy_1e-1", 18): [89, 93, 94],
-    }
-
-    def said(returns: dict[tuple[str, int], list[int]]) -> list[str]:
-        found = {("Reacher-v5", *key, seed): [x] for key, each in returns.items() for seed, x in enumerate(each)}
-        ends = {("Reacher-v5", "random", 0, 0): [0], ("Reacher-v5", "expert", 0, 0): [100]}
-        given = synthetic.by_hand(path, found | ends)
-        return [one.text for one in takeaways(given, contents.every_table(given)) if "Causal entropy" in one.text]
-
-    assert said(returns) == [
-        "Causal entropy, figure 1(b) of Ho & Ermon (2016), with 95 % intervals apart from GAIL's own: it helps GAIL, "
-        "entropy 1e-3 on Reacher-v5 from 4, and costs GAIL, entropy 1e-1 on Reacher-v5 from 4; in 2 of 4 pairs of a "
-        "weight and a number of trajectories intervals overlap."
-    ]
-    (alike,) = said(dict.fromkeys(returns, [50, 52, 54]))
-    assert "it helps nowhere, and costs nowhere; in 4 of 4 pairs" in alike
-    assert said({key: each[:1] for key, each in returns.items()}) == []  # one seed has no interval
-
-
-def test_cartpole_is_at_its_maximum_where_no_final_episode_ends_with_every_seed(tmp_path):
-    budget = {"CartPole-v1": {"env_steps": 1000, "parallel_episodes": 4, "demonstrations": [1, 4]}}
-    path = synthetic.design(tmp_path, tasks=["CartPole-v1"], methods=["bc", "gail"], seeds=[0, 1], budget=budget)
-    learners: dict[tuple[str, str, int, int], list[float] | None] = {
-        ("CartPole-v1", "random", 0, 0): [20],
-        ("CartPole-v1", "expert", 0, 0): [500],
-        ("CartPole-v1", "bc", 1, 0): [500, 480],
-        ("CartPole-v1", "bc", 1, 1): [500, 500],
-        ("CartPole-v1", "gail", 1, 0): [500, 500],
-        ("CartPole-v1", "gail", 1, 1): [500, 500],
-        ("CartPole-v1", "bc", 4, 0): [100],
-    }
-
-    def said(learners: dict[tuple[str, str, int, int], list[float] | None]) -> list[str]:
-        given = synthetic.by_hand(path, learners)
-        episodes = given.episodes.assign(terminated=given.episodes["episode_return"] < 500)
-        given = dataclasses.replace(given, episodes=episodes)
-        return [one.text for one in takeaways(given, contents.every_table(given)) if "maximum" in one.text]
-
-    start = (
-        "CartPole-v1 from 1 trajectory, at its maximum, the time limit, in every final episode: with each of 2 seeds "
-    )
-    assert said(learners) == [f"{start}GAIL; with fewer BC 1."]
-    assert said(learners | {("CartPole-v1", "gail", 1, 1): None}) == [f"{start}no method; with fewer BC 1 and GAIL 1."]
-    assert said({key: each for key, each in learners.items() if key[2] != 1}) == []
-
-
 def test_a_profile_with_little_says_little(tmp_path, monkeypatch):
     blank(monkeypatch)
     given = alone(tmp_path)

@@ -3,22 +3,22 @@
 A sentence that would need what the profile lacks (a published number, a control, a second method) is left out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from threefold.report import claims
 from threefold.report.cost import BAR
-from threefold.report.inputs import PUBLISHED_NAMES, Inputs
-from threefold.report.tables import MARGIN, Table, budget_mark, estimate_text, limit_mark, score_text
-from threefold.tables import schema, statistics
+from threefold.report.inputs import Inputs
+from threefold.report.sentences import MANY, beside_own, held, listed, where
+from threefold.report.tables import MARGIN, Table, budget_mark, estimate_text, score_text
+from threefold.tables import statistics
 from threefold.tables.statistics import Estimate
 
 BARS = (0.9, 0.95)  # of the expert
-CARTPOLE = "CartPole-v1"  # which ends when the pole falls
-MANY = 4  # items that a sentence lists; of more it gives their number
 
 
 class Takeaway(NamedTuple):
@@ -37,9 +37,12 @@ def takeaways(given: Inputs, tables: dict[str, Table]) -> list[Takeaway]:
         *(Takeaway(text, "aggregate") for text in _demonstrations(given, aggregate)),
         *(Takeaway(text, "returns") for text in _controls(given, returns)),
         *(Takeaway(text, "returns") for text in _variants(given, returns)),
-        *(Takeaway(text, "returns") for text in _entropy(given, returns)),
-        *(Takeaway(text, "returns") for text in _cartpole(given)),
+        *(Takeaway(text, "returns") for text in claims.trpo(given, returns)),
+        *(Takeaway(text, "returns") for text in claims.entropy(given, returns)),
+        *(Takeaway(text, "returns") for text in claims.cartpole(given)),
     ]
+    if "runs" in tables:
+        found += [Takeaway(text, "runs") for text in claims.spread(tables["runs"].shown)]
     if "published" in tables:
         found += [Takeaway(text, "published") for text in _published(given, tables["published"].data)]
     return found + [Takeaway(text, "cost") for text in _cost(given, tables["cost"].data)]
@@ -56,7 +59,7 @@ def _reached(given: Inputs, summary: pd.DataFrame) -> Iterator[str]:
     tasks = most["task"].nunique()
     yield (
         f"Tasks, of {tasks}, on which the mean score from the most trajectories is at least {BARS[0]} ({BARS[1]}) of "
-        f"the expert: {_list(told)}."
+        f"the expert: {listed(told)}."
     )
 
 
@@ -76,12 +79,12 @@ def _ranking(given: Inputs, aggregate: pd.DataFrame) -> Iterator[str]:
         kind = above if found[high].low > found[low].high else alike
         kind.setdefault(given.label(high), []).append(given.label(low))
     if above:
-        told = [f"{high} above {_list(lower)}" for high, lower in above.items()]
+        told = [f"{high} above {listed(lower)}" for high, lower in above.items()]
         over = "all tasks and numbers of trajectories"
         over += " that both of two methods have" if lines["strata"].nunique() > 1 else ""
         yield f"Over {over}, with 95 % intervals apart: {'; '.join(told)}."
     if alike:
-        told = [f"{high} with {_list(lower)}" for high, lower in alike.items()]
+        told = [f"{high} with {listed(lower)}" for high, lower in alike.items()]
         yield f"Intervals overlap, so these are not ranked: {'; '.join(told)}."
 
 
@@ -118,7 +121,7 @@ def _controls(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
         told = [_on(given, x) for x in _best(returns, row).itertuples()]
         if told:
             yield (
-                f"{given.label(row)}, which knows nothing of the expert, scores {_list(told)}: "
+                f"{given.label(row)}, which knows nothing of the expert, scores {listed(told)}: "
                 "so much the task gives away."
             )
 
@@ -128,68 +131,31 @@ def _variants(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
     for row, variant in given.design.variants.items():
         if variant.method not in given.design.methods or variant.expert == "idle":
             continue
-        both = _beside_own(returns, row, variant.method)
+        both = beside_own(returns, row, variant.method)
         told = [
-            f"{score_text(x.score_mean)} against {score_text(x.score_mean_own)} on {_where(given, x)}"
+            f"{score_text(x.score_mean)} against {score_text(x.score_mean_own)} on {where(given, x)}"
             for x in both.itertuples()
             if x.score_low > x.score_high_own or x.score_high < x.score_low_own
         ]
         if told:
-            yield f"{given.label(row)} and {given.label(variant.method)} lie apart: {_list(told)}."
-
-
-def _entropy(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
-    """Figure 1(b) of Ho & Ermon (2016): whether the weights of causal entropy that it has help GAIL."""
-    rows = [row for row in PUBLISHED_NAMES.values() if row in given.design.variants]
-    beside = [_beside_own(returns, row, "gail").dropna(subset=["score_low", "score_low_own"]) for row in rows]
-    pairs = pd.concat(beside) if beside else returns.iloc[:0]
-    if pairs.empty:
-        return
-    above, below = pairs["score_low"] > pairs["score_high_own"], pairs["score_high"] < pairs["score_low_own"]
-    helps, costs = (
-        _list([f"{given.label(x.row)} on {_where(given, x)}" for x in pairs[which].itertuples()])
-        for which in (above, below)
-    )
-    alike = len(pairs) - above.sum() - below.sum()
-    yield (
-        f"Causal entropy, figure 1(b) of Ho & Ermon (2016), with 95 % intervals apart from GAIL's own: it helps "
-        f"{helps or 'nowhere'}, and costs {costs or 'nowhere'}; in {alike} of {len(pairs)} pairs of a weight and a "
-        "number of trajectories intervals overlap."
-    )
-
-
-def _cartpole(given: Inputs) -> Iterator[str]:
-    """Who keeps the pole up to the time limit, CartPole's maximum, from one trajectory, in every final episode."""
-    rows = given.learners.query("task == @CARTPOLE and demonstrations == 1 and status == 'ok'")
-    if rows.empty:
-        return
-    fell = statistics.final_episodes(given.episodes).groupby(list(schema.LEARNER))["terminated"].any()
-    stands = ~rows.join(fell, on=list(schema.LEARNER))["terminated"]
-    counts = stands.groupby(rows["row"], sort=False).sum()
-    seeds = len(given.design.seeds_of(CARTPOLE))
-    every = [given.label(row) for row, count in counts.items() if count == seeds]
-    others = [f"{given.label(row)} {count}" for row, count in counts.items() if count < seeds]
-    yield (
-        f"{CARTPOLE} from 1 trajectory, at its maximum, the time limit, in every final episode: with each of {seeds} "
-        f"seeds {_list(every) or 'no method'}" + (f"; with fewer {_list(others)}." if others else ".")
-    )
+            yield f"{given.label(row)} and {given.label(variant.method)} lie apart: {listed(told)}."
 
 
 def _published(given: Inputs, data: pd.DataFrame) -> Iterator[str]:
     """How the cells that a paper has too compare with it, and where they fall short."""
     counts = data["verdict"].value_counts()
     told = [f"{counts[name]} {name}" for name in ("non-inferior", "inconclusive", "inferior") if name in counts]
-    text = f"Of the {len(data)} cells that Ho & Ermon (2016) publish too, held at a margin of {MARGIN}: {_list(told)}"
+    text = f"Of the {len(data)} cells that Ho & Ermon (2016) publish too, held at a margin of {MARGIN}: {listed(told)}"
     worse = data[data["verdict"] == "inferior"].sort_values("difference")
-    where = [f"{given.label(x.row)} on {_held(given, x)} ({score_text(x.difference)})" for x in worse.itertuples()]
-    yield text + (f"; furthest below are {_list(where[:MANY])}." if where else ".")
+    places = [f"{given.label(x.row)} on {held(given, x)} ({score_text(x.difference)})" for x in worse.itertuples()]
+    yield text + (f"; furthest below are {listed(places[:MANY])}." if places else ".")
     better = data[data["low"] > MARGIN].sort_values("difference", ascending=False)
     if len(better):
-        where = [
-            f"{given.label(x.row)} on {_held(given, x)} (+{score_text(x.difference)})" for x in better.itertuples()
+        places = [
+            f"{given.label(x.row)} on {held(given, x)} (+{score_text(x.difference)})" for x in better.itertuples()
         ]
         number = f"{len(better)} cell{'s' if len(better) > 1 else ''}"
-        yield f"Above the published score by more than the margin: {number}; furthest, {_list(where[:MANY])}."
+        yield f"Above the published score by more than the margin: {number}; furthest, {listed(places[:MANY])}."
 
 
 def _cost(given: Inputs, data: pd.DataFrame) -> Iterator[str]:
@@ -202,14 +168,8 @@ def _cost(given: Inputs, data: pd.DataFrame) -> Iterator[str]:
     told = [f"{given.label(row)} {count}" for row, count in first.items()]
     yield (
         f"Fewest environment steps to {BAR} of the expert, ties counted for each, in pairs of a task and a number of "
-        f"trajectories, of {strata.ngroups} in which any method gets there: {_list(told)}."
+        f"trajectories, of {strata.ngroups} in which any method gets there: {listed(told)}."
     )
-
-
-def _beside_own(returns: pd.DataFrame, row: str, method: str) -> pd.DataFrame:
-    """A variant's lines beside those of its method (`_own`), where it has some: it may be left out."""
-    own = returns[returns["row"] == method]
-    return returns[returns["row"] == row].merge(own, on=["task", "demonstrations"], suffixes=("", "_own"))
 
 
 def _best(returns: pd.DataFrame, row: str) -> pd.DataFrame:
@@ -220,17 +180,3 @@ def _best(returns: pd.DataFrame, row: str) -> pd.DataFrame:
 
 def _on(given: Inputs, x: Any) -> str:
     return f"{estimate_text(x.score_mean, x.score_low, x.score_high)} on {x.task}{budget_mark(given, x.task)}"
-
-
-def _where(given: Inputs, x: Any, mark: str = "") -> str:
-    return f"{x.task}{mark}{budget_mark(given, x.task)} from {x.demonstrations}"
-
-
-def _held(given: Inputs, x: Any) -> str:
-    """Where something is held against a published number."""
-    return _where(given, x, limit_mark(x.task))
-
-
-def _list(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`; empty for none."""
-    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
