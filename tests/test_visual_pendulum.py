@@ -1,5 +1,9 @@
 """InvertedPendulum from frames: what is seen, learning that goes on exactly, files; drawn by hand where it can be."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.distributions import Normal
@@ -164,6 +168,16 @@ def test_where_nothing_can_be_drawn_one_line_says_what_to_do(monkeypatch):
     monkeypatch.setattr(frames.gymnasium, "make", make)
     with pytest.raises(InputError, match=r"cannot draw here \(no OpenGL\); set MUJOCO_GL=egl or MUJOCO_GL=osmesa and"):
         frames.Camera()
+
+
+def test_what_mujoco_cannot_be_imported_with_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "studies.visual.camera", "--out", tmp_path / "out"]
+    done = subprocess.run(command, cwd=code.ROOT, env=os.environ | {"MUJOCO_GL": "foo"}, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: MUJOCO_GL=foo: MuJoCo cannot be imported with it (")
+    assert "); set MUJOCO_GL=egl or MUJOCO_GL=osmesa and install what that needs (" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_rows_are_drawn_learnt_and_kept(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """GAIL and BC on InvertedPendulum-v5 from rendered frames: an extra that no profile has.
 
-    python -m studies.visual.pendulum --out results/pendulum
+    python -m studies.visual.camera --out results/pendulum
 
 An observation is a frame of 32 x 32 grey pixels, and by how much it differs from the frame before. Learners see nothing
 else; a convolutional representation is trained with them, as on the grid worlds. The expert is that of data/experts,
