@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from threefold.profile import design as design_module
 from threefold.profile.design import Design, load
 from threefold.profile.overrides import configure
 from threefold.report import style
-from threefold.report.inputs import PUBLISHED
+from threefold.report.inputs import PUBLISHED, published_row
 from threefold.report.tables import SHORT
 
 HERE = Path(__file__).parent
@@ -43,8 +43,6 @@ BARS = {  # of an expert's card, in words (`experts.bars`)
     "fallen": "share of the episodes that the task ended, in the play that it ended more often",
     "spread": "standard deviation of the return over its mean, mean action",
 }
-# Which method each name in the published tables is; the rest are baselines that stand beside it.
-PUBLISHED_NAMES = {"gan-gcl": "gcl", "airl state-only": "airl"}
 
 
 def write(out: Path) -> None:
@@ -138,14 +136,14 @@ def _use(name: str, design: Design) -> dict[str, Any] | None:
 
 
 def published(name: str) -> list[dict[str, Any]]:
-    """Return the rows of the published tables that are of a method, a table each."""
+    """Return the rows of the published tables that are of a method or a variant of it, a table each."""
     tables = []
     for path in sorted(PUBLISHED.glob("*.csv")):
         frame = pd.read_csv(path)
         if "method" not in frame:
             continue
-        lower = frame["method"].str.lower()
-        own = frame[lower.map(lambda m: PUBLISHED_NAMES.get(m, m.split(" (")[0]) == name.replace("_", "-"))]
+        rows = frame["method"].map(partial(published_row, path.name))
+        own = frame[(rows == name) | rows.str.startswith(f"{name}_")]
         if len(own):
             tables.append({"file": path.name, "columns": [*own], "rows": own.astype(object).fillna("").to_numpy()})
     return tables

@@ -23,7 +23,7 @@ from threefold.profile import constants
 from threefold.profile.design import load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
-from threefold.report.inputs import PUBLISHED, PUBLISHED_NAMES
+from threefold.report.inputs import PUBLISHED, published_row
 
 ROOT = Path(__file__).parents[1]
 TASK = "InvertedPendulum-v5"
@@ -183,7 +183,7 @@ def test_a_remark_types_no_score_of_ours(folder):
     """Scores and returns in it are of trials, or of the paper's runs, on the same task and by the same method."""
     trials = pd.read_csv(ROOT / "benchmarks" / "tuning.csv")
     runs = pd.read_csv(PUBLISHED / "gail_runs.csv")
-    runs["row"] = runs["method"].str.lower().replace(PUBLISHED_NAMES)
+    runs["row"] = [published_row("gail_runs.csv", method) for method in runs["method"]]
     for name, remark in load(folder / "params.yaml").remarks.items():
         task, method, _ = name.split("/")
         known = trials[(trials["task"] == task) & (trials["method"] == method)]["score"].tolist()

@@ -20,6 +20,7 @@ from algorithms.core.policy import Policy
 from threefold.base.errors import InputError
 from threefold.base.files import replacing
 from threefold.base.messages import inform
+from threefold.cells.record import EVALUATION_SEEDS
 from threefold.experts import policies
 from threefold.profile.design import Design
 from threefold.tables import schema, statistics
@@ -28,7 +29,6 @@ SECONDS = 5.0  # at most, of the task's own time
 RATE = 20  # frames a second
 SIZE = (176, 132)  # pixels
 QUALITY = 40  # of WebP, of 100
-SEED = 1_000_000  # the start state: that of an evaluation's first episode
 
 Act = Callable[[torch.Tensor], torch.Tensor]
 
@@ -108,7 +108,7 @@ def _begin(task: str) -> tuple[Any, np.ndarray, Image.Image]:
     """Return a task's env, its first observation and its first frame: if nothing can be drawn here, it shows now."""
     try:
         env: Any = gymnasium.make(task, render_mode="rgb_array", width=SIZE[0], height=SIZE[1])
-        obs, _ = env.reset(seed=SEED)
+        obs, _ = env.reset(seed=EVALUATION_SEEDS)  # as an evaluation's first episode
         return env, obs, Image.fromarray(env.render())
     except (AttributeError, ImportError, RuntimeError, mujoco.FatalError) as error:  # of OpenGL and its loaders
         raise InputError(

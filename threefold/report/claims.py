@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from threefold.report.inputs import PUBLISHED_LIMITS, PUBLISHED_NAMES, Inputs
+from threefold.report.inputs import PUBLISHED_LIMITS, Inputs
 from threefold.report.sentences import MANY, beside_own, listed, where
 from threefold.report.tables import NONE, estimate_text
 from threefold.tables import schema, statistics
@@ -32,7 +32,8 @@ def trpo(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
 
 def entropy(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
     """Figure 1(b) of Ho & Ermon (2016): whether its weights of causal entropy help GAIL, here and in its own runs."""
-    rows = [row for row in PUBLISHED_NAMES.values() if row in given.design.variants]
+    variants = given.design.variants.items()
+    rows = [row for row, variant in variants if variant.method == "gail" and [*variant.config] == ["entropy_weight"]]
     ours, theirs = (_beside_gail(scores, rows) for scores in (returns, _published_scores(given)))
     lacking = _not_computed(given, rows)
     if ours.empty and not lacking:

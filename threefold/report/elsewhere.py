@@ -6,15 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from threefold.report.inputs import PUBLISHED, Inputs
+from threefold.report.inputs import PUBLISHED, Inputs, published_row
 from threefold.report.tables import NONE, Table, estimate_text, number_text, score_text, steps_text
 from threefold.tables import statistics
 
-ROWS = {  # which of our rows trains as theirs does, where it is not called so; DI-engine's GCL weighs single steps
-    ("airl_table2.csv", "GAN-GCL"): "gcl",
-    ("airl_table2.csv", "AIRL state-only"): "airl_state_only",
-    ("others.csv", "GCL"): "gcl_single_steps",
-}
 SOURCES = {
     "airl_table2.csv": "Fu et al. (2018), table 2",
     "imitation_benchmark_ratio.csv": "`imitation`'s benchmark",
@@ -39,7 +34,7 @@ def _read(name: str) -> pd.DataFrame:
     if "expert" not in frame:
         frame["expert"] = frame["task"].map(_of(frame, "expert")) if name != "imitation_benchmark_ratio.csv" else 1.0
     frame["random"] = frame["task"].map(_of(frame, "random"))
-    frame["row"] = [ROWS.get((name, method), method.lower().replace("-", "_")) for method in frame["method"]]
+    frame["row"] = [published_row(name, method) for method in frame["method"]]
     return frame[~frame["method"].isin(ENDS)].reindex(columns=[*COLUMNS, "mean", "random", "expert", "runs"])
 
 

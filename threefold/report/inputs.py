@@ -17,12 +17,14 @@ from threefold.tables import schema, statistics
 from threefold.tables.collect import chain, stage
 
 PUBLISHED = Path(__file__).parent / "published"
-# Which of our rows GAIL's several rows of one method, on Reacher, are held against: the one trained as ours is.
-PUBLISHED_NAMES = {
-    "gail (entropy 0)": "gail",
-    "gail (entropy 0.001)": "gail_entropy_1e-3",
-    "gail (entropy 0.01)": "gail_entropy_1e-2",
-    "gail (entropy 0.1)": "gail_entropy_1e-1",
+PUBLISHED_ROWS = {  # which of our rows trains as a published one does, where it is not called so
+    "GAIL (entropy 0)": "gail",
+    "GAIL (entropy 0.001)": "gail_entropy_1e-3",
+    "GAIL (entropy 0.01)": "gail_entropy_1e-2",
+    "GAIL (entropy 0.1)": "gail_entropy_1e-1",
+    "GAN-GCL": "gcl",
+    "AIRL state-only": "airl_state_only",
+    "others.csv: GCL": "gcl_single_steps",  # DI-engine's, which weighs single steps
 }
 # Time limits (steps) of Ho & Ermon (2016) that are shorter than ours. A step of these tasks gives 1 or -1, or 0 at the
 # end, so that a return counts there up to the limit, either way.
@@ -215,6 +217,12 @@ def _final(learners: pd.DataFrame, curves: pd.DataFrame, references: pd.DataFram
     )
 
 
+def published_row(file: str, method: str) -> str:
+    """Return which of our rows trains as a method of a file of published numbers does."""
+    own = PUBLISHED_ROWS.get(method, method.lower().replace("-", "_"))
+    return PUBLISHED_ROWS.get(f"{file}: {method}", own)
+
+
 def _published(design: Design, file: str, rows: Sequence[str]) -> pd.DataFrame:
     """GAIL's table 3, or its runs, as task, row, demonstrations, episode_return, sd, runs or run, score, score_sd.
 
@@ -224,12 +232,11 @@ def _published(design: Design, file: str, rows: Sequence[str]) -> pd.DataFrame:
     table = pd.read_csv(PUBLISHED / file)
     number = "runs" if "runs" in table else "run"
     ends = pd.read_csv(PUBLISHED / "gail_table1.csv").pivot_table(index="task", columns="reference", values="mean")
-    method = table["method"].str.lower()
     random, expert = table["task"].map(ends["random"]), table["task"].map(ends["expert"])
     table = pd.DataFrame(
         {
             "task": table["task"].map({task.rsplit("-v", 1)[0]: task for task in design.tasks}),
-            "row": method.replace(PUBLISHED_NAMES),
+            "row": [published_row(file, method) for method in table["method"]],
             "demonstrations": table["trajectories"],
             "episode_return": table["mean"],
             "sd": table["std"],
