@@ -12,6 +12,7 @@ import torch
 import yaml
 from pydantic import Field
 
+import algorithms
 from algorithms import bc, gail
 from algorithms.core.ppo import PPOConfig
 from tests import synthetic
@@ -22,6 +23,7 @@ from threefold.experts.demonstrations import read, write
 from threefold.profile import constants
 from threefold.profile.design import load
 from threefold.profile.names import check_names
+from threefold.profile.nearest import nearest
 from threefold.profile.overrides import configure
 from threefold.report.inputs import PUBLISHED, published_row
 
@@ -375,6 +377,27 @@ def test_names_that_do_not_exist(tmp_path, tasks, methods, said):
     params = synthetic.design(tmp_path, tasks=tasks, methods=methods, budget=budget)
     design = load(params)
     assert refused(params, lambda: check_names(design, tasks[0])).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("gial", "gail"),  # of the same letters; gtal has as many of them in order
+        ("gali", "gail"),
+        ("aril", "airl"),
+        ("cb", "bc"),
+        ("gaill", "gail"),
+        ("mgai", "mgail"),
+        ("ebm-gan", "ebm_gan"),
+        ("GAIL", "gail"),
+        ("dagger", None),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_most_similar_one(tmp_path, name, meant):
+    assert nearest(name, algorithms.names()) == meant
+    params = synthetic.design(tmp_path, methods=[name])
+    cure = f"did you mean '{meant}'?" if meant else "choose from airl, bc, "
+    assert cure in refused(params, lambda: check_names(load(params)))
 
 
 def test_demonstrations_that_a_run_would_refuse_are_refused_by_the_plan(tmp_path):

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 from string import Formatter
@@ -19,6 +18,7 @@ from threefold.base.errors import InputError
 from threefold.base.files import IMPORTED
 from threefold.base.strict import Count, Name, RowName, Seed, Strict
 from threefold.profile.keys import explain
+from threefold.profile.nearest import nearest
 
 
 class Evaluation(Strict):
@@ -256,8 +256,8 @@ def _check_tasks(path: Path, design: Design) -> None:
     for table in ("budget", "overrides", "left_out", "demonstrations_from"):
         for name in getattr(design, table):
             if name not in design.tasks:
-                near = get_close_matches(name, design.tasks, n=1)
-                cure = f"write {name} there, or {near[0]} here" if near else "correct either"
+                near = nearest(name, design.tasks)
+                cure = f"write {name} there, or {near} here" if near else "correct either"
                 raise InputError(f"{path}: {table}.{name}: not one of tasks ({', '.join(design.tasks)}); {cure}")
     for task in design.tasks:
         if task not in design.budget:

@@ -12,6 +12,7 @@ from algorithms.core.adversarial import LoopConfig, imitate
 from algorithms.core.pathwise import PathwiseConfig
 from algorithms.core.ppo import PPOConfig
 from threefold.base.errors import InputError
+from threefold.profile.nearest import nearest
 
 CALL = ("env", "demonstrations", "seeds", "config")
 CURE = "write `train = partial(imitate, Reward, loss, reward)`, or a generator of your own, as docs/own/method.md shows"
@@ -20,6 +21,10 @@ LOOPS = {"loop": (LoopConfig,), "ppo": (PPOConfig, PathwiseConfig)}  # fields by
 
 def check_method(name: str) -> None:
     """Raise `InputError` for a method that does not exist, and for one that cannot be trained as every method is."""
+    if name not in (there := algorithms.names()):
+        near = nearest(name, there)
+        cure = f"did you mean {near!r}?" if near else f"choose from {', '.join(there)}"
+        raise InputError(f"no method {name!r} (there is no file algorithms/{name}.py); {cure}")
     module = algorithms.load(name)
     if fault := _of_train(getattr(module, "train", None)) or _of_config(module.Config) or _of_loops(module):
         raise InputError(f"algorithms/{name}.py: {fault}")

@@ -6,7 +6,6 @@ The parts of the cells are read themselves: whether the collected tables are sti
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from rich.text import Text
 from threefold.base.errors import InputError
 from threefold.base.files import write_bytes
 from threefold.profile.design import Design, Part
+from threefold.profile.nearest import nearest
 from threefold.report import style
 from threefold.report.inputs import Inputs, derive, provenance
 from threefold.report.tables import (
@@ -118,8 +118,8 @@ def _check(design: Design, rows: Sequence[str]) -> None:
     known = [*design.methods, *design.variants]
     for row in rows:
         if row not in known:
-            close = get_close_matches(row, known, n=1)
-            cure = f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"
+            near = nearest(row, known)
+            cure = f"did you mean {near}?" if near else f"choose from {', '.join(known)}"
             raise InputError(f"{row}: not one of the methods and variants in {design.params}; {cure}")
         if list(rows).count(row) > 1:
             raise InputError(f"{row}: named twice; name each method once")
