@@ -1,6 +1,7 @@
 """What `threefold plan` says of the parts that are not there yet."""
 
 import json
+import shutil
 
 import pytest
 
@@ -17,7 +18,7 @@ def params(tmp_path, monkeypatch):
 
 
 def record(root, place, speed, **more):
-    """Write the provenance of a part of some profile."""
+    """Write the provenance of a part of some profile: three learners, and so many environment steps a second."""
     path = root / "results" / "another" / "provenance" / f"{place}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"device": "cpu", "env_steps": 3 * speed, "learners": 3, "started": "then", "wall_s": 3.0, "cpu_s": 3.0}
@@ -38,7 +39,7 @@ def test_before_anything_was_computed_the_time_is_not_known(params, capsys):
     ("speed", "threads", "hours"), [(0.1, 1, "3.9"), (0.1, 2, "1.9"), (0.1, 8, "1.9"), (0.19, 1, "2.0")]
 )
 def test_what_takes_more_than_an_hour_is_announced(params, monkeypatch, speed, threads, hours):
-    """1400 steps of GAIL in two parts, which BC, without any, does not lengthen."""
+    """1400 steps of GAIL in two parts, beside which the four learners of BC, of a second each, count for little."""
     monkeypatch.setattr(outlook, "default_threads", lambda: threads)
     record(params.parent, f"{TASK}/gail/1_0-1", speed)
     record(params.parent, f"{TASK}/bc/1_0-1", 0.0)
@@ -50,14 +51,37 @@ def test_what_takes_more_than_an_hour_is_announced(params, monkeypatch, speed, t
 
 def test_what_takes_less_is_not(params):
     record(params.parent, f"{TASK}/gail/1_0-1", 0.2)
+    record(params.parent, f"{TASK}/bc/1_0-1", 0.0)
     line = outlook.outlook(load(params))
     assert line.endswith("roughly 1.0 hours at the speed of parts computed earlier")
 
 
-def test_methods_that_use_no_environment_step_take_no_time_to_speak_of(params):
+def test_what_uses_no_environment_step_takes_as_long_as_such_parts_took(params):
+    """Two parts of two learners, side by side."""
+    project(params.parent, methods=["bc"])
+    record(params.parent, f"{TASK}/bc/1_0-1", 0.0, cpu_s=3 * 1620.0)
+    line = outlook.outlook(load(params))
+    assert line.endswith(
+        "2 to compute, which learn from demonstrations alone, roughly 0.9 hours at the speed of parts computed earlier"
+    )
+    record(params.parent, f"{TASK}/bc/1_0-1", 0.0, cpu_s=3 * 3600.0)
+    assert "roughly 2.0 hours at the speed of parts computed earlier. `threefold launch" in outlook.outlook(
+        load(params)
+    )
+
+
+def test_where_no_such_part_is_there_that_is_said(params):
+    """Steps of GAIL say nothing of BC, and learners of BC nothing of GAIL."""
+    record(params.parent, f"{TASK}/gail/1_0-1", 0.2)
+    line = outlook.outlook(load(params))
+    assert line.endswith("hours at the speed of parts computed earlier, without bc: no part of it has been timed yet")
     project(params.parent, methods=["bc"])
     line = outlook.outlook(load(params))
-    assert line.endswith("0 of 2 parts are there, 2 to compute, which learn from demonstrations alone, in minutes")
+    assert line.endswith("which learn from demonstrations alone; how long they take is not known yet")
+    shutil.rmtree(params.parent / "results")
+    record(params.parent, f"{TASK}/bc/1_0-1", 0.0)
+    project(params.parent)
+    assert "1,400 environment steps; how long they take is not known yet (`threefold" in outlook.outlook(load(params))
 
 
 def test_where_all_parts_are_there_nothing_is_left(params, monkeypatch):
@@ -82,8 +106,8 @@ def test_speeds_are_those_of_the_device(tmp_path):
     damaged.mkdir()
     for number, text in enumerate(("{", "{}", "[]", '{"device": "cpu", "env_steps": 100, "wall_s": 3.0}')):
         (damaged / f"{number}.json").write_text(text)
-    assert outlook.measured(tmp_path, "cpu") == {("a", "x"): [10.0, 20.0]}
-    assert outlook.measured(tmp_path, "cuda") == {("b", "x"): [200.0, 200.0, 100.0]}
+    assert outlook.measured(tmp_path, "cpu") == ({("a", "x"): [10.0, 20.0]}, {("a", "y"): [1.0]})
+    assert outlook.measured(tmp_path, "cuda") == ({("b", "x"): [200.0, 200.0, 100.0]}, {})
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 One iteration of the first method that steps an env is timed on every task, at its full size; one of every other method
 on the task where that is quickest, which gives its cost beside the first one's. On a CPU that is the iteration of one
 part of a cell, in one of its processes; the others are taken to be as fast at the same time. Evaluations, the native
-engine's on all cores, are counted as if every episode lasted to the task's limit. BC, reading and writing are left out.
+engine's on all cores, are counted as if every episode lasted to the task's limit. Reading and writing are left out.
+
+A method that uses no environment step, as BC, has no iterations of a size known beforehand. Its parts take what such
+parts took that were computed earlier (`threefold.cells.outlook`); where there are none, that is said.
 """
 
 import time
 from collections.abc import Sequence
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +23,10 @@ import envs
 from algorithms.core.experience import Demonstrations
 from envs import device as devices
 from envs.monitor import Monitor
-from threefold.base.errors import InputError
 from threefold.base.workers import default_threads
 from threefold.cells import memory
+from threefold.cells.cell import Cell
+from threefold.cells.outlook import hours, measured, untimed
 from threefold.profile.design import Design, load
 from threefold.profile.names import check_names
 from threefold.profile.overrides import configure
@@ -70,12 +75,10 @@ def noise(env: Monitor, learners: int, device: str, trajectories: int = 4, steps
 
 
 def cells(design: Design, device: str) -> pd.DataFrame:
-    """Return one row per cell that steps an env: task, row, learners, env_steps, steps_per_s, hours."""
+    """Return one row per cell: task, row, learners, env_steps, steps_per_s, hours; NaN where that is not known."""
     named = [(task, row) for task in design.tasks for row in design.rows(task)]
     configs = {(task, row): configure(design, task, row) for task, row in named}
     stepping = [cell for cell in named if hasattr(configs[cell], "ppo")]
-    if not stepping:
-        raise InputError(f"{design.params}: methods: none steps an env; name one that does")
 
     def seconds(task: str, row: str) -> float:
         """Of one environment step of one learner, of a cell that is computed by all its processes."""
@@ -103,12 +106,15 @@ def cells(design: Design, device: str) -> pd.DataFrame:
     looks = design.evaluation
     episodes = (looks.points - 1) * looks.episodes_during_training + looks.episodes  # of each learner
     evaluation = {task: episodes * envs.load(task).HORIZON * evaluation_seconds(task) for task in on_task}
-    rows = []
-    for task, row in stepping:
-        learners, rate = len(design.learners(task, row)), 1 / (on_task[task] * cost[row])
-        env_steps = learners * design.budget[task].env_steps
-        hours = (env_steps / rate + learners * evaluation[task]) / 3600
-        rows.append((task, row, learners, env_steps, rate, hours))
+    speeds, rows = measured(design.root, device), []
+    for task, row in named:
+        learners = len(design.learners(task, row))
+        if (task, row) not in stepping:
+            parts = [(Cell(design, task, row), part) for part in design.parts(task, row)]
+            rows.append((task, row, learners, 0, nan, nan if untimed(parts, speeds) else hours(parts, speeds, device)))
+            continue
+        rate, env_steps = 1 / (on_task[task] * cost[row]), learners * design.budget[task].env_steps
+        rows.append((task, row, learners, env_steps, rate, (env_steps / rate + learners * evaluation[task]) / 3600))
     return pd.DataFrame(rows, columns=["task", "row", "learners", "env_steps", "steps_per_s", "hours"])
 
 
@@ -125,16 +131,27 @@ def report(table: pd.DataFrame, where: str) -> str:
     """Return the estimate as text: a line per cell, and the sum."""
     lines = [
         f"{cell.task:26}{cell.row:22}{cell.learners:4} learners {cell.env_steps:13,} steps "
-        f"{cell.steps_per_s:11,.0f} steps/s {cell.hours:9.3f} h"
+        f"{_number(cell.steps_per_s, 11, 0)} steps/s {_number(cell.hours, 9, 3)} h"
         for cell in table.itertuples()
     ]
-    return "\n".join(
-        [
-            *lines,
-            f"{len(table)} cells, {table['env_steps'].sum():,} environment steps, {table['hours'].sum():.1f} hours on "
-            f"{where}, evaluations included, at rates measured now; cells that use no environment step are not counted",
-        ]
+    total = (
+        f"{len(table)} cells, {table['env_steps'].sum():,} environment steps, {table['hours'].sum():.1f} hours on "
+        f"{where}, evaluations included, at rates measured now"
     )
+    still = table[table["env_steps"] == 0]
+    if timed := _rows(still[still["hours"].notna()]):
+        total += f"; {timed}, without environment steps, at the speed of parts computed earlier"
+    if untold := _rows(still[still["hours"].isna()]):
+        total += f"; {untold}, without environment steps, not counted: no part of it has been timed yet"
+    return "\n".join([*lines, total])
+
+
+def _number(value: float, width: int, digits: int) -> str:
+    return f"{value:{width},.{digits}f}" if isfinite(value) else "-".rjust(width)
+
+
+def _rows(cells: pd.DataFrame) -> str:
+    return ", ".join(cells["row"].unique())
 
 
 def _clock(device: str) -> float:
