@@ -11,7 +11,6 @@ MuJoCo draws by OpenGL: without a screen by EGL (on Debian libegl1 and libgl1-me
 libosmesa6). A run that was stopped goes on from its last checkpoint, and a finished row is not learnt again.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -31,7 +30,6 @@ from algorithms.core.ppo import ReturnScale, generalized_advantages
 from algorithms.core.state import State
 from studies.visual.frames import PIXELS, TASK, Camera, Pairs, PixelEnv, Scale, demonstrate
 from studies.visual.networks import Convolution
-from threefold.base.errors import one_line
 from threefold.base.files import write_json
 from threefold.base.strict import Count, Seed, Strict
 from threefold.store import code
@@ -276,16 +274,3 @@ def run(size: Size, out: Path) -> str:
         minutes = f"{cost['seconds'] / 60:.1f}"
         lines.append(f"| {row} | {rows['steps'].max():,} | {cost['frames']:,} | {minutes} | {returns} |")
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the table and of what it cost")
-    arguments = parser.parse_args()
-    with one_line():
-        print(run(Size(), arguments.out))
-
-
-if __name__ == "__main__":
-    main()
