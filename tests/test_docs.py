@@ -11,7 +11,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import mlcroissant
 import pandas as pd
 import pytest
 import yaml
@@ -295,6 +294,8 @@ def test_each_bar_of_an_expert_is_shown_with_whether_it_is_reached_itself():
 
 
 def test_croissant_is_valid_and_in_step_with_the_cards(caplog):
+    import mlcroissant  # takes a second, which no other worker of these tests should wait for
+
     assert croissant.CROISSANT.read_text() == croissant.text(), "run `python -m docs.generate`"
     dataset = mlcroissant.Dataset(jsonld=croissant.CROISSANT)
     assert not dataset.metadata.ctx.issues.errors

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 
@@ -14,8 +15,8 @@ from threefold.cells.grid import grid, status
 from threefold.profile.design import load
 from threefold.store.entries import Entry, location
 
-ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
+# Imported by who uses it alone: every worker of the tests reads every file.
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray")]
 
 
 @pytest.fixture(scope="module")
