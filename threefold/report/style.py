@@ -122,11 +122,15 @@ def render(figure: Figure, kind: str) -> bytes:
 
 
 def on_screen(png: bytes, dpi: int, colours: int = 64) -> bytes:
-    """A picture of DPI at the resolution of a screen: a third of the bytes, for figures of many panels."""
+    """A picture of DPI at the resolution of a screen: a third of the bytes, for figures of many panels.
+
+    Its colours are those furthest apart: by how much there is of each, thin lines would share theirs.
+    """
     buffer, picture = BytesIO(), Image.open(BytesIO(png)).convert("RGB")
     size = (round(picture.width * dpi / DPI), round(picture.height * dpi / DPI))
     small = picture.resize(size, Image.Resampling.LANCZOS)
-    small.quantize(colours, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    few = small.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 
