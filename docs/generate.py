@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from docs import croissant, readme
-from docs.measured import ROOT, take
+from docs.measured import ROOT, take, take_studies
 from threefold.base.errors import one_line
 
 
@@ -18,10 +18,14 @@ def command(
     params: Annotated[
         Path | None, typer.Option(help="A profile whose results to take.  [default: none]", metavar="FILE")
     ] = None,
+    studies: Annotated[
+        Path | None,
+        typer.Option(help="A profile whose studies to take, those that are computed.  [default: none]", metavar="FILE"),
+    ] = None,
 ) -> None:
-    """Write the README's results and data/croissant.json, after taking a profile's results if one is named."""
-    if params:
-        print(take(params).relative_to(ROOT))
+    """Write the README's results and data/croissant.json, after taking a profile's results, or its studies' alone."""
+    for folder in (take(params) if params else []) + (take_studies(studies) if studies else []):
+        print(folder.relative_to(ROOT))
     readme.PATH.write_text(readme.text(readme.PATH.read_text()))
     croissant.CROISSANT.write_text(croissant.text())
 

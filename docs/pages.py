@@ -23,7 +23,7 @@ import algorithms
 import envs
 from algorithms.core.ppo import PPOConfig
 from docs import reports, source, tuning
-from docs.measured import ROOT, measured, profiles
+from docs.measured import ROOT, SHIPPED, measured, profiles, studies
 from studies import registry
 from threefold.__main__ import application
 from threefold.profile import design as design_module
@@ -198,18 +198,22 @@ def study(name: str) -> str:
     """Return the page of a study."""
     sizes = {design.profile: source.excerpt(design.params, "studies", name) for design in designs()}
     sizes = {profile: text for profile, text in sizes.items() if text}
-    return render("study", name=name, sizes=sizes, notes=notes("studies", name), chapters=chapters(measured(), name))
+    shown = studies().get(name)
+    better = next((profile for profile in SHIPPED if profile in sizes), None)
+    return render(
+        "study",
+        name=name,
+        sizes=sizes,
+        notes=notes("studies", name),
+        shown=shown,
+        lacking=better if shown and shown["profile"] != better else None,
+    )
 
 
 def notes(folder: str, name: str) -> str:
     """Return what people wrote beside a method's or a study's files; nothing where nobody did."""
     path = HERE / "notes" / folder / f"{name}.md"
     return path.read_text() if path.exists() else ""
-
-
-def chapters(shown: dict[str, Any], name: str) -> list[tuple[str, Any]]:
-    """Return what is shipped of a study's results, with the profiles that computed it."""
-    return [(profile, results["studies"][name]) for profile, results in shown.items() if name in results["studies"]]
 
 
 def render(template: str, **given: Any) -> str:

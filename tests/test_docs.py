@@ -22,6 +22,7 @@ from studies import registry
 from tests import fresh, synthetic, test_dvc, test_laws, toy
 from tests.blank import blank
 from threefold.base.errors import InputError
+from threefold.cells import study
 from threefold.experts import demonstrate, experts
 from threefold.profile import design
 from threefold.profile.design import load
@@ -69,6 +70,7 @@ def run_tests(arguments):
     return fresh.command(arguments, "pytest")
 
 
+QUICKER = {"paper": 20, "quick": 10}  # repeats, of profiles with a study each
 REPORT = {  # as `dvc repro` makes it; what it does not link stays
     "reports/quick/report.html": '<a href="#a">a</a> <a href="tables/a.csv">a</a> <a href="provenance.html">how</a>',
     "reports/quick/provenance.html": '<a class="x" href="../../results/quick/cells.json">c</a> <a href="report.html">',
@@ -212,8 +214,26 @@ def test_measured_results_are_those_of_the_lock_file(profile):
         assert not (measured.FOLDER / profile).exists()
     else:
         assert shown["made_from"] == measured.locked(params)
-        figures = {plot["name"] for part in (shown, *shown["studies"].values()) for plot in part["plots"]}
+        figures = {plot["name"] for plot in shown["plots"]}
         assert figures == {path.stem for path in (measured.FOLDER / profile).glob("*.png")}
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_studys_page_has_the_paper_profiles_results_where_they_are_shipped(name):
+    """And else the quick profile's. They are those of the files that git has, or that the lock file names."""
+    shown, folder = measured.studies()[name], measured.FOLDER / measured.STUDIES / name
+    shipped = (ROOT / "results" / "paper" / "studies" / name).is_dir()
+    assert shown["profile"] == ("paper" if shipped else "quick")
+    assert shown["made_from"] == measured.sums(load(measured.profiles()[shown["profile"]]), name)
+    assert {plot["name"] for plot in shown["plots"]} == {path.stem for path in folder.glob("*.png")}
+    assert max(path.stat().st_size for path in folder.glob("*.png")) < 100_000
+    page = pages.study(name)
+    assert f"## Measured at the size of the profile {shown['profile']}\n" in page
+    assert ("**The size of the profile `paper` is not computed yet.**" in page) != shipped
+    assert f"It took {shown['minutes']} minutes of a core" in page
+    captions = [one["caption"] for kind in ("plots", "tables") for one in shown[kind]]
+    assert page.count(f" Size: that of the profile `{shown['profile']}`.") == len(captions)
+    assert all(f"* {difference}\n" in page for difference in shown["differences"])
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +265,7 @@ def project(reported, tmp_path, monkeypatch) -> Path:
 
 
 def test_results_are_taken_and_shown(project):
-    folder = measured.take(project)
+    (folder,) = measured.take(project)
     assert (folder / "learning_curves.png").read_bytes()[1:4] == b"PNG"
     shown = measured.measured()["quick"]
     assert set(shown["made_from"]) == {f"results/quick/{name}" for name in measured.COLLECTED}
@@ -265,6 +285,44 @@ def test_results_are_taken_and_shown(project):
     for text, there in ((gail, True), (hopper, True), (pages.method("fem"), False), (pages.task("Swimmer-v5"), False)):
         assert ("No results are shipped yet" not in text) == there  # where a profile has results, and not of this one
     assert all(caption in results for caption in ("### Aggregate", "learning_curves.png", "published"))
+
+
+def test_studies_are_taken_as_they_are_computed_and_the_papers_before_the_quick_ones(project, monkeypatch):
+    sizes = {profile: {"connection": {"energies": 1, "points": [8], "repeats": n}} for profile, n in QUICKER.items()}
+    folders = {profile: project.parent / profile for profile in sizes}
+    for profile, folder in folders.items():
+        (folder / "data").mkdir(parents=True)
+        synthetic.design(folder, profile=profile, root="..", studies=sizes[profile] | {"density": None})
+    paper, quick = (folder / "params.yaml" for folder in folders.values())
+    blank(monkeypatch)
+    monkeypatch.setattr(pages, "designs", lambda: [load(quick), load(paper)])
+
+    assert measured.take_studies(quick) == []
+    study.run("connection", quick)
+    (folder,) = measured.take_studies(quick)
+    assert folder == measured.FOLDER / "studies" / "connection"
+    assert [*measured.studies()] == ["connection"]
+    page = pages.study("connection")
+    assert (
+        "## Measured at the size of the profile quick\n\n**The size of the profile `paper` is not computed yet.**"
+        in page
+    )
+    assert "![Three claims](../measured/studies/connection/connection_claims.png)" in page
+
+    study.run("connection", paper)
+    assert measured.take_studies(paper) == [folder]
+    assert measured.take_studies(quick) == []  # the paper's is there
+    shown = measured.studies()["connection"]
+    results = project.parent / "results" / "paper" / "studies" / "connection"
+    assert shown["made_from"] == {
+        f"results/paper/studies/connection/{path.name}": hashlib.md5(path.read_bytes()).hexdigest()
+        for path in results.iterdir()
+    }
+    assert "not computed yet" not in pages.study("connection")
+    (results / "claims.csv.gz").write_bytes(b"")
+    assert shown["made_from"] != measured.sums(load(paper), "connection")
+    synthetic.design(paper.parent, profile="paper", root="..", studies=sizes["quick"])
+    assert measured.take_studies(paper) == []  # made at another size than is planned now
 
 
 def test_results_that_are_not_the_lock_files_are_refused(project):

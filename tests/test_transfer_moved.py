@@ -281,12 +281,13 @@ def test_every_claim_that_does_not_hold_is_told_with_what_shows_it():
     some, none = chapter_moved._differences(maze(), "point_maze")
     assert some == (
         "The point maze, AIRL, g(s): the −8.82 of Fu et al. (2018) is above the level, straight into the barrier, −26.0"
-        " here; so are 50 % of ours, −26.5 to −9.00."
+        " here; 50 % of ours are (−26.5 to −9.00)."
     )
     assert none.startswith("The point maze, AIRL, g(s, a): the −31.2 of Fu et al. (2018) is not above the level")
-    assert none.endswith("; so is none of ours, −9.00 to −9.00.")
+    assert none.endswith("; none of ours is (−9.00).")
     short = chapter_moved._differences(maze(oracle=-25.5), "point_maze")
-    assert [text.endswith("this size says that all runs, no more.") for text in short] == [True, False, True]
+    assert [text.endswith("this size shows that all runs, no more.") for text in short] == [True, False, False]
+    assert ["PPO on the true reward" in text for text in short] == [False, False, True]
 
 
 def test_an_oracle_before_the_barrier_is_no_unit():
