@@ -73,7 +73,7 @@ def fill(params_file: Path, model: str = "") -> Path:
             write = partial(_copy, model=model) if model and row in set(asked.variants) - {model} else _part
             planned.put(plan, asked, task, row, {p.name: write(asked, task, row, p) for p in asked.parts(task, row)})
     studies = {name: fingerprint(study_made_from(asked, name)) for name in asked.sizes}
-    write_json(plan | {"studies": studies}, asked.plan)
+    write_json(plan | {"studies": studies, "settings": planned.settings(asked)}, asked.plan)
     return asked.results
 
 

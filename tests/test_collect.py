@@ -216,6 +216,67 @@ def test_a_part_of_code_that_was_edited_since_the_plan_is_not_taken(params, gail
     assert line.startswith(f"{part}: made before the last change of algorithms/gail.py; ")
 
 
+HOPPER = synthetic.BUDGET["Hopper-v5"]
+IDLE = {"method": "gail", "tasks": ["Hopper-v5"], "expert": "idle"}
+BEFORE = {"overrides": {"Hopper-v5": {"ppo.discount": 0.99}}, "variants": {"gail_idle": IDLE}}
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("configured")
+    synthetic.fill(synthetic.design(folder, **BEFORE))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"budget": synthetic.BUDGET | {"Hopper-v5": HOPPER | {"env_steps": 90000}}},
+            "budget.Hopper-v5.env_steps: 90000, but 100000",
+        ),
+        (
+            {"budget": synthetic.BUDGET | {"Hopper-v5": HOPPER | {"parallel_episodes": 8}}},
+            "budget.Hopper-v5.parallel_episodes: 8, but 16",
+        ),
+        (
+            {"evaluation": {"episodes": 4, "points": 3, "episodes_during_training": 1}},
+            "evaluation.episodes_during_training: 1, but 2",
+        ),
+        ({"overrides": {"Hopper-v5": {"ppo.discount": 0.9}}}, "overrides.Hopper-v5.ppo.discount: 0.9, but 0.99"),
+        ({"overrides": {"Hopper-v5": {}}}, "overrides.Hopper-v5.ppo.discount: nothing, but 0.99"),
+        ({"overrides": {}}, "overrides.Hopper-v5: nothing, but {'ppo.discount': 0.99}"),
+        ({"variants": {"gail_idle": IDLE | {"expert": "own"}}}, "variants.gail_idle.expert: own, but idle"),
+        (
+            {"variants": {"gail_idle": IDLE | {"config": {"batch": 9}}}},
+            "variants.gail_idle.config.batch: 9, but nothing",
+        ),
+        ({"demonstrations_from": {"Hopper-v5": "mine"}}, "demonstrations_from.Hopper-v5: mine, but nothing"),
+    ],
+)
+def test_settings_that_were_edited_since_the_plan_are_named(configured, tmp_path, changes, said):
+    """The plan has the results' fingerprints still: no part of theirs says that the profile asks for something else."""
+    shutil.copytree(configured, tmp_path, dirs_exist_ok=True)
+    params = synthetic.design(tmp_path, **BEFORE | changes)
+    (line,) = missing(params)
+    assert line == f"{params}: {said} when {tmp_path / 'plan.json'} was made; run `threefold plan --params {params}`"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": [0, 1, 2], "keep_going": True},
+        {"methods": ["gail"]},
+        {"tasks": ["Hopper-v5"], "budget": {"Hopper-v5": HOPPER}},
+        {"variants": {}},
+        {"budget": synthetic.BUDGET | {"Hopper-v5": HOPPER | {"short_budget": False, "demonstrations": [4]}}},
+    ],
+)
+def test_what_decides_no_result_may_be_edited(configured, tmp_path, changes):
+    shutil.copytree(configured, tmp_path, dirs_exist_ok=True)
+    assert collect(load(synthetic.design(tmp_path, **BEFORE | changes))) == []
+
+
 def test_a_reference_that_is_made_from_something_else_is_not_taken(params, results):
     part = results / "cells" / "Hopper-v5" / "reference" / "all"
     synthetic.edit(part, made_from={"task": "Hopper-v5"})
@@ -232,6 +293,7 @@ def test_a_reference_that_is_made_from_something_else_is_not_taken(params, resul
         ('{"cells": {}}', "truncated or altered"),
         ('{"cells": [], "variants": {}, "references": {}}', "truncated or altered"),
         ('{"cells": {"Hopper-v5": {"gail": 1}}, "variants": {}, "references": {}}', "truncated or altered"),
+        ('{"cells": {}, "variants": {}, "references": {}, "studies": {}}', "truncated or altered"),
     ],
 )
 def test_without_a_sound_plan_nothing_is_collected(params, text, said):

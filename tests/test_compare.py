@@ -123,6 +123,29 @@ def test_a_stale_part_is_not_taken(params, cells):
     assert f"Left out, because BC has no results there: {PENDULUM} (trajectories: 1)." in found.notes
 
 
+@pytest.mark.parametrize("verb", [["compare", "gail", "bc", "--profile", "made-up"], ["report"], ["figures"]])
+def test_results_of_other_settings_than_the_profile_has_are_not_shown(params, monkeypatch, capsys, verb):
+    budget = {task: dict(facts) for task, facts in synthetic.BUDGET.items()}
+    budget[HOPPER]["env_steps"] = 200000
+    synthetic.design(params.parent, methods=["bc", "gail", "airl"], variants=VARIANTS, budget=budget)
+    monkeypatch.chdir(params.parent)
+    assert threefold(*verb) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"error: params.yaml: budget.{HOPPER}.env_steps: 200000, but 100000 when plan.json was made; "
+        "run `threefold plan --params params.yaml`\n",
+    )
+    assert not (params.parent / "reports").exists()
+
+
+def test_settings_of_rows_that_are_not_compared_do_not_matter(params):
+    variants = {name: variant | {"expert": "own"} for name, variant in VARIANTS.items()}
+    synthetic.design(params.parent, methods=["bc", "gail", "airl"], variants=variants)
+    assert len(compared(params, "gail", "bc").data) == 2 * 5
+    with pytest.raises(InputError, match="variants.gail_idle_expert.expert: own, but idle when .*plan.json was made"):
+        compared(params, "gail", "gail_idle_expert")
+
+
 def test_results_collected_before_do_not_count(params, cells):
     """They may be those of other code: the parts are read."""
     before = keyed(compared(params, "gail", "bc"))

@@ -302,6 +302,20 @@ def test_a_report_of_what_is_there_computes_nothing_but_the_reference(finished, 
     assert {path: data for path, data in contents(tmp_path).items() if not path.startswith(".store")} == before
 
 
+def test_a_report_of_what_is_there_takes_no_result_of_other_settings(finished, tmp_path, capsys):
+    """Edited settings are named until there is a plan with them; then what is there is not theirs."""
+    shutil.copytree(finished.parent, tmp_path, dirs_exist_ok=True)
+    params = project(tmp_path, budget={TASK: PARAMS["budget"][TASK] | {"env_steps": 400}})
+    available, results = ("report", "--available", "--params", params), load(params).results
+    assert threefold(*available) == 2
+    cure = f"run `threefold plan --params {params}`"
+    said = f"error: {params}: budget.{TASK}.env_steps: 400, but 350 when {tmp_path / 'plan.json'} was made; {cure}\n"
+    assert capsys.readouterr().err == said
+    assert threefold("plan", "--params", params) == 0
+    assert threefold(*available) == 2
+    assert capsys.readouterr().err == f"error: {results}: no cell has a result; run `dvc repro`\n"
+
+
 @pytest.mark.parametrize("row", ["bc", "gail", "reference"])
 def test_the_same_cell_twice_gives_the_same_bytes(finished, tmp_path, monkeypatch, row):
     params = project(tmp_path)

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,9 @@ from threefold.store import code
 from threefold.store.entries import LOG, Entry, alone, location, removable
 from threefold.store.worktree import committed, worktree
 from threefold.tables import schema
+from threefold.tables.planned import NOTHING, differences
 
 DRIVER = "threefold.cells.prefix"
-NOTHING = "nothing"  # where one of two has what the other lacks
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _cases(design: Design, root: Path, tree: Path, scratch: Path) -> list[Case]:
         case for case in cases if case.made_from != case.place.entry.inputs and (_stored(case) or _delivered(case))
     ]
     for case in cases:
-        for key, before, after in _differences(case.made_from, case.place.entry.inputs):
+        for key, before, after in differences(case.made_from, case.place.entry.inputs):
             if not (key.startswith("code.") or (key.startswith("config.") and before == NOTHING)):
                 raise InputError(_refusal(f"{case.name}: {key}", before, after) + ", because more than code differs")
     return cases
@@ -132,16 +132,6 @@ def _delivered(case: Case) -> bool:
 
 def _part(case: Case) -> Path:
     return case.place.cell.folder / case.place.part.name / schema.PART
-
-
-def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield the dotted name of every leaf that differs, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in dict.fromkeys([*old, *new]):
-            inner = f"{key}.{name}" if key else name
-            yield from _differences(old.get(name, NOTHING), new.get(name, NOTHING), inner)
-    elif old != new:
-        yield key, old, new
 
 
 def _refusal(what: str, before: Any, after: Any) -> str:

@@ -36,7 +36,9 @@ def write_plan(params: Path) -> Design:
 
 
 def plan(design: Design) -> dict[str, Any]:
-    """Return the fingerprints: `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them.
+    """Return the fingerprints, `cells`, `variants`, `references` and `studies`, as stages of dvc.yaml have them.
+
+    `settings` are those that it is made with, for whoever shows results without computing the fingerprints anew.
 
     Raises InputError for demonstrations that a run would refuse, for a variant that is none, and for constants that do
     not fit each other.
@@ -49,6 +51,7 @@ def plan(design: Design) -> dict[str, Any]:
         "variants": {name: {} for name in design.variants},
         "references": {},
         "studies": {name: fingerprint(study_made_from(design, name)) for name in design.sizes},
+        "settings": planned.settings(design),
     }
     for task in design.tasks:
         found["references"][task] = fingerprint(reference_made_from(design, task))

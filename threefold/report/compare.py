@@ -130,6 +130,7 @@ def _check(design: Design, rows: Sequence[str]) -> None:
 def _read(design: Design, rows: Sequence[str]) -> tuple[Inputs, list[str]]:
     """Return the results of some rows, of tasks on which all of them run, and a line for each other task."""
     found, notes, plan = {}, [], planned.read(design)
+    planned.refuse_edited(_restricted(design, design.tasks, rows), plan)
     for task in design.tasks:
         if elsewhere := [row for row in rows if row not in design.rows(task)]:
             notes.append(f"{task} is left out: the profile does not run {', '.join(elsewhere)} there.")

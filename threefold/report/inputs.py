@@ -13,7 +13,7 @@ import pandas as pd
 from threefold.base.errors import InputError
 from threefold.profile.design import Design, load
 from threefold.report import style
-from threefold.tables import schema, statistics
+from threefold.tables import planned, schema, statistics
 from threefold.tables.collect import chain, stage
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -140,6 +140,7 @@ def _source(design: Design, task: str) -> str:
 def read(params: Path) -> Inputs:
     """Read the collected results of a profile; InputError if they are missing or not those of this params.yaml."""
     design = load(params)
+    planned.refuse_edited(design, planned.read(design))
     tables = {name: schema.read_csv(design.results / f"{name}.csv", columns) for name, columns in schema.TABLES.items()}
     _check(design, tables["learners"], design.results)
     return derive(design, tables, _cells(design.results / "cells.json"))

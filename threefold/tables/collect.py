@@ -52,8 +52,13 @@ class Collected(NamedTuple):
 
 
 def collect(design: Design) -> list[str]:
-    """Write the four files of a profile; return what has no result, a line each. Raises InputError as `gather`."""
-    found = gather(design, planned.read(design))
+    """Write the four files of a profile; return what has no result, a line each.
+
+    Raises InputError as `gather`, and for settings that were edited since the plan was made.
+    """
+    plan = planned.read(design)
+    planned.refuse_edited(design, plan)
+    found = gather(design, plan)
     write(found, design.results)
     return found.missing
 
