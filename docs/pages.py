@@ -30,6 +30,7 @@ from threefold.profile import design as design_module
 from threefold.profile.design import Design, load
 from threefold.profile.overrides import configure
 from threefold.report import style
+from threefold.report.budgets import Budgets
 from threefold.report.inputs import PUBLISHED, published_row
 from threefold.report.tables import SHORT
 
@@ -291,19 +292,33 @@ def rows_of(metrics: dict[str, dict[str, str]]) -> list[list[str]]:
 
 def head(profile: str) -> str:
     """Return what a profile asks for, in a few lines."""
-    design = next(design for design in designs() if design.profile == profile)
-    budgets = [
+    design = budgets_of(profile).design
+    rows = [
         [task, f"{b.env_steps:,}", str(b.parallel_episodes), ", ".join(map(str, b.demonstrations))]
-        + ["too short for a verdict" if b.short_budget else ""]
         for task in design.tasks
         for b in [design.budget[task]]
     ]
     said = (
         f"`{os.path.relpath(design.params, design.root)}`: {len(design.methods)} methods and {len(design.variants)} "
-        f"variants, {len(design.seeds)} seeds."
+        f"variants, {len(design.seeds)} seeds. {caution(profile)}"
     )
-    columns = ["task", "env steps per learner", "parallel episodes", "numbers of trajectories", "budget"]
-    return f"{said}\n\n{table(columns, budgets)}"
+    columns = ["task", "env steps per learner", "parallel episodes", "numbers of trajectories"]
+    return f"{said}\n\n{table(columns, rows)}"
+
+
+def budgets_of(profile: str) -> Budgets:
+    """Return the budgets of a profile beside the full ones."""
+    return Budgets(next(design for design in designs() if design.profile == profile))
+
+
+def caution(profile: str) -> str:
+    """Return what a reader of a profile's numbers must know of its budgets; nothing if they are the full ones."""
+    budgets = budgets_of(profile)
+    said = {
+        "A check of the chain, with too few environment steps per learner to rank methods": budgets.short,
+        "Fewer environment steps per learner than with the full budget": budgets.fewer,
+    }
+    return " ".join(f"{text}: {budgets.steps(tasks)}." for text, tasks in said.items() if tasks)
 
 
 def costs(shown: dict[str, Any], name: str) -> list[list[Any]]:
@@ -347,6 +362,7 @@ TEMPLATES.filters |= {
 TEMPLATES.globals |= {
     "as_rows": as_rows,
     "bars": bars,
+    "budgets_of": budgets_of,
     "costs": costs,
     "glossary": glossary,
     "head": head,

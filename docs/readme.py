@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
+from docs import pages
 from docs.measured import ROOT, SHIPPED, measured
 from docs.pages import table
-from threefold.report.tables import NOT_RUN
+from threefold.report.tables import NOT_RUN, SHORT
 
 PATH = ROOT / "README.md"
 BETWEEN = re.compile(r"(<!-- results: .+? -->\n)(.*?)(<!-- end of results -->)", re.DOTALL)
@@ -27,12 +28,13 @@ def text(page: str) -> str:
 def _results(profile: str, shown: dict[str, Any]) -> str:
     """Return the figure and the table of aggregates, a line per method."""
     aggregate, summary = (next(t for t in shown["tables"] if t["name"] == name) for name in ("aggregate", "summary"))
+    said = (
+        f"Interquartile mean of the score over tasks and {shown['seeds']} seeds, with its 95 % interval (0 = random "
+        f"actions, 1 = the expert, both measured), from the profile `{profile}`."
+    )
     return (
         f"![Score against the number of expert trajectories](docs/measured/{profile}/{FIGURE}.png)\n\n"
-        f"Interquartile mean of the score over tasks and {shown['seeds']} seeds, with its 95 % interval (0 = random "
-        f"actions, 1 = the expert, both measured). From the profile `{profile}`{_caution(summary)}."
-        f"{_left_out(summary)}\n\n"
-        f"{_aggregate(aggregate)}\n"
+        f"{' '.join(filter(None, [said, pages.caution(profile), _left_out(summary)]))}\n\n{_aggregate(aggregate)}\n"
     )
 
 
@@ -44,17 +46,12 @@ def _aggregate(aggregate: dict[str, Any]) -> str:
     return table(aggregate["columns"][:4], rows)
 
 
-def _caution(summary: dict[str, Any]) -> str:
-    short = [task.split(" (")[0] for task, *_ in summary["rows"] if "short budget" in task]
-    return f", whose budget on {' and '.join(short)} is too short for a verdict" if short else ""
-
-
 def _left_out(summary: dict[str, Any]) -> str:
     """Return a sentence on the methods that are not run on every task; nothing if all are."""
-    tasks = summary["rows"][:-1]  # below them is the mean
-    told = [
-        f"{method} is not run on {' and '.join(dict.fromkeys(row[0] for row in tasks if row[place] == NOT_RUN))}"
+    rows = summary["rows"][:-1]  # below them is the mean
+    where = {
+        method: dict.fromkeys(row[0].removesuffix(f" ({SHORT})") for row in rows if row[place] == NOT_RUN)
         for place, method in enumerate(summary["columns"])
-        if any(row[place] == NOT_RUN for row in tasks)
-    ]
-    return f" {'; '.join(told)}." if told else ""
+    }
+    told = [f"{method} is not run on {' and '.join(tasks)}" for method, tasks in where.items() if tasks]
+    return f"{'; '.join(told)}." if told else ""

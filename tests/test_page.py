@@ -245,8 +245,8 @@ def test_methods_are_compared_where_both_have_results(given):
     overall = found["aggregate"].data.query("demonstrations == 'all'").set_index("row")["score_iqm"]
     assert overall["bc"] > overall["gail"]
     assert [one.text for one in takeaways(lacking, found) if one.table == "aggregate"][0] == (
-        "Over all tasks and numbers of trajectories that both of two methods have, with 95 % intervals apart: GAIL "
-        "above BC."
+        "Over all tasks and numbers of trajectories that both of two methods have (short budget on 1 of 2 tasks), with "
+        "95 % intervals apart: GAIL above BC."
     )
     said = "Methods have results on different tasks and numbers of trajectories (BC 2, GAIL 4)"
     for caption in (found["summary"].caption, found["aggregate"].caption):

@@ -20,6 +20,7 @@ from threefold.base.files import write_json
 from threefold.profile.design import load
 from threefold.report import build, contents, details, fidelity, figures, inputs, style, tables
 from threefold.report.available import available
+from threefold.report.budgets import Budgets
 from threefold.report.plot import Drawn, Plot, write
 from threefold.tables import planned, schema
 from threefold.tables.collect import collect
@@ -135,12 +136,51 @@ def test_page_says_what_a_reader_must_know(report):
     page = Page(report.read_text())
     for name in PLOTS:
         assert f"threefold figures --params params.yaml --only {name}" in page.text
-    assert "Short budget." in page.text
+    assert "Short budget. Environment steps per learner: Hopper-v5 100k. They are too few to rank methods." in page.text
+    assert page.text.index("Short budget.") < page.text.index("Takeaways")
     assert "Hopper-v5 (short budget)" in page.text
     assert "InvertedPendulum-v5 (short budget)" not in page.text
     assert "not finite: loss_1 & <b>more</b> 100 %" in page.text  # escaped: seen as text
     assert "1 failed" in page.text
     assert "gymnasium 1.4.0" in page.text
+
+
+FULL = {task: facts | {"env_steps": 10 * facts["env_steps"]} for task, facts in synthetic.BUDGET.items()}
+SIZE = {"energies": 4, "points": [8, 64], "repeats": 10}
+SHORT, FEWER = "Hopper-v5 100k (profile paper: 1M)", "InvertedPendulum-v5 20k (profile paper: 200k)"
+
+
+@pytest.mark.parametrize(
+    ("profile", "short", "fewer", "smaller"),
+    [
+        ({}, SHORT, FEWER, True),
+        ({"studies": {"connection": SIZE}}, SHORT, FEWER, False),
+        ({"studies": {"connection": SIZE | {"points": [8], "energies": 5}}}, SHORT, FEWER, False),  # larger in part
+        ({"budget": FULL}, "Hopper-v5 1M", "", True),
+        ({"tasks": ["Reacher-v5"], "budget": {"Reacher-v5": FULL["Hopper-v5"]}}, "Reacher-v5 1M", "", True),
+        ({"profile": "paper"}, "Hopper-v5 100k", "", False),
+    ],
+)
+def test_budgets_and_sizes_stand_beside_the_full_ones(tmp_path, profile, short, fewer, smaller):
+    """Those of the profile called paper, wherever it is."""
+    path = synthetic.design(tmp_path, **{"studies": {"connection": SIZE | {"points": [8]}}} | profile)
+    synthetic.design(tmp_path / "full", root="..", profile="paper", budget=FULL, studies={"connection": SIZE})
+    (tmp_path / "full" / "dvc.yaml").write_text("")
+    found = Budgets(load(path))
+    assert (found.steps(found.short), found.steps(found.fewer)) == (short, fewer)
+    said = " A check of the chain: the study is smaller here than in the profile paper."
+    assert found.note("connection") == (said if smaller else "")
+
+
+@pytest.mark.parametrize("other", [None, "no: key", "profile: paper\nno: key"])
+def test_without_a_profile_of_full_budgets_nothing_stands_beside_ours(tmp_path, other):
+    path = synthetic.design(tmp_path, studies={"connection": SIZE})
+    if other:
+        (tmp_path / "paper").mkdir()
+        (tmp_path / "paper" / "dvc.yaml").write_text("")
+        (tmp_path / "paper" / "params.yaml").write_text(other)
+    found = Budgets(load(path))
+    assert (found.steps(found.short), found.fewer, found.note("connection")) == ("Hopper-v5 100k", [], "")
 
 
 def test_all_files_are_there(report):

@@ -36,7 +36,7 @@ class Budget(Strict):
     parallel_episodes: Count  # per learner
     demonstrations: Annotated[list[Count], Field(min_length=1)]  # numbers of the expert's trajectories
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None  # in the place of the profile's
-    short_budget: bool = False  # too short for a verdict on a method; the report says so on the task's rows
+    short_budget: bool = False  # too short to rank methods, a check of the chain; the report says so on the task's rows
 
 
 class Variant(Strict):

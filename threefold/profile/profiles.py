@@ -7,6 +7,8 @@ from pathlib import Path
 from threefold.base.errors import InputError
 from threefold.profile.design import Design, load
 
+FULL = "paper"  # the profile with full budgets, beside which a report shows those of another
+
 
 def files(root: Path) -> list[Path]:
     """Return the params.yaml of every profile of a project: of each folder with the chain, dvc.yaml.
@@ -62,6 +64,16 @@ def refuse_taken_name(design: Design) -> None:
     for other in files(design.root):
         if _has_name(other, design.profile) and not other.samefile(design.params):
             raise InputError(f"{design.params}: profile: {design.profile} is that of {other} too; give it another name")
+
+
+def full(design: Design) -> Design | None:
+    """Return the profile with full budgets of a design's project; None if that is it, or if it cannot be read."""
+    if design.profile == FULL:
+        return None
+    try:
+        return next((load(params) for params in files(design.root) if _has_name(params, FULL)), None)
+    except InputError:  # whoever looks at this profile has no fault in that one
+        return None
 
 
 def find(root: Path, name: str) -> Design:

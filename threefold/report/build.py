@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from threefold.base.files import write_bytes
 from threefold.profile.design import Design
 from threefold.report import contents, cost, details, figures, interactive, studies, style, tables
+from threefold.report.budgets import Budgets
 from threefold.report.inputs import Inputs, provenance
 from threefold.report.plot import Drawn, write_all
 from threefold.report.takeaways import takeaways
@@ -44,8 +45,9 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
     """Write the report, its figures, its tables and the provenance; the report's path."""
     folder, collected, remake, note = edition or _whole(given)
     shown, plots = contents.every_table(given), figures.plots(given)
-    chapters = [(one, one.tables(), one.differences()) for one in studies.chapters(given.design).values()]
-    for one in (shown, *(more for _, more, _ in chapters)):
+    chapters = studies.chapters(given.design)
+    numbers = {name: chapter.tables() for name, chapter in chapters.items()}
+    for one in (shown, *numbers.values()):
         for name, table in one.items():
             tables.write(table, folder / "tables", name)
     every = plots | studies.plots(given.design)
@@ -54,7 +56,7 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
         given=given,
         design=given.design,
         methods=[style.label(name) for name in given.design.methods],
-        steps=style.steps,
+        budgets=Budgets(given.design),
         kinds_of=interactive.kinds_of,
         order=interactive.order,
         datatables=interactive.datatables(),
@@ -66,6 +68,7 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
         missing=tables.missing(given),
         plots=plots,
         chapters=chapters,
+        numbers=numbers,
         images={name: _image(drawn, every[name].diagnostic) for name, drawn in images.items()},
         remake=remake,
         versions=_versions(given),

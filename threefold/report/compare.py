@@ -24,7 +24,6 @@ from threefold.report import style
 from threefold.report.inputs import Inputs, derive, provenance
 from threefold.report.tables import (
     NONE,
-    SHORT,
     Table,
     budget_mark,
     count_text,
@@ -32,6 +31,7 @@ from threefold.report.tables import (
     latex,
     number_text,
     numeric,
+    short_note,
 )
 from threefold.tables import effort, planned, statistics
 from threefold.tables.collect import gather, stage
@@ -78,7 +78,8 @@ def compare(design: Design, rows: Sequence[str]) -> Comparison:
         for row in rows
     ]
     data = pd.DataFrame(lines)
-    notes += [*_ranking(given, data[data["task"] == ALL]), *_short(given), *_machines(sidecars)]
+    said = filter(None, [short_note(given).strip()])
+    notes += [*_ranking(given, data[data["task"] == ALL]), *said, *_machines(sidecars)]
     tasks = {
         task + budget_mark(given, task): _shown(given, data[data["task"] == task], rows[0])
         for task in dict.fromkeys(task for task, _ in common)
@@ -259,11 +260,6 @@ def _ranking(given: Inputs, lines: pd.DataFrame) -> Iterator[str]:
         yield f"Overall, intervals overlap, so these are not ranked: {'; '.join(alike)}."
     if unknown:
         yield f"No overall interval (fewer than two learners somewhere), so these are not ranked: {'; '.join(unknown)}."
-
-
-def _short(given: Inputs) -> Iterator[str]:
-    if any(given.design.budget[task].short_budget for task in given.design.tasks):
-        yield f"{SHORT.capitalize()}: fewer environment steps than a verdict on a method needs."
 
 
 def _machines(sidecars: Sidecars) -> Iterator[str]:

@@ -140,7 +140,7 @@ def score_against_trajectories(given: Inputs) -> Figure:
     for ax, task in zip(axes, tasks, strict=True):
         beside = given.as_published if (given.published["task"] == task).any() else given
         _trajectories_panel(ax, beside, task)
-        ax.set_title(task + (tables.limit_mark(task) if beside is not given else "") + _short(given, task))
+        ax.set_title(task + (tables.limit_mark(task) if beside is not given else "") + tables.budget_mark(given, task))
         _score_axis(ax, beside, task, (beside.methods, given.published))
     _outer_labels(axes, min(3, len(tasks)), "expert trajectories", "score")
     published = [Line2D([], [], marker="o", mfc="none", mec="#444444", linestyle="none", label="published")]
@@ -207,7 +207,7 @@ def learning_curves(given: Inputs) -> Figure:
     for ax, (task, number) in zip(axes, panels, strict=True):
         for method in given.design.methods:
             _curves(ax, given, task, method, number)
-        ax.set_title(f"{task}\n{number} {_trajectories(number)}{_short(given, task)}")
+        ax.set_title(f"{task}\n{number} {_trajectories(number)}{tables.budget_mark(given, task)}")
         ax.xaxis.set_major_formatter(style.steps_formatter())
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         _score_axis(ax, given, task, (given.curves,))
@@ -334,7 +334,7 @@ def variants(given: Inputs) -> Figure:
             (statistics.score(ends["expert-stochastic"], ends["random"], ends["expert"]), style.STOCHASTIC),
         ):
             scores.axvline(value, zorder=1, **look)
-        scores.set_title(task + _short(given, task))
+        scores.set_title(task + tables.budget_mark(given, task))
         scores.set_yticks(range(len(compared[task])), [given.label(row) for row in compared[task]])
         lengths.set_yticks(range(len(compared[task])), [])
         lengths.set_xlim(left=0)
@@ -395,7 +395,7 @@ def training(given: Inputs, method: str) -> Figure:
     for ax, (task, metric) in zip(axes, places, strict=True):
         _training_panel(ax, given, rows[(rows["metric"] == metric) & (rows["task"] == task)], task, axis)
         if metric == metrics[0]:
-            ax.set_title(task + _short(given, task), pad=18)
+            ax.set_title(task + tables.budget_mark(given, task), pad=18)
             look = {"fontsize": 8, "handlelength": 1.0, "handletextpad": 0.4, "columnspacing": 0.9}
             ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=len(given.numbers(task)), **look)
         if metric == metrics[-1]:
@@ -427,10 +427,6 @@ def _coloured(given: Inputs) -> Iterator[tuple[str, str]]:
 
 def _trajectories(number: int) -> str:
     return "trajectory" if number == 1 else "trajectories"
-
-
-def _short(given: Inputs, task: str) -> str:
-    return " (short budget)" if given.design.budget[task].short_budget else ""
 
 
 def _grid(

@@ -92,7 +92,7 @@ def summary(given: Inputs) -> Table:
         "Scores at a glance",
         "Mean score over learners, from the fewest to the most expert trajectories (0 = random, 1 = deterministic "
         "expert, both measured). Last row: interquartile mean over all learners, tasks and numbers of trajectories, "
-        f"with its 95 % interval.{_left_out(given)}{unlike(given)}{given.incomplete}",
+        f"with its 95 % interval.{short_note(given)}{_left_out(given)}{unlike(given)}{given.incomplete}",
         pd.DataFrame(data, columns=["task", "row", "demonstrations", "score_mean"]),
         pd.DataFrame([*shown, last]),
         {
@@ -135,7 +135,7 @@ def aggregate(given: Inputs) -> Table:
         "Aggregate",
         "Interquartile mean of the score over tasks, with its 95 % interval from a bootstrap stratified by task and "
         "number of trajectories. Optimality gap: mean shortfall from the expert, scores above 1 counted as 1. Failed "
-        f"learners count as score 0.{unlike(given)}{given.incomplete}",
+        f"learners count as score 0.{short_note(given)}{unlike(given)}{given.incomplete}",
         pd.DataFrame(data, columns=columns).merge(pd.DataFrame(gaps, columns=["row", "gap", "gap_low", "gap_high"])),
         pd.DataFrame(shown),
     )
@@ -220,11 +220,7 @@ def returns(given: Inputs) -> Table:
             else ""
         )
         + given.incomplete
-        + (
-            f" {SHORT.capitalize()}: fewer environment steps than the paper's protocol needs."
-            if _any_short(given)
-            else ""
-        ),
+        + short_note(given),
         data,
         shown,
         {"Score [95 %]": (data["task"] + "/" + data["row"]).tolist()},
@@ -492,12 +488,15 @@ def _cells(given: Inputs) -> Iterator[tuple[str, str]]:
     return ((task, row) for task in given.design.tasks for row in given.design.rows(task))
 
 
-def _any_short(given: Inputs) -> bool:
-    return any(given.design.budget[task].short_budget for task in given.design.tasks)
+def short_note(given: Inputs) -> str:
+    """A sentence for captions on the tasks whose budget is too short to rank methods; empty if there are none."""
+    short = [task for task in given.design.tasks if given.design.budget[task].short_budget]
+    said = "too few environment steps to rank methods, a check of the chain"
+    return f" {SHORT.capitalize()} on {', '.join(short)}: {said}." if short else ""
 
 
 def budget_mark(given: Inputs, task: str) -> str:
-    """What follows the name of a task whose budget is too short for a verdict."""
+    """What follows the name of a task whose budget is too short to rank methods."""
     return f" ({SHORT})" if given.design.budget[task].short_budget else ""
 
 

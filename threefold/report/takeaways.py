@@ -14,7 +14,7 @@ from threefold.report import claims
 from threefold.report.cost import BAR
 from threefold.report.inputs import Inputs
 from threefold.report.sentences import MANY, beside_own, held, listed, where
-from threefold.report.tables import MARGIN, Table, budget_mark, estimate_text, score_text
+from threefold.report.tables import MARGIN, SHORT, Table, budget_mark, estimate_text, score_text
 from threefold.tables import statistics
 from threefold.tables.statistics import Estimate
 
@@ -82,6 +82,9 @@ def _ranking(given: Inputs, aggregate: pd.DataFrame) -> Iterator[str]:
         told = [f"{high} above {listed(lower)}" for high, lower in above.items()]
         over = "all tasks and numbers of trajectories"
         over += " that both of two methods have" if lines["strata"].nunique() > 1 else ""
+        tasks = given.design.tasks
+        if short := sum(given.design.budget[task].short_budget for task in tasks):
+            over += f" ({SHORT} on {short} of {len(tasks)} tasks)"
         yield f"Over {over}, with 95 % intervals apart: {'; '.join(told)}."
     if alike:
         told = [f"{high} with {listed(lower)}" for high, lower in alike.items()]
