@@ -203,12 +203,12 @@ def test_a_worker_with_other_code_or_inputs_is_refused_with_the_difference_named
 
     files = expected["code"] | {"envs/batch.py": "0", "envs/new.py": "1"}
     assert refused(expected | {"code": files}) == (
-        "error: envs/batch.py, envs/new.py: not as where this was launched; make this machine's checkout the same"
+        "error: envs/batch.py, envs/new.py: not the launching machine's; make this machine's checkout the same"
     )
     data = expected["data"] | {"demonstrations.sha256": "0"}
-    assert refused(expected | {"data": data}).startswith("error: demonstrations.sha256: not as where")
-    assert refused(expected | {"version of mujoco": "3.9"}).startswith("error: version of mujoco: not as where")
-    assert refused(expected | {"seeds": [0, 1]}).startswith("error: seeds: not as where")
+    assert refused(expected | {"data": data}).startswith("error: demonstrations.sha256: not the launching")
+    assert refused(expected | {"version of mujoco": "3.9"}).startswith("error: version of mujoco: not the launching")
+    assert refused(expected | {"seeds": [0, 1]}).startswith("error: seeds: not the launching")
     assert refused(expected, "1_3-4") == (
         f"error: {params}: {TASK}/gail has no part 1_3-4; make this machine's checkout the same"
     )

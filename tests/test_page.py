@@ -206,7 +206,7 @@ def test_takeaways_follow_from_the_tables(given, every):
     reaches = tables.estimate_text(control["score_mean"], control["score_low"], control["score_high"])
     assert (
         f"GAIL, idle expert, which knows nothing of the expert, scores {reaches} on Hopper-v5 (short budget): "
-        "so much the task gives away."
+        "that much needs no imitation."
     ) in text
     counts = every["published"].data["verdict"].value_counts()
     assert f"Of the 8 cells that Ho & Ermon (2016) publish too, held at a margin of {tables.MARGIN}:" in text

@@ -341,7 +341,7 @@ def test_what_is_there_is_computed_again_if_it_is_asked_for(finished, tmp_path):
 
 def test_options_of_the_launcher_are_no_users(params, capsys):
     assert train(params, "gail", "--part", "1_0-1") == 2
-    assert capsys.readouterr().err.startswith("error: --part, --expect: `threefold launch` has them, with --task; ")
+    assert capsys.readouterr().err.startswith("error: --part, --expect: for `threefold launch` alone, with --task; ")
 
 
 def test_a_cell_says_nothing_of_time_or_machine_and_the_sidecar_does(finished):

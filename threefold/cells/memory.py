@@ -43,7 +43,7 @@ def explained(design: Design, task: str, learners: int) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise InputError(
             f"{_key(design, task)}: {episodes} episodes of {learners} learners fill the GPU's memory; write "
-            f"{max(1, episodes // 2)}, or free what others have of it"
+            f"{max(1, episodes // 2)}, or free what other programs hold of it"
         ) from None
 
 

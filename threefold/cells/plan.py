@@ -158,4 +158,4 @@ def expectation(made_from: dict[str, Any]) -> dict[str, Any]:
 def refuse_other_inputs(expected: dict[str, Any], made_from: dict[str, Any]) -> None:
     """Raise InputError if the launcher expects something else, naming all that differs."""
     if names := differences(expected, expectation(made_from)):
-        raise InputError(f"{', '.join(names)}: not as where this was launched; make this machine's checkout the same")
+        raise InputError(f"{', '.join(names)}: not the launching machine's; make this machine's checkout the same")

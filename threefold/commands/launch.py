@@ -15,7 +15,10 @@ def command(
     waves: Annotated[
         int | None,
         typer.Option(
-            help="Only the first so many waves of the profile.", min=1, metavar="N", show_default="all of them"
+            help="Only the first N waves, as the profile orders its results.",
+            min=1,
+            metavar="N",
+            show_default="all of them",
         ),
     ] = None,
     executor: Annotated[

@@ -29,7 +29,7 @@ def import_(
     ] = False,
     root: Root = ROOT,
 ) -> None:
-    """Make demonstrations of a local Minari dataset.
+    """Make demonstrations from a local Minari dataset.
 
     They are written to data/imported/NAME, which is never overwritten. A profile uses them for a task with
     `demonstrations_from: {TASK: NAME}` in its params.yaml.
@@ -49,7 +49,7 @@ def export(
     ],
     dataset: Dataset,
 ) -> None:
-    """Make a local Minari dataset of demonstrations."""
+    """Make a local Minari dataset from demonstrations."""
     from threefold.experts.minari import export_dataset
 
     export_dataset(demonstrations, dataset)

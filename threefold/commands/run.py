@@ -18,7 +18,7 @@ def command(
         typer.Option(help="One task, for example Hopper-v5.", metavar="TASK", show_default="all of the profile"),
     ] = None,
     params: Params = PARAMS,
-    again: Annotated[bool, typer.Option("--again", help="Compute anew what is there, too.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Compute again what is there already.")] = False,
     part: Annotated[str | None, typer.Option(hidden=True)] = None,
     expect: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -32,6 +32,6 @@ def command(
     if task and part and expect:  # as `threefold launch` calls it
         run_part(params, row, task, part, expect)
     elif part or expect:
-        raise InputError("--part, --expect: `threefold launch` has them, with --task; run the cell without them")
+        raise InputError("--part, --expect: for `threefold launch` alone, with --task; leave them out")
     else:
         run(params, row, task, again)

@@ -1,4 +1,4 @@
-"""`threefold store`: look after the store."""
+"""`threefold store`: the store, listed, verified and pruned."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from threefold.commands import ROOT, STORAGE, Root
 
 GROUP = STORAGE
-command = typer.Typer(help="Look after the store, the folder where results are computed and kept: .store/.")
+command = typer.Typer(help="Manage the store, the folder where results are computed and kept: .store/.")
 
 
 @command.command("list")
@@ -57,7 +57,7 @@ def deliver(root: Root = ROOT) -> None:
 @command.command()
 def adopt(
     old: Annotated[str, typer.Argument(help="The commit that made the results.", metavar="OLD_COMMIT")],
-    iterations: Annotated[str, typer.Option(help="How many to compare, or all.", metavar="N|all")] = "3",
+    iterations: Annotated[str, typer.Option(help="Iterations to compare, or all.", metavar="N|all")] = "3",
     profile: Annotated[
         str | None, typer.Option(help="One profile.", metavar="NAME", show_default="all of them")
     ] = None,

@@ -13,7 +13,7 @@ GROUP = RESULTS
 def command(
     task: Annotated[
         list[str] | None,
-        typer.Option(help="A task; again for another. All that can be drawn, without.", metavar="TASK"),
+        typer.Option(help="A task; repeat it for more.", metavar="TASK", show_default="all that can be drawn"),
     ] = None,
     params: Params = PARAMS,
 ) -> None:

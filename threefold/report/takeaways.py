@@ -125,7 +125,7 @@ def _controls(given: Inputs, returns: pd.DataFrame) -> Iterator[str]:
         if told:
             yield (
                 f"{given.label(row)}, which knows nothing of the expert, scores {listed(told)}: "
-                "so much the task gives away."
+                "that much needs no imitation."
             )
 
 
