@@ -638,7 +638,8 @@ def test_a_study_of_another_plan_is_refused(tmp_path):
     made_from = json.loads(
         (tmp_path / "results" / "made-up" / "provenance" / "studies" / "connection.json").read_text()
     )
-    plan = {"cells": {}, "variants": {}, "references": {}, "studies": {"connection": made_from["fingerprint"]}}
+    plan: dict[str, dict] = {"cells": {}, "variants": {}, "references": {}, "settings": {}}
+    plan["studies"] = {"connection": made_from["fingerprint"]}
     write_json(plan, tmp_path / "plan.json")
     run("connection", path)
     write_json(plan | {"studies": {"connection": "other"}}, tmp_path / "plan.json")
