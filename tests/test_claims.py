@@ -36,9 +36,8 @@ RETURNS = {  # from 4 trajectories the weight 0.001 is above GAIL's own row, 0.1
     ("gail_entropy_1e-1", 18): [89, 93, 94],
 }
 THEIRS = (
-    "in its own runs it helps nowhere, costs GAIL, entropy 1e-1 on Reacher-v5 from 4, GAIL, entropy 1e-1 on "
-    "Reacher-v5 from 11 and GAIL, entropy 1e-1 on Reacher-v5 from 18, and in 3 of 6 pairs of a weight and a number of "
-    "trajectories intervals overlap."
+    "in its own runs it helps nowhere, costs GAIL, entropy 1e-1 on Reacher-v5 from 4, 11 and 18, and in 3 of 6 pairs "
+    "of a weight and a number of trajectories intervals overlap."
 )
 
 
@@ -156,10 +155,12 @@ def test_our_means_are_counted_among_the_published_runs_and_what_is_not_computed
     runs.columns = pd.Index(["Task", "Trajectories", "Method", "Our mean"])
     head = "Our mean among the runs of each row that Ho & Ermon (2016) trained several times, rows by task: "
     assert list(claims.spread(runs)) == [
-        f"{head}A 1 within, 1 below and 1 not computed yet; B 1 not computed yet. Below are GAIL on A from 4."
+        f"{head}A 1 within, 1 below and 1 not computed yet; B 1 not computed yet. Below: GAIL on A from 4."
     ]
-    many = pd.concat([runs[runs["Our mean"] == "below"]] * 6)
-    assert list(claims.spread(many))[0].endswith(f"Below are {', '.join(['GAIL on A from 4'] * 4)} and 2 more.")
+    several = pd.concat([runs[runs["Our mean"] == "below"].assign(Trajectories=number) for number in ("4", "11")])
+    assert list(claims.spread(several))[0].endswith(" Below: GAIL on A from 4 and 11.")
+    many = pd.concat([several.assign(Method=name) for name in "abcdef"])
+    assert list(claims.spread(many))[0].endswith("; d on A from 4 and 11; 2 more.")
     assert list(claims.spread(runs[:1])) == [f"{head}A 1 within."]
 
 

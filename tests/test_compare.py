@@ -111,7 +111,7 @@ def test_only_what_all_have_is_compared_and_the_rest_is_said(params, cells):
     assert data.loc[(HOPPER, "11", "bc"), ["learners", "missing"]].tolist() == [2, 1]
     assert data.loc["all", ["learners", "missing"]].to_numpy().tolist() == [[9, 0], [8, 1], [9, 0]]  # airl, bc, gail
     assert "Left out, because AIRL has no results there: Hopper-v5 (trajectories: 4)." in found.notes
-    assert "8 (1 missing)" in found.tables[-1].shown["Learners"].tolist()
+    assert "8 of 9" in found.tables[-1].shown["Learners"].tolist()
     assert len(compared(params, "gail", "bc").data) == 2 * 5  # without it, nothing is left out
 
 

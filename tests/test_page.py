@@ -26,6 +26,7 @@ from threefold.report import (
     style,
     tables,
 )
+from threefold.report.chapter import Chapter
 from threefold.report.takeaways import takeaways
 from threefold.tables import statistics
 from threefold.tables.collect import collect
@@ -95,9 +96,12 @@ def test_columns_are_of_numbers_of_names_or_of_prose():
             "Reason": ["x", "x"],
             "Why": ["x", "y"],
             "P": ["a", "b"],
+            "Runs": ["−1.2", "0.1, −0.2"],
+            "Interval": ["0.1 [0.0,\u00a00.2]", "3 (1 failed, 2 more)"],
         }
     )
-    assert interactive.kinds_of(frame) == ["name", "number", "number", "name", "number", "prose", "prose", ""]
+    kinds = ["name", "number", "number", "name", "number", "prose", "prose", "", "number list", "number"]
+    assert interactive.kinds_of(frame) == kinds
 
 
 def test_published_cells_are_those_of_the_paper_with_the_verdict_of_the_statistics(given, every):
@@ -132,6 +136,22 @@ def test_cells_that_differ_from_the_paper_are_listed_with_what_explains_them(giv
     assert shown["Why"].iloc[0] == f"Here {scores[0]}, {scores[1]} and {scores[2]}."
     assert shown["Evidence"].iloc[0] == "a file"
     assert set(shown["Why"][1:]) == {"not explained yet"}
+
+
+def test_numbers_of_trajectories_with_one_remark_share_a_line(given):
+    remarks = {fidelity.key("Hopper-v5", "bc", number): Remark(why="So.", evidence="a file") for number in (4, 11)}
+    learners = given.learners.assign(score=2.0 - 0.01 * given.learners["seed"])  # all above what is published
+    explained = dataclasses.replace(
+        given, learners=learners, design=given.design.model_copy(update={"remarks": remarks})
+    )
+    table = fidelity.tables(explained)["differences"]
+    assert len(table.data) == 8
+    shown = table.shown.set_index("Method")
+    assert shown["Trajectories"].to_dict() == dict.fromkeys(["BC", "GAIL", "FEM", "GTAL"], "4, 11")
+    assert shown.loc["BC", ["Why", "Evidence"]].tolist() == ["So.", "a file"]
+    apart = table.data.set_index("row").loc["bc", "difference"]
+    assert shown.loc["BC", "Difference"] == ", ".join(map(tables.score_text, apart))
+    assert table.opens["Difference"] == [f"Hopper-v5/{row}" for row in ("bc", "fem", "gtal", "gail")]
 
 
 def test_the_scatter_has_a_mark_with_its_verdict_for_every_cell(given, every):
@@ -275,6 +295,15 @@ def test_a_profile_with_little_says_little(tmp_path, monkeypatch):
     assert "published_scores" not in figures.plots(given)
     assert len(takeaways(given, every)) == 1
     assert "#cell=Ant-v5/mine" in build.build(given).read_text()
+
+
+def test_a_chapter_says_where_it_and_the_paper_differ(tmp_path, monkeypatch):
+    blank(monkeypatch)
+    chapters = {"one": Chapter("One", "Lead.", {}, dict, lambda: ["0 < 1."]), "two": Chapter("Two", "Lead.", {}, dict)}
+    monkeypatch.setattr(build.studies, "chapters", lambda design: chapters)
+    page = build.build(alone(tmp_path)).read_text()
+    assert page.count("<h3>Where this and the paper differ</h3>") == 1
+    assert page.index("<h2>One</h2>") < page.index("<li>0 &lt; 1.</li>") < page.index("<h2>Two</h2>")
 
 
 def test_details_hold_every_learner_and_end_no_script(given):

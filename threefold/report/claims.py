@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from threefold.report.inputs import PUBLISHED_LIMITS, Inputs
-from threefold.report.sentences import MANY, beside_own, listed, where
+from threefold.report.sentences import MANY, beside_own, listed, together, where
 from threefold.report.tables import NONE, estimate_text
 from threefold.tables import schema, statistics
 
@@ -65,7 +65,7 @@ def _published_scores(given: Inputs) -> pd.DataFrame:
 def _helps(given: Inputs, pairs: pd.DataFrame) -> str:
     above, below = pairs["score_low"] > pairs["score_high_own"], pairs["score_high"] < pairs["score_low_own"]
     helps, costs = (
-        listed([f"{given.label(x.row)} on {where(given, x)}" for x in pairs[which].itertuples()])
+        "; ".join(together((f"{given.label(x.row)} on {x.task}", x.demonstrations) for x in pairs[which].itertuples()))
         for which in (above, below)
     )
     alike = len(pairs) - above.sum() - below.sum()
@@ -111,29 +111,27 @@ def spread(runs: pd.DataFrame) -> Iterator[str]:
         for task in dict.fromkeys(runs["Task"])
     ]
     below = runs[runs["Our mean"] == "below"]
-    places = [f"{x.Method} on {x.Task} from {x.Trajectories}" for x in below.itertuples()]
+    places = together((f"{x.Method} on {x.Task}", x.Trajectories) for x in below.itertuples())
     more = [f"{len(places) - MANY} more"] if len(places) > MANY else []
     yield (
         "Our mean among the runs of each row that Ho & Ermon (2016) trained several times, rows by task: "
-        f"{'; '.join(told)}." + (f" Below are {listed(places[:MANY] + more)}." if places else "")
+        f"{'; '.join(told)}." + (f" Below: {'; '.join(places[:MANY] + more)}." if places else "")
     )
 
 
 def _not_computed(given: Inputs, variants: Sequence[str]) -> str:
     """A sentence on what variants, and their methods beside them, have no results for yet; empty for nothing."""
-    pairs = [
-        (row, task, n) for row in variants for task in given.design.variants[row].tasks for n in given.numbers(task)
-    ]
     wanted = {
         (name, task, number)
-        for row, task, number in pairs
-        if number in given.design.numbers(task, row)
+        for row in variants
+        for task in given.design.variants[row].tasks
+        for number in given.design.numbers(task, row)
         for name in (row, given.design.variants[row].method)
     }
     missing = given.missing.drop_duplicates(["row", "task", "demonstrations"])
-    cells: dict[tuple[str, str], list[str]] = {}
-    for x in missing.itertuples():
-        if (x.row, x.task, x.demonstrations) in wanted:
-            cells.setdefault((x.row, x.task), []).append(str(x.demonstrations))
-    told = [f"{given.label(row)} on {task} from {listed(numbers)}" for (row, task), numbers in cells.items()]
+    told = together(
+        (f"{given.label(x.row)} on {x.task}", x.demonstrations)
+        for x in missing.itertuples()
+        if (x.row, x.task, x.demonstrations) in wanted
+    )
     return f" Not computed yet: {'; '.join(told)}." if told else ""

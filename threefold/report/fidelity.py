@@ -115,16 +115,26 @@ def _differences(given: Inputs, published: Table) -> dict[str, Table]:
         why=[remark.why.format(ours=scores) if remark else "" for remark, scores in zip(remarks, ours, strict=True)],
         evidence=[remark.evidence if remark else "" for remark in remarks],
     )
-    shown = published.shown.loc[apart.index, ["Task", "Method", "Trajectories", "Difference [bounds]"]].assign(
-        Why=said["why"].replace("", "not explained yet"), Evidence=said["evidence"].replace("", NONE)
+    groups = [
+        (f"{task}/{row}", why, mine) for (task, row, why), mine in said.groupby(["task", "row", "why"], sort=False)
+    ]
+    shown = pd.DataFrame(
+        [
+            published.shown.loc[mine.index[0], ["Task", "Method"]].to_dict()
+            | {"Trajectories": ", ".join(map(str, mine["demonstrations"]))}
+            | {"Difference": ", ".join(map(score_text, mine["difference"]))}
+            | {"Why": why or "not explained yet", "Evidence": mine["evidence"].iloc[0] or NONE}
+            for _, why, mine in groups
+        ]
     )
     told = Table(
         "Where we and the paper differ",
         f"The cells whose score lies below or above the published one by more than the margin, {MARGIN}, with what "
-        f"explains it and what shows that, as params.yaml has it under remarks.{given.incomplete}",
+        "explains it and what shows that, as params.yaml has it under remarks; numbers of trajectories with the same "
+        f"remark share a line, and their differences stand in the same order.{given.incomplete}",
         said,
         shown,
-        {"Difference [bounds]": (apart["task"] + "/" + apart["row"]).tolist()},
+        {"Difference": [cell for cell, _, _ in groups]},
     )
     return {"differences": told}
 
@@ -169,7 +179,10 @@ def scatter(given: Inputs) -> Figure:
         ax.remove()
     figure.supxlabel("published score", fontsize=9)
     figure.supylabel("measured score", fontsize=9)
-    handles = [Line2D([], [], marker="s", linestyle="none", color=colours[task], label=task) for task in tasks]
+    handles = [
+        Line2D([], [], marker="s", linestyle="none", color=colours[task], label=task + limit_mark(task))
+        for task in tasks
+    ]
     handles += [Line2D([], [], color="#444444", linestyle="none", label=name, **look) for name, look in LOOKS.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 2 * columns), fontsize=8)
     return figure

@@ -15,7 +15,8 @@ from threefold.report.tables import numeric
 
 SIZES = {"": 1.0, "k": 1e3, "M": 1e6}  # as style.steps writes them
 LAST = 1e300
-PROSE = ("Reason", "Why", "Evidence")  # columns of sentences
+PROSE = ("Reason", "Why", "Evidence", "Must hold", "Measured")  # columns of sentences
+LIST = re.compile(r"\d, [−\d]")
 NUMBER = re.compile(r"([−-]?[\d,]*\.?\d+)([kM]?)")
 
 
@@ -26,13 +27,16 @@ def datatables() -> dict[str, str]:
 
 
 def kinds_of(frame: pd.DataFrame) -> list[str]:
-    """What each column of text holds: `number`, `name` (values repeat, so rows can be chosen by them) or `prose`."""
+    """What each column of text holds: `number`, `name` (values repeat, so rows can be chosen by them) or `prose`.
+
+    A column of lists of numbers is `number list`.
+    """
     return [_kind(column, frame[column]) for column in frame]
 
 
 def _kind(name: str, column: pd.Series) -> str:
     if numeric(column.str.replace(NOT_REACHED, "0")):
-        return "number"
+        return "number list" if column.str.contains(LIST).any() else "number"
     return "prose" if name in PROSE else "name" if column.duplicated().any() else ""
 
 

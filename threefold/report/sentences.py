@@ -1,6 +1,6 @@
 """What sentences about numbers have in common: lists, where something was measured, and rows beside each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -24,6 +24,14 @@ def where(given: Inputs, x: Any) -> str:
 def held(given: Inputs, x: Any) -> str:
     """The same, where it is held against a published number."""
     return f"{x.task}{limit_mark(x.task)}{budget_mark(given, x.task)} from {x.demonstrations}"
+
+
+def together(places: Iterable[tuple[str, Any]]) -> list[str]:
+    """Places with numbers of trajectories, each place once: `GAIL on Hopper-v5 from 4 and 11`."""
+    numbers: dict[str, list[str]] = {}
+    for place, number in places:
+        numbers.setdefault(place, []).append(str(number))
+    return [f"{place} from {listed(found)}" for place, found in numbers.items()]
 
 
 def beside_own(scores: pd.DataFrame, row: str, method: str) -> pd.DataFrame:
