@@ -18,7 +18,7 @@ from tests.test_run import TASK, project
 from threefold.base.errors import InputError
 from threefold.cells import memory
 from threefold.cells.plan import write_plan
-from threefold.profile import tasks
+from threefold.profile import overrides, tasks
 from threefold.profile.design import load
 from threefold.profile.methods import check_method
 from threefold.profile.rollout import on_device
@@ -46,13 +46,14 @@ def without_a_default():
 
 @pytest.fixture
 def become(monkeypatch):
-    """Let the file of GAIL say something else, or lack what is None."""
+    """Let the file of GAIL say something else, or lack what is None; nobody keeps what it says meanwhile."""
 
     def change(**content):
         now = {name: x for name, x in (vars(gail) | content).items() if x is not None}
         monkeypatch.setitem(sys.modules, "algorithms.gail", SimpleNamespace(**now))
 
-    return change
+    yield change
+    overrides._of_any_method.cache_clear()
 
 
 @pytest.mark.parametrize("name", algorithms.names())
