@@ -301,6 +301,7 @@ def test_a_chapter_says_where_it_and_the_paper_differ(tmp_path, monkeypatch):
     blank(monkeypatch)
     chapters = {"one": Chapter("One", "Lead.", {}, dict, lambda: ["0 < 1."]), "two": Chapter("Two", "Lead.", {}, dict)}
     monkeypatch.setattr(build.studies, "chapters", lambda design: chapters)
+    monkeypatch.setattr(build.Budgets, "note", lambda self, study: "")
     page = build.build(alone(tmp_path)).read_text()
     assert page.count("<h3>Where this and the paper differ</h3>") == 1
     assert page.index("<h2>One</h2>") < page.index("<li>0 &lt; 1.</li>") < page.index("<h2>Two</h2>")
