@@ -21,6 +21,7 @@ import envs
 from algorithms.core.adversarial import imitate
 from algorithms.core.experience import Batch
 from algorithms.core.linear import LinearReward, linear_reward
+from benchmarks.rollouts import EPISODES, HELD_OUT, looks
 from benchmarks.tuning import ROOT, SEEDS, TRAJECTORIES
 from envs.episodes import play
 from envs.monitor import Monitor
@@ -35,8 +36,6 @@ from threefold.tables.statistics import score
 TABLE = Path(__file__).with_suffix(".csv")
 TRIALS = {("CartPole-v1", "gtal"): 100_000, ("Hopper-v5", "fem"): 400_000}  # environment steps
 LOOKS = 10
-EPISODES = 10  # of a look
-HELD_OUT = 1_000_000  # seeds of its start states
 
 
 class Shifted(LinearReward):
@@ -65,15 +64,10 @@ def train(task: str, method: str, treatment: str, budget: int) -> pd.DataFrame:
     env = Monitor(envs.make(task, SEEDS, design.budget[task].parallel_episodes))
     expert = demonstrations.load(ROOT / "data" / "demonstrations" / task, task, [TRAJECTORIES] * len(SEEDS))
     learning = partial(imitate, reward_class, algorithms.load(method).loss, reward)
-    rows, before = [], 0
-    for progress in learning(env, expert, SEEDS, config):
-        env.take_episodes(), env.take_rewards()
-        after = progress.env_steps
-        if after * LOOKS // budget > before * LOOKS // budget:
-            rows.append(look(task, progress.policy).assign(env_steps=after))
-        if after >= budget:
-            break
-        before = after
+    rows = [
+        look(task, progress.policy).assign(env_steps=progress.env_steps)
+        for progress in looks(learning(env, expert, SEEDS, config), env, budget, LOOKS)
+    ]
     facts = {"task": task, "method": method, "treatment": treatment}
     return pd.concat(rows).assign(**facts)[[*facts, "seed", "env_steps", "episode_return", "score"]]
 

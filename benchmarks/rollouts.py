@@ -10,7 +10,7 @@ a shape whose learners are there is not trained again.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 
 import envs
 from algorithms import gail
+from algorithms.core.progress import Progress
 from envs.episodes import play
 from envs.monitor import Monitor
 from threefold.base.errors import one_line
@@ -61,23 +62,31 @@ SHAPES = (
 )
 
 
+def looks(training: Iterable[Progress], env: Monitor, budget: int, count: int) -> Iterator[Progress]:
+    """Train until a budget of environment steps is used, and yield at `count` even shares of it."""
+    before = 0
+    for progress in training:
+        env.take_episodes(), env.take_rewards()
+        after = progress.env_steps
+        if after * count // budget > before * count // budget:
+            yield progress
+        if after >= budget:
+            return
+        before = after
+
+
 def train(shape: Shape, seeds: Sequence[int], budget: int) -> list[dict[str, Any]]:
     """Return a row for each learner and look of a training."""
     env = Monitor(envs.make(TASK, seeds, shape.worlds))
     expert = demonstrations.load(ROOT / "data" / "demonstrations" / TASK, TASK, [TRAJECTORIES] * len(seeds))
-    rows, before = list[dict[str, Any]](), 0
-    for progress in gail.train(env, expert, seeds, shape.config):
-        env.take_episodes(), env.take_rewards()
-        after = progress.env_steps
-        if after * LOOKS // budget > before * LOOKS // budget:
-            played = play(envs.make(TASK, [HELD_OUT + seed for seed in seeds], EPISODES), progress.policy)
-            returns, lengths = (x.double().mean(1).tolist() for x in (played.episode_return, played.length))
-            for seed, episode_return, length in zip(seeds, returns, lengths, strict=True):
-                look = {"env_steps": after, "return": round(episode_return, 1), "episode_length": round(length, 1)}
-                rows.append(asdict(shape) | {"transitions": shape.worlds * shape.steps, "seed": seed} | look)
-        if after >= budget:
-            break
-        before = after
+    rows = list[dict[str, Any]]()
+    for progress in looks(gail.train(env, expert, seeds, shape.config), env, budget, LOOKS):
+        played = play(envs.make(TASK, [HELD_OUT + seed for seed in seeds], EPISODES), progress.policy)
+        returns, lengths = (x.double().mean(1).tolist() for x in (played.episode_return, played.length))
+        for seed, episode_return, length in zip(seeds, returns, lengths, strict=True):
+            look = {"env_steps": progress.env_steps, "return": round(episode_return, 1)}
+            look |= {"episode_length": round(length, 1)}
+            rows.append(asdict(shape) | {"transitions": shape.worlds * shape.steps, "seed": seed} | look)
     return rows
 
 
