@@ -146,8 +146,9 @@ def _take_study(design: Design, name: str, chapter: Chapter) -> Path:
     }
     folder = FOLDER / STUDIES / name
     with tempfile.TemporaryDirectory() as scratch, replacing(folder) as fresh:
-        for plot, drawn in write_all(chapter.plots, Path(scratch)).items():
-            write_bytes(fresh / f"{plot}.png", style.on_screen(drawn.png, DPI))
+        for plot in write_all(chapter.plots, Path(scratch)):
+            png = (Path(scratch) / f"{plot}.png").read_bytes()
+            write_bytes(fresh / f"{plot}.png", style.on_screen(png, DPI))
         write_json(shown | _took(design, name), fresh / SHOWN)
     return folder
 

@@ -15,4 +15,4 @@ from threefold.report.plot import KINDS
 def blank(patch: pytest.MonkeyPatch, kinds: Collection[str] = KINDS) -> None:
     """Let files of these kinds be empty pictures."""
     render, empty = style.render, {kind: style.render(Figure((1, 1)), kind) for kind in kinds}
-    patch.setattr(style, "render", lambda figure, kind: empty.get(kind) or render(figure, kind))
+    patch.setattr(style, "render", lambda figure, kind, *dpi: empty.get(kind) or render(figure, kind, *dpi))

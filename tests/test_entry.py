@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from select import select
+from signal import SIGKILL
 
 import pytest
 
@@ -245,6 +247,39 @@ def test_the_lock_of_a_killed_process_is_free(entry, capsys, monkeypatch):
         holder.kill()
         holder.wait()
     assert status(entry.folder) == "stopped"
+
+
+LEAVE = """
+import multiprocessing, sys, time
+from pathlib import Path
+from threefold.store.entries import Entry
+
+def hold(store):
+    with Entry(store, "{name}", {inputs}).locked():
+        print(multiprocessing.current_process().pid, flush=True)
+        time.sleep(60)
+
+process = multiprocessing.get_context("fork").Process(target=hold, args=(Path(sys.argv[1]),))
+process.start()
+process.join()
+"""
+
+
+def test_a_worker_lets_go_when_its_parent_is_killed(entry):
+    command = [sys.executable, "-c", LEAVE.format(name=NAME, inputs=INPUTS), str(entry.folder.parents[3])]
+    parent = subprocess.Popen(command, cwd=test_run.ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        assert is_locked(entry.folder)
+    finally:
+        parent.kill()
+        parent.wait()
+    ended, _, _ = select([parent.stdout], [], [], 30.0)  # the pipe's end, which comes with that of the worker
+    if not ended:
+        os.kill(worker, SIGKILL)
+    assert ended
+    assert not is_locked(entry.folder)
 
 
 def test_who_waits_says_for_whom(entry, capsys, monkeypatch):

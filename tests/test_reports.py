@@ -46,7 +46,7 @@ TABLES += ["references", "learners", "seeds", "power"]
 @pytest.fixture
 def undrawn(monkeypatch):
     """Reports in which every figure is an empty picture, for tests of what stands around them."""
-    empty = Drawn(style.render(Figure((1, 1)), "png"), [])
+    empty = Drawn(style.render(Figure((1, 1)), "png"), 114, [])
     monkeypatch.setattr(build, "write_all", lambda plots, _: dict.fromkeys(plots, empty))
 
 
@@ -789,6 +789,25 @@ def test_results_of_another_design_are_refused(tmp_path):
     collect(load(path))
     with pytest.raises(InputError, match=r"learners\.csv: lacks InvertedPendulum-v5, bc, 1 demonstrations, seed 3"):
         inputs.read(synthetic.design(tmp_path, seeds=[0, 1, 2, 3]))
+
+
+@pytest.mark.parametrize("cell", ["cells.InvertedPendulum-v5.bc", "references.Hopper-v5"])
+def test_tables_older_than_the_plan_are_refused(tmp_path, cell):
+    path = synthetic.design(tmp_path)
+    synthetic.fill(path)
+    design = load(path)
+    collect(design)
+    inputs.read(path)
+    plan = json.loads(design.plan.read_text())
+    kind, task, *row = cell.split(".")
+    if row:
+        plan[kind][task][row[0]] = dict.fromkeys(plan[kind][task][row[0]], "another")
+    else:
+        plan[kind][task] = "another"
+    design.plan.write_text(json.dumps(plan))
+    named = f"{task}/{(*row, 'reference')[0]}"
+    with pytest.raises(InputError, match=f"cells.json: {named}: collected before .*run `threefold collect --params"):
+        inputs.read(path)
 
 
 def test_unknown_figure_is_one_line(params):

@@ -1,5 +1,6 @@
 """InvertedPendulum from frames: what is seen, learning that goes on exactly, files; drawn by hand where it can be."""
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from threefold.base.errors import InputError
 from threefold.experts import policies
 from threefold.store import code
 from threefold.store.checkpoints import Checkpoints
+from threefold.tables.schema import read_csv
 
 TINY = Size(
     seeds=[0, 1],
@@ -221,3 +223,15 @@ def test_an_interrupted_row_goes_on(monkeypatch, tmp_path):
     again, cost = pendulum.learn("gail", TINY, Drawn(), Interrupting(tmp_path, ""))
     assert first.equals(again)
     assert cost["frames"] > 0
+
+
+def test_the_notes_table_is_that_of_the_results():
+    folder = code.ROOT / "results" / "pendulum"
+    rows, costs = read_csv(folder / "learnt.csv", pendulum.LEARNT), json.loads((folder / "provenance.json").read_text())
+    notes = (code.ROOT / "docs" / "notes" / "studies" / "visual.md").read_text()
+    names = {"bc": "BC, 4 demonstrations", "gail": "GAIL, 4 demonstrations", "constant": "reward 1, no expert"}
+    for row, name in names.items():
+        learnt, cost = rows[rows["row"] == row], costs[row]["cost"]
+        returns = ", ".join(f"{value:.0f}" for value in learnt["episode_return"])
+        measured = f"{learnt['steps'].max():,} | {cost['frames']:,} | {cost['seconds'] / 60:.1f} | {returns}"
+        assert f"| {name} | {measured} |" in notes

@@ -18,7 +18,7 @@ from threefold.profile.design import Design
 from threefold.report import contents, cost, details, figures, interactive, studies, style, tables
 from threefold.report.budgets import Budgets
 from threefold.report.inputs import Inputs, provenance
-from threefold.report.plot import Drawn, write_all
+from threefold.report.plot import write_all
 from threefold.report.takeaways import takeaways
 
 TEMPLATES = Environment(
@@ -28,7 +28,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
-PAGE_DPI = 114  # CSS pixels per inch of figure
+TEMPLATES.filters["base64"] = lambda data: base64.b64encode(data).decode()
 UNRECORDED = "not recorded"
 
 
@@ -50,8 +50,7 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
     for one in (shown, *numbers.values()):
         for name, table in one.items():
             tables.write(table, folder / "tables", name)
-    every = plots | studies.plots(given.design)
-    images = write_all(every, folder / "figures")
+    images = write_all(plots | studies.plots(given.design), folder / "figures")
     page = TEMPLATES.get_template("report.html.j2").render(
         given=given,
         design=given.design,
@@ -69,7 +68,7 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
         plots=plots,
         chapters=chapters,
         numbers=numbers,
-        images={name: _image(drawn, every[name].diagnostic) for name, drawn in images.items()},
+        images=images,
         remake=remake,
         versions=_versions(given),
         link=lambda file: _link(folder, given.design.results if file.startswith("studies/") else collected, file),
@@ -78,15 +77,6 @@ def build(given: Inputs, edition: Edition | None = None) -> Path:
     write_bytes(folder / "report.html", page.encode())
     write_bytes(folder / "provenance.html", _provenance(given).encode())
     return folder / "report.html"
-
-
-def _image(drawn: Drawn, diagnostic: bool) -> dict[str, Any]:
-    """A PNG to put into the page, and its width there: text of figures is a little smaller than the page's."""
-    pixels = int.from_bytes(drawn.png[16:20], "big")
-    # those of training are large and many: their full resolution is in figures/
-    png = style.on_screen(drawn.png, PAGE_DPI) if diagnostic else drawn.png
-    data = base64.b64encode(png).decode()
-    return {"base64": data, "width": round(pixels / style.DPI * PAGE_DPI), "spots": drawn.spots}
 
 
 def _whole(given: Inputs) -> Edition:

@@ -17,7 +17,7 @@ from threefold.report import style
 from threefold.report.inputs import Inputs, with_score
 from threefold.tables import statistics
 
-POINTS = 30  # of a curve of training, at most
+POINTS = 30  # of a curve, at most
 DIGITS = 4  # significant
 SEED = ["demonstrations", "seed"]  # what tells the learners of a cell apart
 
@@ -58,6 +58,7 @@ def _by_cell(frame: pd.DataFrame) -> Callable[[str, str], pd.DataFrame]:
 
 def _cell(given: Inputs, frames: _Frames, task: str, row: str) -> dict[str, Any]:
     training, numbers = frames.training(task, row), sorted(given.design.numbers(task, row))
+    axis = _axis(training)
     curves, final = (dict(iter(one(task, row).groupby(SEED))) for one in (frames.curves, frames.final))
     return {
         "title": f"{given.label(row)} on {task}",
@@ -73,15 +74,15 @@ def _cell(given: Inputs, frames: _Frames, task: str, row: str) -> dict[str, Any]
                 "failed": learner.reason if learner.status == "failed" else "",
                 "score": _round(learner.score),
                 "lengths": final[key]["episode_length"].tolist() if learner.status == "ok" else [],
-                "curve": _pairs(curves[key], "env_steps", "score") if key in curves else [],
+                "curve": _thin(curves[key], "env_steps", "score") if key in curves else [],
             }
             for learner in frames.learners(task, row).itertuples()
             for key in [(learner.demonstrations, learner.seed)]
         ],
-        "axis": _axis(training),
+        "axis": axis,
         "training": {
             metric: [
-                {"number": int(number), "seed": int(seed), "curve": _pairs(_thin(mine), _axis(training), "value")}
+                {"number": int(number), "seed": int(seed), "curve": _thin(mine, axis, "value")}
                 for (number, seed), mine in rows.groupby(SEED)
             ]
             # what few methods log says most of the method, so it comes first
@@ -101,15 +102,13 @@ def _common(given: Inputs) -> set[str]:
     return set(logging.index[logging > len(given.design.methods) / 2])
 
 
-def _thin(rows: pd.DataFrame) -> pd.DataFrame:
-    """At most POINTS rows, the first and the last among them."""
-    if len(rows) <= POINTS:
-        return rows
-    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, POINTS).round().astype(int))]
-
-
-def _pairs(rows: pd.DataFrame, x: str, y: str) -> list[list[float]]:
-    return [[int(at), _round(value)] for at, value in zip(rows[x], rows[y], strict=True)]
+def _thin(rows: pd.DataFrame, x: str, y: str) -> list[list[float]]:
+    """At most POINTS pairs, the first and the last among them."""
+    at, values = rows[x].to_numpy(), rows[y].to_numpy()
+    if len(at) > POINTS:
+        kept = np.unique(np.linspace(0, len(at) - 1, POINTS).round().astype(int))
+        at, values = at[kept], values[kept]
+    return [[int(place), _round(value)] for place, value in zip(at, values, strict=True)]
 
 
 def _round(value: float) -> float:

@@ -408,7 +408,8 @@ def training(given: Inputs, method: str) -> Figure:
 def _training_panel(ax: Axes, given: Inputs, rows: pd.DataFrame, task: str, axis: str) -> None:
     numbers = given.numbers(task)
     for number, shade in zip(numbers, style.shades(len(numbers)), strict=True):
-        table = rows[rows["demonstrations"] == number].pivot_table("value", axis, "seed", aggfunc="last")
+        last = rows[rows["demonstrations"] == number].drop_duplicates([axis, "seed"], keep="last")
+        table = last.pivot(index=axis, columns="seed", values="value")
         ax.plot(table.index, table, color=shade, linewidth=0.6, alpha=0.4)
         ax.plot(table.index, table.median(axis=1), color=shade, linewidth=1.8, label=f"{number} traj.")
     if len(rows):

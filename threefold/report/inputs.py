@@ -14,7 +14,7 @@ from threefold.base.errors import InputError
 from threefold.profile.design import Design, load
 from threefold.report import style
 from threefold.tables import planned, schema, statistics
-from threefold.tables.collect import chain, stage
+from threefold.tables.collect import REFERENCE, chain, stage
 
 PUBLISHED = Path(__file__).parent / "published"
 PUBLISHED_ROWS = {  # which of our rows trains as a published one does, where it is not called so
@@ -140,10 +140,11 @@ def _source(design: Design, task: str) -> str:
 def read(params: Path) -> Inputs:
     """Read the collected results of a profile; InputError if they are missing or not those of this params.yaml."""
     design = load(params)
-    planned.refuse_edited(design, planned.read(design))
+    plan = planned.read(design)
+    planned.refuse_edited(design, plan)
     tables = {name: schema.read_csv(design.results / f"{name}.csv", columns) for name, columns in schema.TABLES.items()}
     _check(design, tables["learners"], design.results)
-    return derive(design, tables, _cells(design.results / "cells.json"))
+    return derive(design, tables, _cells(design, plan))
 
 
 def derive(design: Design, tables: dict[str, pd.DataFrame], cells: dict[str, dict[str, Any]]) -> Inputs:
@@ -192,13 +193,21 @@ def _check(design: Design, learners: pd.DataFrame, folder: Path) -> None:
                     )
 
 
-def _cells(path: Path) -> dict[str, dict[str, Any]]:
+def _cells(design: Design, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what each cell's numbers rest on; InputError where it is not what the plan says."""
+    path, cure = design.results / "cells.json", f"run `threefold collect --params {design.params}`"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        cells = json.loads(path.read_text(encoding="utf-8"))
+        made = {name: dict(card["parts"]) for name, card in cells.items()}
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; run `threefold collect`") from None
-    except ValueError:
-        raise InputError(f"{path}: truncated or altered; run `threefold collect`") from None
+        raise InputError(f"{path}: missing; {cure}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path}: truncated or altered; {cure}") from None
+    for task in design.tasks:
+        for row in (REFERENCE, *design.rows(task)):
+            if not made.get(f"{task}/{row}", {}).items() <= planned.parts(plan, design, task, row).items():
+                raise InputError(f"{path}: {task}/{row}: collected before the plan's last change; {cure}")
+    return cells
 
 
 def with_score(frame: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:

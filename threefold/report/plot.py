@@ -37,6 +37,7 @@ class Drawn(NamedTuple):
     """What the page needs of a figure."""
 
     png: bytes
+    width: int  # on the page, in CSS pixels
     spots: list[Spot]
 
 
@@ -53,10 +54,11 @@ def write(plot: Plot, folder: Path, name: str) -> Drawn:
     figure.draw_without_rendering()
     style.align_ylabels(figure)
     figure.set_layout_engine("none")  # laid out once, the same in every kind
-    rendered = {kind: style.render(figure, kind) for kind in KINDS}
+    dpi = style.PAGE_DPI if plot.diagnostic else style.DPI  # those of training have many panels; they are whole as PDF
+    rendered = {kind: style.render(figure, kind, dpi) for kind in KINDS}
     for kind, data in rendered.items():
         write_bytes(folder / f"{name}.{kind}", data)
-    return Drawn(rendered["png"], list(_spots(figure, plot.about)))
+    return Drawn(rendered["png"], round(figure.get_figwidth() * style.PAGE_DPI), list(_spots(figure, plot.about)))
 
 
 def _spots(figure: Figure, names: Container[str]) -> Iterator[Spot]:

@@ -32,6 +32,7 @@ STOCHASTIC: dict[str, Any] = {"color": "#777777", "linestyle": (0, (5, 2, 1, 2))
 RANDOM: dict[str, Any] = {"color": "#777777", "linestyle": (0, (1, 1.6)), "linewidth": 1.2}
 
 DPI = 200
+PAGE_DPI = 114  # CSS pixels per inch of figure: its text is a little smaller than the page's
 WIDTH = 8.8  # of a figure at most, in inches
 PANEL_WIDTH, PANEL_HEIGHT = 2.9, 2.15
 
@@ -111,35 +112,40 @@ def align_ylabels(figure: Figure) -> None:
             ax.yaxis.set_label_coords(ax.transAxes.inverted().transform((left, 0))[0], 0.5)
 
 
-def render(figure: Figure, kind: str) -> bytes:
+def render(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
     """A figure as `pdf` or `png`, without dates: the same figure gives the same bytes."""
     if kind == "png":
-        return _picture(figure)
+        return _picture(figure, dpi)
     buffer = BytesIO()
     figure.set_dpi(DPI)
     FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})  # `savefig` would draw it twice
     return buffer.getvalue()
 
 
-def on_screen(png: bytes, dpi: int, colours: int = 64) -> bytes:
-    """A picture of DPI at the resolution of a screen: a third of the bytes, for figures of many panels.
-
-    Its colours are those furthest apart: by how much there is of each, thin lines would share theirs.
-    """
-    buffer, picture = BytesIO(), Image.open(BytesIO(png)).convert("RGB")
+def on_screen(png: bytes, dpi: int) -> bytes:
+    """A picture of DPI at the resolution of a screen: a third of the bytes."""
+    picture = Image.open(BytesIO(png)).convert("RGB")
     size = (round(picture.width * dpi / DPI), round(picture.height * dpi / DPI))
-    small = picture.resize(size, Image.Resampling.LANCZOS)
-    few = small.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(buffer, "png", optimize=True)
+    return _small(picture.resize(size, Image.Resampling.LANCZOS))
+
+
+def _picture(figure: Figure, dpi: int) -> bytes:
+    """A figure in at most 256 colours, which lines and text do not outgrow: a third of the bytes."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    if dpi < DPI:
+        return _small(picture)
+    buffer = BytesIO()
+    # `optimize` would take as long as to draw, for a tenth of the bytes
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "png")
     return buffer.getvalue()
 
 
-def _picture(figure: Figure) -> bytes:
-    """A figure at DPI in at most 256 colours, which lines and text do not outgrow: a third of the bytes."""
-    figure.set_dpi(DPI)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+def _small(picture: Image.Image) -> bytes:
+    """A PNG in the 64 colours that are furthest apart: by how much there is of each, thin lines would share theirs."""
     buffer = BytesIO()
-    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    pixels.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    few = picture.quantize(64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(buffer, "png", optimize=True)
     return buffer.getvalue()

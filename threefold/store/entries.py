@@ -16,13 +16,18 @@ result of another machine is found by its fingerprint. The store is `.store/` in
 
 import hashlib
 import json
+import multiprocessing
 import os
 import platform
 import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -70,7 +75,12 @@ class Entry:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock; wait for it, with a message. It is free when the process that holds it ends."""
+        """Hold the lock; wait for it, with a message. It is free when the process that holds it ends.
+
+        A worker ends with the process that started it: killed, that one is started again, and would wait for its own.
+        """
+        if (parent := multiprocessing.parent_process()) is not None:
+            _end_with(parent)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock, patience = _lock(self.folder), GLANCE
         while not lock.is_locked:
@@ -156,6 +166,15 @@ def alone(store: Path, name: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@cache
+def _end_with(parent: BaseProcess) -> None:
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 def _lock(folder: Path) -> FileLock:

@@ -175,13 +175,15 @@ def _table(name: str, parts: list[Found]) -> pd.DataFrame:
 
 
 def _cards(parts: list[Found]) -> dict[str, dict[str, Any]]:
-    """Return what each cell's numbers rest on, by task/row: what its parts share, and the devices that they had."""
+    """Return what each cell's numbers rest on, by task/row: what its parts share, their fingerprints and devices."""
     cards: dict[str, dict[str, Any]] = {}
     for part in parts:
         made_from = {key: part.card["made_from"].get(key) for key in SHARED}
         card = cards.setdefault(
-            f"{part.task}/{part.row}", made_from | {"versions": part.card["versions"], "engine": set(), "device": set()}
+            f"{part.task}/{part.row}",
+            made_from | {"versions": part.card["versions"], "engine": set(), "device": set(), "parts": {}},
         )
+        card["parts"][part.folder.name] = fingerprint(part.card["made_from"])
         for key in ("engine", "device"):
             card[key].add(part.card[key])
     return {
