@@ -1,10 +1,11 @@
 """What FEM and GTAL make of episodes that end: our absorbing state beside the shift of Ho & Ermon's (2016) code.
 
-    python -m benchmarks.ends  # from the project's root; a quarter of an hour of one core
+    python -m benchmarks.ends  # from the project's root; some twenty minutes of one core
 
-A linear reward has free sign. The authors take its lowest value so far off, which favours survival; here an episode
-that terminates goes on in an absorbing state. Constants of the paper profile, 4 trajectories, seeds of the trials.
-Writes ends.csv, one row for each learner and look, with the score of the deterministic policy.
+A linear reward has free sign. The authors take its lowest value so far off, which favours survival, or where success
+ends the episode its highest; here an episode that terminates goes on in an absorbing state. Constants of the paper
+profile, 4 trajectories, seeds of the trials. Writes ends.csv, one row for each learner and look, with the score of the
+deterministic policy.
 """
 
 from collections.abc import Callable
@@ -34,33 +35,44 @@ from threefold.profile.overrides import configure
 from threefold.tables.statistics import score
 
 TABLE = Path(__file__).with_suffix(".csv")
-TRIALS = {("CartPole-v1", "gtal"): 100_000, ("Hopper-v5", "fem"): 400_000}  # environment steps
+TRIALS = {  # environment steps
+    ("CartPole-v1", "gtal"): 100_000,
+    ("MountainCar-v0", "fem"): 250_000,
+    ("MountainCar-v0", "gtal"): 250_000,
+    ("Hopper-v5", "fem"): 400_000,
+    ("Hopper-v5", "gtal"): 400_000,
+}
 LOOKS = 10
+TREATMENTS = ("absorbing", "shift")
 
 
 class Shifted(LinearReward):
-    """A linear reward and the lowest value that it has had."""
+    """A linear reward and its extremes so far."""
 
     lowest: Tensor | float = 0.0
+    highest: Tensor | float = 0.0
 
 
-def shifted_reward(model: Shifted, batch: Batch, config: Any) -> Tensor:
-    """Return rewards `[P, N]`, none of which is negative."""
+def shifted_reward(model: Shifted, batch: Batch, config: Any, success_ends: bool) -> Tensor:
+    """Return rewards `[P, N]`, none of which is negative, or where success ends the episode none positive."""
     value = model(batch)
     model.lowest = torch.clamp(value.amin(1), max=model.lowest)
-    return value - model.lowest[:, None]
+    model.highest = torch.clamp(value.amax(1), min=model.highest)
+    return value - (model.highest if success_ends else model.lowest)[:, None]
 
 
-TREATMENTS: dict[str, tuple[type[LinearReward], Callable[..., Tensor], bool]] = {
-    "absorbing": (LinearReward, linear_reward, True),
-    "shift": (Shifted, shifted_reward, False),
-}
+def rewards(task: str, treatment: str) -> tuple[type[LinearReward], Callable[..., Tensor]]:
+    """Return the reward's class and function."""
+    if treatment == "absorbing":
+        return LinearReward, linear_reward
+    return Shifted, partial(shifted_reward, success_ends=envs.preset(task).get("success_ends", False))
 
 
 def train(task: str, method: str, treatment: str, budget: int) -> pd.DataFrame:
     """Return a row for each learner and look of a training."""
-    design, (reward_class, reward, absorbing) = load(ROOT / "paper" / "params.yaml"), TREATMENTS[treatment]
-    config = replaced(configure(design, task, method), {"loop.absorbing": absorbing}, "benchmarks/ends.py")
+    design, (reward_class, reward) = load(ROOT / "paper" / "params.yaml"), rewards(task, treatment)
+    absorbing = {"loop.absorbing": treatment == "absorbing"}
+    config = replaced(configure(design, task, method), absorbing, "benchmarks/ends.py")
     env = Monitor(envs.make(task, SEEDS, design.budget[task].parallel_episodes))
     expert = demonstrations.load(ROOT / "data" / "demonstrations" / task, task, [TRAJECTORIES] * len(SEEDS))
     learning = partial(imitate, reward_class, algorithms.load(method).loss, reward)

@@ -381,7 +381,7 @@ def test_the_browser_reports_errors_and_requests(seen, tmp_path):
 @pytest.mark.parametrize("width", [1300, 400])
 def test_nothing_is_cut_off(quiet, page, width, dark):
     quiet.open(page, width, dark=dark)
-    assert quiet.run("document.querySelectorAll('table.dataTable').length") == 13
+    assert quiet.run("document.querySelectorAll('table.dataTable').length") == 14
     assert quiet.run(BODY) <= 0
     assert quiet.run(UNREACHABLE) == []  # what does not fit can be scrolled to
     if width == 1300:

@@ -30,6 +30,7 @@ PLOTS = [
     "score_against_trajectories",
     "learning_curves",
     "performance_profile",
+    "budgets",
     "published_scores",
     "variants",
     "training_bc",
@@ -39,8 +40,8 @@ VARIANTS = {
     "constant_positive": {"method": "constant", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]},
     "gail_idle_expert": {"method": "gail", "tasks": ["Hopper-v5"], "expert": "idle"},
 }
-TABLES = ["summary", "aggregate", "published", "differences", "elsewhere", "cost", "improvement", "returns"]
-TABLES += ["references", "learners", "seeds", "power"]
+TABLES = ["summary", "aggregate", "published", "differences", "elsewhere", "cost", "budgets", "improvement"]
+TABLES += ["returns", "references", "learners", "seeds", "power"]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from threefold.base.errors import InputError
 from threefold.profile.design import load
-from threefold.report import fidelity, inputs, sensitivity, studies, style, tables
+from threefold.report import fidelity, inputs, rising, sensitivity, studies, style, tables
 from threefold.report.inputs import Inputs
 from threefold.report.plot import Plot, write_all
 from threefold.tables import statistics
@@ -62,6 +62,7 @@ def plots(given: Inputs) -> dict[str, Plot]:
             ("evaluations.csv", "learners.csv"),
         ),
     }
+    named |= rising.plots(given)
     if marks := fidelity.about(given):
         named["published_scores"] = Plot(
             partial(fidelity.scatter, given),
