@@ -1,6 +1,6 @@
 """What FEM and GTAL make of episodes that end: our absorbing state beside the shift of Ho & Ermon's (2016) code.
 
-    python -m benchmarks.ends  # from the project's root; some twenty minutes of one core
+    python -m benchmarks.ends  # from the project's root; at most a quarter of an hour of one core for each trial
 
 A linear reward has free sign. The authors take its lowest value so far off, which favours survival, or where success
 ends the episode its highest; here an episode that terminates goes on in an absorbing state. Constants of the paper

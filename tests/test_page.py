@@ -331,7 +331,7 @@ def test_the_learner_of_a_video_is_told_whatever_its_rows_name(given):
 
 def test_long_curves_are_thinned_but_keep_their_ends():
     rows = pd.DataFrame({"iteration": np.arange(1000), "value": np.arange(1000.0)})
-    kept = details._thin(rows, "iteration", "value")
+    kept = details._pairs(rows, "iteration", "value")
     assert len(kept) == details.POINTS
     assert [kept[0], kept[-1]] == [[0, 0.0], [999, 999.0]]
 

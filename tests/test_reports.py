@@ -30,7 +30,7 @@ PLOTS = [
     "score_against_trajectories",
     "learning_curves",
     "performance_profile",
-    "budgets",
+    "rising",
     "published_scores",
     "variants",
     "training_bc",
@@ -40,7 +40,7 @@ VARIANTS = {
     "constant_positive": {"method": "constant", "tasks": ["InvertedPendulum-v5", "Hopper-v5"]},
     "gail_idle_expert": {"method": "gail", "tasks": ["Hopper-v5"], "expert": "idle"},
 }
-TABLES = ["summary", "aggregate", "published", "differences", "elsewhere", "cost", "budgets", "improvement"]
+TABLES = ["summary", "aggregate", "published", "differences", "elsewhere", "cost", "rising", "improvement"]
 TABLES += ["returns", "references", "learners", "seeds", "power"]
 
 

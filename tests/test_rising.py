@@ -43,5 +43,5 @@ def test_the_table_has_each_tasks_budget_and_where_its_middle_learner_stops(tmp_
         assert found.loc[(task, "gail"), "budget"] == design.budget[task].env_steps
         stops = found.loc[(task, "gail"), "rises_until"]
         assert stops == expected or (np.isnan(stops) and expected == middle.index[-1])
-    text = rising.tables(given)["budgets"].shown
+    text = rising.tables(given)["rising"].shown
     assert list(text.columns) == ["Task", "Budget", "GAIL"]

@@ -74,7 +74,7 @@ def _cell(given: Inputs, frames: _Frames, task: str, row: str) -> dict[str, Any]
                 "failed": learner.reason if learner.status == "failed" else "",
                 "score": _round(learner.score),
                 "lengths": final[key]["episode_length"].tolist() if learner.status == "ok" else [],
-                "curve": _thin(curves[key], "env_steps", "score") if key in curves else [],
+                "curve": _pairs(curves[key], "env_steps", "score") if key in curves else [],
             }
             for learner in frames.learners(task, row).itertuples()
             for key in [(learner.demonstrations, learner.seed)]
@@ -82,7 +82,7 @@ def _cell(given: Inputs, frames: _Frames, task: str, row: str) -> dict[str, Any]
         "axis": axis,
         "training": {
             metric: [
-                {"number": int(number), "seed": int(seed), "curve": _thin(mine, axis, "value")}
+                {"number": int(number), "seed": int(seed), "curve": _pairs(mine, axis, "value")}
                 for (number, seed), mine in rows.groupby(SEED)
             ]
             # what few methods log says most of the method, so it comes first
@@ -102,7 +102,7 @@ def _common(given: Inputs) -> set[str]:
     return set(logging.index[logging > len(given.design.methods) / 2])
 
 
-def _thin(rows: pd.DataFrame, x: str, y: str) -> list[list[float]]:
+def _pairs(rows: pd.DataFrame, x: str, y: str) -> list[list[float]]:
     """At most POINTS pairs, the first and the last among them."""
     at, values = rows[x].to_numpy(), rows[y].to_numpy()
     if len(at) > POINTS:

@@ -51,7 +51,7 @@ def ends(given: Inputs) -> pd.DataFrame:
 
 
 def tables(given: Inputs) -> dict[str, Table]:
-    """Return the table of budgets, or nothing in a profile without these methods."""
+    """Return the table of this name, or nothing in a profile without these methods."""
     data = ends(given)
     if data.empty:
         return {}
@@ -62,8 +62,8 @@ def tables(given: Inputs) -> dict[str, Table]:
         until = dict(zip(found["row"], found["rises_until"], strict=True))
         shown.append(text | {style.label(row): _text(until[row], budget) if row in until else NONE for row in methods})
     return {
-        "budgets": Table(
-            "Budgets",
+        "rising": Table(
+            "Where scores stop rising",
             "Environment steps from which on the interquartile mean of the score, over all learners of a task, is "
             f"never exceeded by more than {WITHIN}, with their share of the budget; the methods are those that budgets "
             f"are chosen by. {STILL.capitalize()}: up to the last evaluation.{given.incomplete}",
@@ -79,18 +79,18 @@ def _text(steps: float, budget: int) -> str:
 
 
 def plots(given: Inputs) -> dict[str, Plot]:
-    """Return the figure of budgets, or nothing in a profile without these methods."""
+    """Return the figure of this name, or nothing in a profile without these methods."""
     if middles(given).empty:
         return {}
     plot = Plot(
         partial(figure, given),
-        "Budgets",
+        "Where scores stop rising",
         "Interquartile mean of the score over all learners of a task, against environment steps, up to the budget. "
         f"Dots: from there on it is never exceeded by more than {WITHIN}; without one it still rises."
         + given.incomplete,
         ("evaluations.csv", "learners.csv"),
     )
-    return {"budgets": plot}
+    return {"rising": plot}
 
 
 def figure(given: Inputs) -> Figure:
